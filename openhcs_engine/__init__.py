@@ -1,0 +1,1 @@
+"""High-content screening plates: declare a pipeline, compile it to frozen contexts, execute it well by well."""

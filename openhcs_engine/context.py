@@ -1,0 +1,359 @@
+"""The frozen products of compilation: what will happen to each well, completely and unchangeably.
+
+Values here are deeply immutable, hashable, picklable and JSON-able. A *plan document* is the JSON of all contexts of one
+compilation: the steps once, then each well's planes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import FrozenInstanceError, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias, Union
+
+import msgspec
+
+from openhcs_engine.errors import ContextFileError
+from openhcs_engine.model.components import Component
+from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
+from openhcs_engine.model.plate import Channel, Plate
+
+FORMAT: Final = 1
+"""Version of the plan document."""
+
+JsonValue: TypeAlias = Union[None, bool, int, float, str, tuple["JsonValue", ...], "FrozenMap"]  # noqa: UP007 # recursive
+"""What a parameter may be once frozen."""
+
+
+class FrozenMap(Mapping[str, "JsonValue"]):
+    """A small mapping that cannot change, hashes and pickles; keys are kept sorted."""
+
+    __slots__ = ("pairs",)
+    pairs: tuple[tuple[str, JsonValue], ...]
+
+    def __init__(self, pairs: tuple[tuple[str, JsonValue], ...] = ()) -> None:
+        object.__setattr__(self, "pairs", pairs)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __reduce__(self) -> tuple[type[FrozenMap], tuple[tuple[tuple[str, JsonValue], ...]]]:
+        return FrozenMap, (self.pairs,)
+
+    def __hash__(self) -> int:
+        return hash(self.pairs)
+
+    def __repr__(self) -> str:
+        return f"FrozenMap({dict(self.pairs)!r})"
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> FrozenMap:
+        """Freeze a mapping of JSON values; TypeError or ValueError names the key that cannot be frozen."""
+        return cls(tuple(sorted((key, freeze_value(value, key)) for key, value in values.items())))
+
+    def __getitem__(self, key: str) -> JsonValue:
+        for name, value in self.pairs:
+            if name == key:
+                return value
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def thaw(self) -> dict[str, object]:
+        """Keyword arguments as a function receives them; sequences stay tuples."""
+        return {name: thaw_value(value) for name, value in self.pairs}
+
+
+def freeze_value(value: object, name: str) -> JsonValue:
+    """Turn a parameter into its frozen form; lists become tuples, NumPy scalars Python numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the value has no exact JSON form.
+    """
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return _bare(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{name}={value!r} is not a finite number; use None or a number instead.")
+        return float(value)
+    if isinstance(value, list | tuple):
+        return tuple(freeze_value(item, f"{name}[{position}]") for position, item in enumerate(value))
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"{name} has keys that are not text; a plan can only hold text keys.")
+        return FrozenMap.of(value)
+    raise TypeError(
+        f"{name} is a {type(value).__name__}; parameters are numbers, text, booleans, None, or lists and dicts of them "
+        "(give a file by its path as text)."
+    )
+
+
+def _bare(value: bool | int | str | None) -> bool | int | str | None:
+    """An enum member that is text or a number would come back from JSON as the bare value: keep just that."""
+    if value is None or isinstance(value, bool):
+        return value
+    return str.__str__(value) if isinstance(value, str) else int(value)
+
+
+def thaw_value(value: JsonValue) -> object:
+    """The plain Python form of a frozen parameter."""
+    if isinstance(value, FrozenMap):
+        return value.thaw()
+    if isinstance(value, tuple):
+        return tuple(thaw_value(item) for item in value)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionCall:
+    """One function with its parameters."""
+
+    reference: str
+    """``module:qualname`` of the function."""
+    source_sha256: str
+    """Digest of its source text; a changed function makes its wells stale."""
+    version: str
+    """``distribution==version`` the function comes from, or empty for a module that is no installed package."""
+    kwargs: FrozenMap = FrozenMap()
+    input_type: str = "numpy"
+    """Array library of the stack it takes."""
+    output_type: str = "numpy"
+    """Array library of the stack it returns."""
+    dtype: str = "preserve"
+    """``preserve``: back to the input's dtype, rounded and clipped, never stretched; ``native``: as returned; or a NumPy name."""
+    collapses: bool = False
+    """True: N planes become one, which stands for the whole axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The calls for one value of ``group_by``."""
+
+    key: int | None
+    """Value of the grouping component; None: for every stack."""
+    calls: tuple[FunctionCall, ...]
+    """In order; each takes what the one before returned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    """One step, decided."""
+
+    number: int
+    """Position, counted from 1."""
+    name: str
+    variable_components: tuple[Component, ...]
+    """Axes along which its stacks run, the first slowest."""
+    group_by: Component | None
+    """Component that picks the route; None: all stacks take the only route."""
+    routes: tuple[Route, ...]
+    uncovered: str = "error"
+    """What happens to stacks without a route: ``error``, ``pass`` (unchanged) or ``drop``."""
+    from_start: bool = False
+    """True: reads the plate again instead of the step before."""
+    reads: str = "memory"
+    """Backend of its input: ``source`` (the raw plate) or the intermediates' backend."""
+    writes: str = "memory"
+    """Backend of its output: the intermediates' backend, or ``output`` (the plate store)."""
+    device: str = "cpu"
+    """Logical device class; the pool maps it to a real one at run time."""
+
+    def route(self, value: int | None) -> Route | None:
+        """The route of a stack whose grouping component is ``value``; None if the pattern does not cover it."""
+        return next((route for route in self.routes if route.key is None or route.key == value), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputPlan:
+    """Where results go. Not part of any fingerprint."""
+
+    root: str
+    """The output directory, absolute; the plate gets ``root/plate_id``."""
+    plate_id: str
+    backend: str
+    """``zarr`` or ``disk``."""
+
+    @property
+    def folder(self) -> Path:
+        """The plate's own output folder."""
+        return Path(self.root) / self.plate_id
+
+
+@dataclass(frozen=True)
+class ProcessingContext:
+    """Everything that will happen to one well."""
+
+    well: str
+    plate: Plate
+    steps: tuple[StepPlan, ...]
+    index: ImageIndex
+    """The well's planes as they enter step 1, those that are missing included."""
+    output: OutputPlan
+    versions: tuple[str, ...]
+    """``distribution==version`` of the packages that make pixels."""
+    pipeline_digest: str
+    """Digest of the pipeline that made it; executing with another pipeline is refused."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of what determines the well's pixels: steps, parameters, sources, versions, and its plane table.
+
+        Devices, workers, runner, backends, output place, absolute paths and the pipeline's name are not in it.
+        """
+        return digest(
+            {
+                "format": FORMAT,
+                "steps": [_pixels_of(step) for step in self.steps],
+                "versions": self.versions,
+                "planes": [_row(plane) for plane in self.index],
+                "channels": [(channel.index, channel.name) for channel in self.plate.channels],
+                "pixel_size_um": self.plate.pixel_size_um,
+            }
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+
+def plan_fingerprint(contexts: Iterable[ProcessingContext]) -> str:
+    """Fingerprint of a whole plan: a hash over its wells'."""
+    return digest({context.well: context.fingerprint for context in contexts})
+
+
+def digest(value: object) -> str:
+    """sha256 of the canonical JSON of a value."""
+    return hashlib.sha256(_ENCODER.encode(value)).hexdigest()
+
+
+def _pixels_of(step: StepPlan) -> StepPlan:
+    return replace(step, reads="", writes="", device="")
+
+
+def _encode_extra(value: object) -> object:
+    if isinstance(value, FrozenMap):
+        return dict(value.pairs)
+    raise NotImplementedError(f"{type(value).__name__} has no place in a plan")  # msgspec's contract for hooks
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra, order="sorted")
+
+Row = tuple[int | None, int | None, int | None, int | None, str | None, str, bool, int, int]
+
+
+def _row(plane: ImagePlane) -> Row:
+    key = plane.key
+    return (
+        key.site, key.channel, key.z_index, key.timepoint,
+        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns,
+    )  # fmt: skip
+
+
+def _plane(well: str, row: Row) -> ImagePlane:
+    site, channel, z_index, timepoint, path, kind, present, size, mtime_ns = row
+    return ImagePlane(
+        key=ImageKey(well, site, channel, z_index, timepoint),
+        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns,
+    )  # fmt: skip
+
+
+class _WellEntry(msgspec.Struct, forbid_unknown_fields=True):
+    fingerprint: str
+    planes: list[Row]
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    fingerprint: str
+    plate: Plate
+    steps: tuple[StepPlan, ...]
+    output: OutputPlan
+    versions: tuple[str, ...]
+    pipeline_digest: str
+    wells: dict[str, _WellEntry]
+
+
+def contexts_to_json(contexts: Mapping[str, ProcessingContext]) -> bytes:
+    """The plan document of one compilation; all contexts share plate, steps and output."""
+    first = next(iter(contexts.values()))
+    return _ENCODER.encode(
+        _Document(
+            format=FORMAT,
+            fingerprint=plan_fingerprint(contexts.values()),
+            plate=first.plate,
+            steps=first.steps,
+            output=first.output,
+            versions=first.versions,
+            pipeline_digest=first.pipeline_digest,
+            wells={
+                well: _WellEntry(fingerprint=context.fingerprint, planes=[_row(plane) for plane in context.index])
+                for well, context in contexts.items()
+            },
+        )
+    )
+
+
+def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
+    """Read a plan document back; the contexts equal those that were written.
+
+    Raises
+    ------
+    ContextFileError
+        If the document is of another version, has unknown fields, or does not match its own fingerprints.
+    """
+    try:
+        parsed = msgspec.json.decode(document, type=_Document, dec_hook=_decode_extra)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ContextFileError(f"This is not a plan document of format {FORMAT}: {error}.") from error
+    if parsed.format != FORMAT:
+        raise ContextFileError(f"The plan document has format {parsed.format}; this version reads format {FORMAT}.")
+    contexts = {
+        well: ProcessingContext(
+            well=well,
+            plate=parsed.plate,
+            steps=parsed.steps,
+            index=ImageIndex(tuple(_plane(well, row) for row in entry.planes)),
+            output=parsed.output,
+            versions=parsed.versions,
+            pipeline_digest=parsed.pipeline_digest,
+        )
+        for well, entry in parsed.wells.items()
+    }
+    changed = [well for well, context in contexts.items() if context.fingerprint != parsed.wells[well].fingerprint]
+    if changed or plan_fingerprint(contexts.values()) != parsed.fingerprint:
+        raise ContextFileError(
+            f"The plan document was changed after it was written (wells {', '.join(changed) or 'none'} do not match "
+            "their fingerprints); compile the plate again."
+        )
+    return contexts
+
+
+def _decode_extra(wanted: type[Any], value: object) -> object:
+    if wanted is FrozenMap and isinstance(value, dict):
+        return FrozenMap.of(value)
+    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
+
+
+__all__ = [
+    "Channel",
+    "FrozenMap",
+    "FunctionCall",
+    "OutputPlan",
+    "ProcessingContext",
+    "Route",
+    "StepPlan",
+    "contexts_from_json",
+    "contexts_to_json",
+    "digest",
+    "plan_fingerprint",
+]

@@ -1,0 +1,178 @@
+"""What can go wrong, as one tree.
+
+    OpenHCSError
+    ├── PlateError            the raw folder or its name
+    │   ├── NotAPlateError, SeveralPlatesError, UnreadablePlateError
+    │   └── PlateIdError, UnknownWellError
+    ├── PipelineError         what the user declared
+    │   └── PatternError, PipelineImportError, PipelineMismatchError
+    ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
+    ├── StorageError          places that hold planes and wells
+    │   └── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
+    ├── ArrayError            arrays between functions
+    │   └── PlaneMismatchError, StackShapeError
+    └── ExecutionError        a step, a worker
+        └── StepError, WorkerDiedError
+
+Messages are sentences to a scientist: what was wrong, what was expected, what to do. Every error carries the object it
+speaks of as attributes, and survives pickling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class OpenHCSError(Exception):
+    """Base of all errors of this project; ``facts`` become attributes."""
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+    def __str__(self) -> str:
+        # KeyError would show repr(message).
+        return str(self.args[0])
+
+
+class PlateError(OpenHCSError):
+    """The raw plate folder, or its name, cannot be used."""
+
+
+class NotAPlateError(PlateError, ValueError):
+    """No microscope's plate was found in the folder."""
+
+    path: str
+
+
+class SeveralPlatesError(PlateError, ValueError):
+    """The folder holds more than one plate; ``plates`` are their folders."""
+
+    path: str
+    plates: tuple[str, ...]
+
+
+class UnreadablePlateError(PlateError, ValueError):
+    """The folder is a plate, but its metadata or file names contradict each other."""
+
+    path: str
+
+
+class PlateIdError(PlateError, ValueError):
+    """A plate id that cannot be a folder's and an asset's name."""
+
+    plate_id: str
+
+
+class UnknownWellError(PlateError, LookupError):
+    """A well that is not on the plate, or not a well's name at all."""
+
+    well: str
+
+
+class PipelineError(OpenHCSError):
+    """What the user declared cannot be used."""
+
+
+class PatternError(PipelineError, TypeError):
+    """A function pattern that is none of the four shapes."""
+
+    step: str
+
+
+class PipelineImportError(PipelineError, ImportError):
+    """``module:attribute`` does not lead to a pipeline."""
+
+    reference: str
+
+
+class PipelineMismatchError(PipelineError, ValueError):
+    """Contexts are executed with a pipeline that did not make them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One reason why a pipeline cannot run on a plate."""
+
+    message: str
+    """What is wrong and what would be right, one sentence or two."""
+    step: str | None = None
+    """Name of the step, if one is to blame."""
+    step_number: int | None = None
+    """Its position, counted from 1."""
+    key: str | None = None
+    """The well, channel, keyword or path that is wrong."""
+
+    def __str__(self) -> str:
+        place = f'Step {self.step_number} "{self.step}": ' if self.step_number is not None else ""
+        return place + self.message
+
+
+class CompilationError(OpenHCSError, ValueError):
+    """A pipeline was refused; ``violations`` lists every reason."""
+
+    violations: tuple[Violation, ...]
+
+    @classmethod
+    def of(cls, violations: tuple[Violation, ...]) -> CompilationError:
+        """Join all violations into one message."""
+        return cls("\n".join(str(violation) for violation in violations), violations=violations)
+
+
+class StorageError(OpenHCSError):
+    """A place that holds planes, wells or contexts failed."""
+
+
+class PlaneReadError(StorageError, OSError):
+    """An image file cannot be read."""
+
+    path: str
+
+
+class OutputPlaceError(StorageError, OSError):
+    """The output place cannot be used: inside the raw plate, read-only, full."""
+
+    path: str
+
+
+class NotAnOutputError(StorageError, ValueError):
+    """The folder was not written by this engine."""
+
+    path: str
+
+
+class ContextFileError(StorageError, ValueError):
+    """A context document is of another format, incomplete, or was changed."""
+
+
+class ArrayError(OpenHCSError):
+    """Arrays do not fit together."""
+
+
+class PlaneMismatchError(ArrayError, ValueError):
+    """A plane has another shape or dtype than its channel on this plate."""
+
+    path: str
+
+
+class StackShapeError(ArrayError, ValueError):
+    """A function returned something that is not a stack of the promised kind."""
+
+    function: str
+
+
+class ExecutionError(OpenHCSError):
+    """Running a well failed."""
+
+
+class StepError(ExecutionError, RuntimeError):
+    """A step of a well failed; ``__cause__`` is the original error."""
+
+    well: str
+    step: str
+
+
+class WorkerDiedError(ExecutionError, RuntimeError):
+    """A worker process ended while it held a well."""
+
+    well: str

@@ -1,0 +1,1 @@
+"""Running frozen contexts: a well, its steps, and the runners that share wells over workers."""

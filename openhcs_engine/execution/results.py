@@ -1,0 +1,79 @@
+"""What happened to each well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+
+class WellStatus(StrEnum):
+    """How a well ended."""
+
+    DONE = "done"
+    """Computed and published."""
+    UNCHANGED = "unchanged"
+    """Published before with the same fingerprint; nothing was computed."""
+    FAILED = "failed"
+    """Nothing of this run was published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """One step of one well."""
+
+    number: int
+    name: str
+    seconds: float
+    stacks: int
+    """Stacks the functions were called with."""
+    planes_read: int
+    planes_written: int
+    bytes_read: int
+    """Bytes of pixels that entered the step."""
+    device: str
+    """Where its functions ran, e.g. ``cpu:0``."""
+    routes: tuple[str, ...] = ()
+    """Conversions at its boundaries, e.g. ``numpy -> numpy: same``."""
+    fallback: str | None = None
+    """Why it did not run where it was planned to; None: it did."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: an undeclared collapse, planes passed or dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WellResult:
+    """One well of one run; ``result.get("success")`` and ``result.get("error")`` work as on a dict."""
+
+    well: str
+    status: WellStatus
+    fingerprint: str
+    error: str | None = None
+    """The sentence a person reads; None unless failed."""
+    error_type: str | None = None
+    """Class name of the error."""
+    traceback: str | None = None
+    """For the log and developers; None unless failed."""
+    seconds: float = 0.0
+    device: str = "cpu"
+    store_path: str | None = None
+    """The well's images, absolute; None if nothing is published."""
+    bytes_written: int = 0
+    files: int = 0
+    steps: tuple[StepResult, ...] = ()
+
+    @property
+    def success(self) -> bool:
+        """True if the well is published and whole."""
+        return self.status is not WellStatus.FAILED
+
+    def get(self, name: str, default: Any = None) -> Any:  # Any: the dict-like access of the documented API
+        """``success``, ``error`` or any field by name; ``default`` for other names."""
+        if name == "success":
+            return self.success
+        return getattr(self, name) if name in {field.name for field in fields(self)} else default
+
+    def __getitem__(self, name: str) -> Any:
+        if name != "success" and name not in {field.name for field in fields(self)}:
+            raise KeyError(name)
+        return self.get(name)

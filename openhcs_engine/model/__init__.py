@@ -1,0 +1,1 @@
+"""Pure values: components, wells, the plate, and the index of its planes."""

@@ -1,0 +1,146 @@
+"""Which planes exist, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from openhcs_engine.model.components import Component
+from openhcs_engine.model.wells import plate_order
+
+AXES = (Component.TIMEPOINT, Component.SITE, Component.CHANNEL, Component.Z_INDEX)
+"""Coordinates of a plane inside its well, slowest first."""
+
+
+class PlaneKind(StrEnum):
+    """What a file shows."""
+
+    PLANE = "plane"
+    PROJECTION = "projection"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageKey:
+    """Full coordinate of one 2-D plane. None on an axis: the plane stands for the whole axis (it was collapsed)."""
+
+    well: str
+    site: int | None
+    channel: int | None
+    z_index: int | None
+    timepoint: int | None
+
+    def get(self, component: Component) -> int | None:
+        """The value on one of the axes inside the well."""
+        value: int | None = getattr(self, component.value)
+        return value
+
+    def order(self) -> tuple[int, ...]:
+        """Sort key inside a well; collapsed axes sort first."""
+        return tuple(-1 if (value := self.get(axis)) is None else value for axis in AXES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlane:
+    """One plane and the place of its pixels."""
+
+    key: ImageKey
+    path: str | None
+    """Place inside its backend, with ``/``; for raw planes relative to the plate folder. None: declared, but never named."""
+    kind: PlaneKind = PlaneKind.PLANE
+    present: bool = True
+    """False for what the metadata declare and the folder lacks."""
+    size: int = 0
+    """Bytes of the raw file."""
+    mtime_ns: int = 0
+    """Time of its last change, ns since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Planes that a function sees as one array ``(plane, y, x)``."""
+
+    planes: tuple[ImagePlane, ...]
+    """In order along the variable components, the first of them slowest."""
+    variable: tuple[Component, ...]
+
+    @property
+    def key(self) -> ImageKey:
+        """The first plane's key: all fixed components hold for the whole stack."""
+        return self.planes[0].key
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """An immutable table of planes."""
+
+    planes: tuple[ImagePlane, ...]
+
+    @classmethod
+    def of(cls, planes: Iterable[ImagePlane]) -> ImageIndex:
+        """Sort planes by well (plate order) and coordinate."""
+        orders: dict[str, tuple[int, int]] = {}
+
+        def order(plane: ImagePlane) -> tuple[tuple[int, int], tuple[int, ...], str]:
+            well = plane.key.well
+            if well not in orders:
+                orders[well] = plate_order(well)
+            return orders[well], plane.key.order(), plane.kind.value
+
+        return cls(tuple(sorted(planes, key=order)))
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    def __iter__(self) -> Iterator[ImagePlane]:
+        return iter(self.planes)
+
+    @cached_property
+    def by_well(self) -> dict[str, tuple[ImagePlane, ...]]:
+        """Planes of each well, wells in plate order."""
+        wells: dict[str, list[ImagePlane]] = {}
+        for plane in self.planes:
+            wells.setdefault(plane.key.well, []).append(plane)
+        return {well: tuple(planes) for well, planes in wells.items()}
+
+    def for_well(self, well: str) -> ImageIndex:
+        """The part of one well; empty if it has none."""
+        return ImageIndex(self.by_well.get(well, ()))
+
+    def present(self) -> ImageIndex:
+        """Planes that have a file."""
+        return ImageIndex(tuple(plane for plane in self.planes if plane.present))
+
+    def missing(self) -> ImageIndex:
+        """Planes that were declared and have no file."""
+        return ImageIndex(tuple(plane for plane in self.planes if not plane.present))
+
+    def pipeline_input(self) -> ImageIndex:
+        """What enters a pipeline: planes, and projections only where a (well, site, channel, time) has no plane at all."""
+        with_planes = {_without_z(plane.key) for plane in self.planes if plane.kind is PlaneKind.PLANE}
+        return ImageIndex(
+            tuple(
+                plane
+                for plane in self.planes
+                if plane.kind is PlaneKind.PLANE or _without_z(plane.key) not in with_planes
+            )
+        )
+
+    def group_stacks(self, variable: Sequence[Component]) -> tuple[Stack, ...]:
+        """Partition the planes by all components that do not vary; one stack a part, in order."""
+        fixed = [axis for axis in AXES if axis not in variable]
+        parts: dict[tuple[int | str | None, ...], list[ImagePlane]] = {}
+        for plane in self.planes:
+            parts.setdefault((plane.key.well, *(plane.key.get(axis) for axis in fixed)), []).append(plane)
+
+        def along(plane: ImagePlane) -> tuple[int, ...]:
+            return tuple(-1 if (value := plane.key.get(axis)) is None else value for axis in variable)
+
+        return tuple(
+            Stack(planes=tuple(sorted(part, key=along)), variable=tuple(variable)) for part in parts.values()
+        )
+
+
+def _without_z(key: ImageKey) -> tuple[str, int | None, int | None, int | None]:
+    return key.well, key.site, key.channel, key.timepoint

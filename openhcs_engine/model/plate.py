@@ -1,0 +1,76 @@
+"""The plate: what a microscope says it acquired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One wavelength of the plate, as its metadata describe it."""
+
+    index: int
+    """The vendor's number of the channel."""
+    name: str | None = None
+    """As the operator called it; None where the format does not say."""
+    wavelength_nm: float | None = None
+    """Emission wavelength in nm, if known."""
+    shape: tuple[int, int] | None = None
+    """(y, x) in pixels of this channel's planes."""
+    dtype: str | None = None
+    """NumPy name of this channel's pixel type, e.g. ``uint16``."""
+
+    @property
+    def label(self) -> str:
+        """The name, or ``Channel <index>`` where there is none."""
+        return self.name or f"Channel {self.index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """How the sites of a well lie: rows from the top, columns from the left."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """One acquired plate. What the format does not state is None, never a guess."""
+
+    plate_id: str
+    """Our id; a folder's and an asset's name."""
+    name: str
+    """The instrument's own name of the plate."""
+    microscope: str
+    """Key of the handler that read it, e.g. ``imagexpress``."""
+    root: str
+    """The plate folder, absolute."""
+    wells: tuple[str, ...]
+    """Canonical names of the wells that have at least one plane, in plate order."""
+    absent_wells: tuple[str, ...] = ()
+    """Wells that were selected for acquisition, but have no plane."""
+    sites: tuple[int, ...]
+    channels: tuple[Channel, ...]
+    z_indexes: tuple[int, ...]
+    """z planes that exist, as the vendor numbers them; empty where there are only projections."""
+    timepoints: tuple[int, ...]
+    rows: int | None = None
+    """Rows of the plate's format (8 for 96 wells); None where the format does not say."""
+    columns: int | None = None
+    pixel_size_um: float | None = None
+    """Edge of a pixel in the specimen, µm."""
+    z_step_um: float | None = None
+    """Distance of neighbouring planes, µm."""
+    grid: Grid | None = None
+    shape: tuple[int, int] | None = None
+    """(y, x) in pixels, of the first channel."""
+    dtype: str | None = None
+    errors: tuple[str, ...] = ()
+    """What the instrument itself recorded as failed."""
+    warnings: tuple[str, ...] = ()
+    """What the metadata promise and the folder lacks, and other things a person should know."""
+
+    def channel(self, index: int) -> Channel:
+        """The channel with the vendor's number ``index``."""
+        return next(channel for channel in self.channels if channel.index == index)
