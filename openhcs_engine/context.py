@@ -1,7 +1,7 @@
 """The frozen products of compilation: what will happen to each well, completely and unchangeably.
 
-Values here are deeply immutable, hashable, picklable and JSON-able. A *plan document* is the JSON of all contexts of one
-compilation: the steps once, then each well's planes.
+Values here are deeply immutable, hashable, picklable and JSON-able. A *plan document* is the JSON of all contexts of
+one compilation: the steps once, then each well's planes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, Union
@@ -24,7 +24,7 @@ from openhcs_engine.model.plate import Channel, Plate
 FORMAT: Final = 1
 """Version of the plan document."""
 
-JsonValue: TypeAlias = Union[None, bool, int, float, str, tuple["JsonValue", ...], "FrozenMap"]  # noqa: UP007 # recursive
+JsonValue: TypeAlias = Union[bool, int, float, str, tuple["JsonValue", ...], "FrozenMap", None]
 """What a parameter may be once frozen."""
 
 
@@ -121,17 +121,19 @@ class FunctionCall:
 
     reference: str
     """``module:qualname`` of the function."""
+    importable: bool = True
+    """False: a function of a notebook, ``__main__`` or another function; only runs inside the process that compiled."""
     source_sha256: str
     """Digest of its source text; a changed function makes its wells stale."""
     version: str
     """``distribution==version`` the function comes from, or empty for a module that is no installed package."""
-    kwargs: FrozenMap = FrozenMap()
+    kwargs: FrozenMap = field(default_factory=FrozenMap)
     input_type: str = "numpy"
     """Array library of the stack it takes."""
     output_type: str = "numpy"
     """Array library of the stack it returns."""
     dtype: str = "preserve"
-    """``preserve``: back to the input's dtype, rounded and clipped, never stretched; ``native``: as returned; or a NumPy name."""
+    """``preserve`` (the input's dtype: rounded, clipped, never stretched), ``native`` (as returned), or a NumPy name."""
     collapses: bool = False
     """True: N planes become one, which stands for the whole axis."""
 

@@ -8,11 +8,12 @@
     │   └── PatternError, PipelineImportError, PipelineMismatchError
     ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
     ├── StorageError          places that hold planes and wells
-    │   └── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
+    │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
+    │   └── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError
     ├── ArrayError            arrays between functions
-    │   └── PlaneMismatchError, StackShapeError
+    │   └── PlaneMismatchError, StackShapeError, PixelValueError
     └── ExecutionError        a step, a worker
-        └── StepError, WorkerDiedError
+        └── StepError, WorkerDiedError, DeviceUnavailableError
 
 Messages are sentences to a scientist: what was wrong, what was expected, what to do. Every error carries the object it
 speaks of as attributes, and survives pickling.
@@ -145,6 +146,30 @@ class ContextFileError(StorageError, ValueError):
     """A context document is of another format, incomplete, or was changed."""
 
 
+class StorageKeyError(StorageError, ValueError):
+    """A key that cannot name something in a storage backend."""
+
+    key: str
+
+
+class MissingKeyError(StorageError, KeyError, FileNotFoundError):
+    """Nothing is stored under the key."""
+
+    key: str
+
+
+class UnknownBackendError(StorageError, LookupError):
+    """No storage backend of this name is registered."""
+
+    backend: str
+
+
+class ManifestError(StorageError, ValueError):
+    """A well's manifest is damaged, or of another format."""
+
+    path: str
+
+
 class ArrayError(OpenHCSError):
     """Arrays do not fit together."""
 
@@ -159,6 +184,10 @@ class StackShapeError(ArrayError, ValueError):
     """A function returned something that is not a stack of the promised kind."""
 
     function: str
+
+
+class PixelValueError(ArrayError, ValueError):
+    """Values that have no place in the pixel type they should have, such as NaN in uint16."""
 
 
 class ExecutionError(OpenHCSError):
@@ -176,3 +205,9 @@ class WorkerDiedError(ExecutionError, RuntimeError):
     """A worker process ended while it held a well."""
 
     well: str
+
+
+class DeviceUnavailableError(ExecutionError, TimeoutError):
+    """No device of the kind exists, or none came free in time."""
+
+    kind: str

@@ -61,6 +61,8 @@ class WellResult:
     bytes_written: int = 0
     files: int = 0
     steps: tuple[StepResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know about this run of the well, e.g. why threads ran it."""
 
     @property
     def success(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -47,7 +47,7 @@ class ImagePlane:
 
     key: ImageKey
     path: str | None
-    """Place inside its backend, with ``/``; for raw planes relative to the plate folder. None: declared, but never named."""
+    """Place inside its backend, with ``/``; raw planes: relative to the plate folder. None: declared, never named."""
     kind: PlaneKind = PlaneKind.PLANE
     present: bool = True
     """False for what the metadata declare and the folder lacks."""
@@ -69,6 +69,11 @@ class Stack:
     def key(self) -> ImageKey:
         """The first plane's key: all fixed components hold for the whole stack."""
         return self.planes[0].key
+
+    @property
+    def collapsed_key(self) -> ImageKey:
+        """Identity of one plane that stands for the whole stack."""
+        return replace(self.key, **{component.value: None for component in self.variable})  # type: ignore[arg-type] # axes
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class ImageIndex:
         return ImageIndex(tuple(plane for plane in self.planes if not plane.present))
 
     def pipeline_input(self) -> ImageIndex:
-        """What enters a pipeline: planes, and projections only where a (well, site, channel, time) has no plane at all."""
+        """What enters a pipeline: planes, and projections only where a (well, site, channel, time) has no plane."""
         with_planes = {_without_z(plane.key) for plane in self.planes if plane.kind is PlaneKind.PLANE}
         return ImageIndex(
             tuple(
@@ -137,9 +142,7 @@ class ImageIndex:
         def along(plane: ImagePlane) -> tuple[int, ...]:
             return tuple(-1 if (value := plane.key.get(axis)) is None else value for axis in variable)
 
-        return tuple(
-            Stack(planes=tuple(sorted(part, key=along)), variable=tuple(variable)) for part in parts.values()
-        )
+        return tuple(Stack(planes=tuple(sorted(part, key=along)), variable=tuple(variable)) for part in parts.values())
 
 
 def _without_z(key: ImageKey) -> tuple[str, int | None, int | None, int | None]:

@@ -70,6 +70,8 @@ class Plate:
     """What the instrument itself recorded as failed."""
     warnings: tuple[str, ...] = ()
     """What the metadata promise and the folder lacks, and other things a person should know."""
+    notes: tuple[str, ...] = ()
+    """What explains the plane table and asks for nothing: thumbnails left out, copies counted once."""
 
     def channel(self, index: int) -> Channel:
         """The channel with the vendor's number ``index``."""

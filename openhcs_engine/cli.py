@@ -1,0 +1,176 @@
+"""``openhcs``: look at plates, compile pipelines, run them, verify what they wrote.
+
+Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreadable plate, refused compile; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from openhcs_engine.errors import CompilationError, OpenHCSError
+
+if TYPE_CHECKING:
+    from openhcs_engine.context import ProcessingContext
+    from openhcs_engine.orchestrator import PipelineOrchestrator
+    from openhcs_engine.pipeline import Pipeline
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
+)
+
+OK, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+class RunnerName(StrEnum):
+    """Who runs the wells."""
+
+    PROCESSES = "processes"
+    THREADS = "threads"
+
+
+class BackendName(StrEnum):
+    """The form of the output."""
+
+    ZARR = "zarr"
+    DISK = "disk"
+
+
+PlateFolderArgument = Annotated[Path, typer.Argument(metavar="PLATE", help="Folder of the plate; only ever read.")]
+PipelineOption = Annotated[
+    str, typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else.")]
+WellsOption = Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")]
+PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
+BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+def inspect(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
+    """Show what a plate folder holds, what is missing, and what is odd."""
+    from openhcs_engine.cli_output import inspection, print_inspection, print_json
+
+    found, index = _orchestrator(plate).read
+    if as_json:
+        print_json(inspection(found, index))
+    else:
+        print_inspection(found, index)
+    return OK
+
+
+@app.command()
+def planes(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
+    """List every plane and projection of a plate, those that are missing included."""
+    from openhcs_engine.cli_output import plane_rows, print_json, print_planes
+
+    _, index = _orchestrator(plate).read
+    if as_json:
+        print_json(plane_rows(index))
+    else:
+        print_planes(index)
+    return OK
+
+
+@app.command(name="compile")
+def compile_(
+    plate: PlateFolderArgument,
+    pipeline: PipelineOption,
+    wells: WellsOption = None,
+    plate_id: PlateIdOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Decide everything that would happen to each well, or say every reason why it cannot."""
+    from openhcs_engine.cli_output import print_plan
+    from openhcs_engine.context import contexts_to_json
+
+    orchestrator = _orchestrator(plate, plate_id=plate_id)
+    contexts = orchestrator.compile_pipelines(_pipeline(pipeline), well_filter=wells)
+    if as_json:
+        sys.stdout.write(contexts_to_json(contexts).decode() + "\n")
+    else:
+        print_plan(contexts)
+    return OK
+
+
+@app.command()
+def run(
+    plate: PlateFolderArgument,
+    pipeline: PipelineOption,
+    output: OutputOption,
+    wells: WellsOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Wells at a time; default: the cores.")
+    ] = None,
+    runner: Annotated[RunnerName, typer.Option("--runner", help="Who runs the wells.")] = RunnerName.PROCESSES,
+    backend: BackendOption = BackendName.ZARR,
+    plate_id: PlateIdOption = None,
+) -> int:
+    """Compile and execute: one OME-Zarr plate, each well published by itself; finished wells are not computed again."""
+    from openhcs_engine.cli_output import RunScreen
+
+    orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, runner=runner.value, backend=backend.value)
+    declared = _pipeline(pipeline)
+    contexts: dict[str, ProcessingContext] = orchestrator.compile_pipelines(declared, well_filter=wells)
+    with RunScreen(contexts) as screen:
+        for result in orchestrator.execute(declared, contexts, workers):
+            screen.add(result)
+    return SOME_FAILED if screen.failed else OK
+
+
+@app.command()
+def verify(output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")]) -> int:
+    """Check a plate's output: is every well that was asked for there and whole?"""
+    from openhcs_engine.cli_output import print_verification
+    from openhcs_engine.output.verify import verify as check
+
+    report = check(output)
+    print_verification(report)
+    return SOME_FAILED if report.missing or report.damaged else OK
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; every refusal is one or two sentences on standard error."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _complain("stopped; wells that were published stay whole, and the next run does the rest.")
+        return INTERRUPTED
+    except CompilationError as error:
+        _complain("the pipeline cannot run on this plate:", *(f"  {violation}" for violation in error.violations))
+        return REFUSED
+    except OpenHCSError as error:
+        _complain(str(error))
+        return REFUSED
+    return status if isinstance(status, int) else OK
+
+
+def _complain(*lines: str) -> None:
+    sys.stderr.write("openhcs: " + "\n".join(lines) + "\n")
+
+
+def _orchestrator(plate: Path, **options: Any) -> PipelineOrchestrator:  # Any: the orchestrator's own keyword types
+    from openhcs_engine.orchestrator import PipelineOrchestrator
+
+    return PipelineOrchestrator(plate, **options).initialize()
+
+
+def _pipeline(reference: str) -> Pipeline:
+    from openhcs_engine.pipeline import load_pipeline
+
+    return load_pipeline(reference, search_path=[Path.cwd()])

@@ -1,0 +1,235 @@
+"""What the command line prints: the JSON forms, which are a contract, and tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from openhcs_engine.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
+from openhcs_engine.model.plate import Plate
+from openhcs_engine.output.verify import VerifyReport
+
+JsonRow = dict[str, Any]  # Any: what JSON may hold
+
+
+def print_json(value: object) -> None:
+    """Indented JSON on standard output."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
+def plane_rows(index: Iterable[ImagePlane]) -> list[JsonRow]:
+    """Planes as ``openhcs planes --json`` prints them."""
+    return [
+        {
+            "well": plane.key.well,
+            "site": plane.key.site,
+            "channel": plane.key.channel,
+            "z_index": plane.key.z_index,
+            "timepoint": plane.key.timepoint,
+            "path": plane.path,
+            "kind": plane.kind.value,
+            "present": plane.present,
+        }
+        for plane in index
+    ]
+
+
+def inspection(plate: Plate, index: ImageIndex) -> JsonRow:
+    """A plate as ``openhcs inspect --json`` prints it."""
+    return {
+        "plate_id": plate.plate_id,
+        "name": plate.name,
+        "microscope": plate.microscope,
+        "wells": plate.wells,
+        "absent_wells": plate.absent_wells,
+        "sites": plate.sites,
+        "channels": [
+            {"index": channel.index, "name": channel.name, "wavelength_nm": channel.wavelength_nm}
+            for channel in plate.channels
+        ],
+        "z_indexes": plate.z_indexes,
+        "timepoints": plate.timepoints,
+        "pixel_size_um": plate.pixel_size_um,
+        "z_step_um": plate.z_step_um,
+        "grid": plate.grid,
+        "shape": plate.shape,
+        "dtype": plate.dtype,
+        "missing": plane_rows(index.missing()),
+        "errors": plate.errors,
+        "warnings": plate.warnings,
+    }
+
+
+def print_inspection(plate: Plate, index: ImageIndex) -> None:
+    """A plate as a person reads it."""
+    present = Counter(plane.kind for plane in index.present())
+    table = Table(title=f"{escape(plate.name)} ({plate.microscope})", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    rows = {
+        "plate id": plate.plate_id,
+        "wells": f"{len(plate.wells)}: {_span(plate.wells)}",
+        "sites": _numbers(plate.sites),
+        "channels": ", ".join(f"{channel.index} {channel.label}" for channel in plate.channels),
+        "z planes": _numbers(plate.z_indexes) + (f", {plate.z_step_um:g} µm apart" if plate.z_step_um else ""),
+        "time points": _numbers(plate.timepoints),
+        "image": _image(plate),
+        "grid": f"{plate.grid.rows} x {plate.grid.columns} sites (rows x columns)" if plate.grid else "unknown",
+        "planes": f"{present[PlaneKind.PLANE]} planes, {present[PlaneKind.PROJECTION]} projections",
+        "missing": f"{len(index.missing())} planes" if len(index.missing()) else "nothing",
+    }
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    console = Console()
+    console.print(table)
+    for kind, sentences in (("error", plate.errors), ("warning", plate.warnings)):
+        for sentence in sentences:
+            console.print(f"[yellow]{kind}:[/] {escape(sentence)}", soft_wrap=True)
+
+
+def print_planes(index: ImageIndex) -> None:
+    """One line a plane."""
+    table = Table("well", "site", "channel", "z", "time", "kind", "file")
+    for plane in index:
+        numbers = (plane.key.site, plane.key.channel, plane.key.z_index, plane.key.timepoint)
+        path = escape(plane.path or "") if plane.present else "[red]missing[/] " + escape(plane.path or "")
+        table.add_row(plane.key.well, *("" if n is None else str(n) for n in numbers), plane.kind.value, path)
+    Console().print(table)
+
+
+def print_plan(contexts: Mapping[str, ProcessingContext]) -> None:
+    """The steps of a plan, and its wells."""
+    first = next(iter(contexts.values()))
+    table = Table(
+        "step", "name", "functions", "stacks along", "reads", "writes", "device", title="Plan", title_justify="left"
+    )
+    for step in first.steps:
+        functions = [
+            (
+                f"{first.plate.channel(route.key).label}: "
+                if step.group_by == "channel" and route.key is not None
+                else ""
+            )
+            + " → ".join(call.reference.rpartition(":")[2] + _kwargs(call.kwargs) for call in route.calls)
+            for route in step.routes
+        ]
+        axes = ", ".join(component.value for component in step.variable_components)
+        table.add_row(
+            str(step.number), step.name, escape("\n".join(functions)), axes, step.reads, step.writes, step.device
+        )
+    console = Console()
+    console.print(table)
+    planes = sum(len(context.index) for context in contexts.values())
+    console.print(
+        f"{len(contexts)} wells ({_span(tuple(contexts))}), {planes} planes, fingerprint {_fingerprint(contexts)}"
+    )
+    for warning in first.plate.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+
+
+class RunScreen:
+    """Progress of one run on the terminal, and its summary."""
+
+    def __init__(self, contexts: Mapping[str, ProcessingContext]) -> None:
+        self._first = next(iter(contexts.values()))
+        self._results: list[WellResult] = []
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        )
+        self._task = self._progress.add_task("wells", total=len(contexts))
+        self._started = perf_counter()
+        for warning in self._first.plate.warnings:
+            self._say(f"[yellow]warning:[/] {escape(warning)}")
+
+    @property
+    def failed(self) -> list[WellResult]:
+        """Wells that failed so far."""
+        return [result for result in self._results if not result.success]
+
+    def add(self, result: WellResult) -> None:
+        """Count one well; tell about it at once if it failed."""
+        if not self._results:
+            for note in result.notes:
+                self._say(f"[yellow]note:[/] {escape(note)}")
+        self._results.append(result)
+        self._progress.advance(self._task)
+        if result.error:
+            self._say(f"[red]failed:[/] {escape(result.error)}")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if self._results or error is None:
+            self._summary()
+
+    def _summary(self) -> None:
+        counts = Counter(result.status for result in self._results)
+        parts = [f"{counts[status]} {status}" for status in WellStatus if counts[status] or status is WellStatus.DONE]
+        folder = self._first.output.folder
+        console = Console()
+        console.print(f"{', '.join(parts)} in {perf_counter() - self._started:.1f} s")
+        console.print(f"output: {folder}", soft_wrap=True, highlight=False)
+
+    def _say(self, text: str) -> None:
+        self._progress.console.print(text, soft_wrap=True, highlight=False)
+
+
+def print_verification(report: VerifyReport) -> None:
+    """What was found, well by well where something is wrong."""
+    console = Console()
+    for well in report.missing:
+        console.print(f"[red]missing:[/] well {well} was asked for and is not there", soft_wrap=True)
+    for damage in report.damaged:
+        for reason in damage.reasons:
+            console.print(f"[red]damaged:[/] well {damage.well}: {escape(reason)}", soft_wrap=True)
+    for path in report.foreign:
+        console.print(f"[yellow]foreign:[/] {escape(path)} belongs to no well", soft_wrap=True)
+    if len(report.plans) > 1:
+        console.print(f"[yellow]note:[/] wells were made by {len(report.plans)} different plans", soft_wrap=True)
+    bad = len(report.missing) + len(report.damaged)
+    console.print(f"{len(report.whole)} of {len(report.expected)} wells whole, {bad} missing or damaged")
+
+
+def _span(wells: tuple[str, ...]) -> str:
+    return ", ".join(wells) if len(wells) <= 6 else f"{wells[0]} to {wells[-1]}"
+
+
+def _numbers(values: tuple[int, ...]) -> str:
+    if not values:
+        return "none"
+    if len(values) > 2 and values == tuple(range(values[0], values[-1] + 1)):
+        return f"{len(values)}: {values[0]} to {values[-1]}"
+    return f"{len(values)}: {', '.join(map(str, values))}"
+
+
+def _image(plate: Plate) -> str:
+    size = f"{plate.shape[1]} x {plate.shape[0]} px" if plate.shape else "size unknown"
+    pixel = f"{plate.pixel_size_um:g} µm a pixel" if plate.pixel_size_um else "pixel size unknown"
+    return f"{size}, {plate.dtype or 'type unknown'}, {pixel}"
+
+
+def _kwargs(kwargs: Mapping[str, object]) -> str:
+    return f"({', '.join(f'{name}={value}' for name, value in kwargs.items())})" if kwargs else ""
+
+
+def _fingerprint(contexts: Mapping[str, ProcessingContext]) -> str:
+    return plan_fingerprint(contexts.values())[:12]

@@ -1,0 +1,55 @@
+"""How large a run's output will be, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from openhcs_engine.context import ProcessingContext, StepPlan
+from openhcs_engine.model.image_index import ImageIndex, ImagePlane
+
+_PYRAMID = 4 / 3
+"""Each level has a quarter of the pixels of the one above."""
+
+
+def output_bytes(contexts: Iterable[ProcessingContext]) -> int:
+    """Uncompressed bytes that the wells will write at most, pyramid included; the fullest well stands for all."""
+    wells = list(contexts)
+    if not wells:
+        return 0
+    fullest = max(wells, key=lambda context: len(context.index))
+    return int(len(wells) * len(planes_written(fullest)) * _plane_bytes(fullest) * _PYRAMID)
+
+
+def planes_written(context: ProcessingContext) -> ImageIndex:
+    """The planes that the last step will leave, as far as the functions declare what they do."""
+    index = context.index
+    for plan in context.steps:
+        index = _after(plan, context.index if plan.from_start else index)
+    return index
+
+
+def _after(plan: StepPlan, index: ImageIndex) -> ImageIndex:
+    planes: list[ImagePlane] = []
+    for stack in index.group_stacks(plan.variable_components):
+        route = plan.route(stack.key.get(plan.group_by) if plan.group_by else None)
+        if route is not None and any(call.collapses for call in route.calls):
+            planes.append(replace(stack.planes[0], key=stack.collapsed_key))
+        elif route is not None or plan.uncovered == "pass":
+            planes.extend(stack.planes)
+    return ImageIndex(tuple(planes))
+
+
+def _plane_bytes(context: ProcessingContext) -> int:
+    """Bytes of the largest raw plane: functions keep the pixel type unless they say otherwise."""
+    plate = context.plate
+    sizes = [
+        channel.shape[0] * channel.shape[1] * np.dtype(channel.dtype).itemsize
+        for channel in plate.channels
+        if channel.shape and channel.dtype
+    ]
+    if plate.shape and plate.dtype:
+        sizes.append(plate.shape[0] * plate.shape[1] * np.dtype(plate.dtype).itemsize)
+    return max(sizes, default=0)

@@ -1,0 +1,60 @@
+"""The log of one run: a header, then a section a well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openhcs_engine.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.execution.results import StepResult, WellResult
+
+
+class RunLog:
+    """Appends to ``logs/<run id>.log``; every line that is written is on disk."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{run_id}.log"
+
+    def start(self, contexts: Mapping[str, ProcessingContext], runner: str, devices: tuple[str, ...]) -> None:
+        """Write what this run is asked to do."""
+        first = next(iter(contexts.values()))
+        steps = "".join(f"  {step.number}. {step.name}\n" for step in first.steps)
+        warnings = "".join(f"warning: {warning}\n" for warning in first.plate.warnings)
+        self._write(
+            f"run {self.path.stem} at {_now()}\nplate {first.plate.plate_id} from {first.plate.root}\n"
+            f"plan {plan_fingerprint(contexts.values())}, {len(contexts)} wells, {runner} on {', '.join(devices)}\n"
+            f"versions {', '.join(first.versions)}\n{steps}{warnings}"
+        )
+
+    def well(self, result: WellResult, printed: str = "") -> None:
+        """Write one well's section."""
+        lines = [f"\n== {result.well}: {result.status} at {_now()}, {result.seconds:.2f} s on {result.device}"]
+        lines += [_step_line(step) for step in result.steps]
+        lines += [f"  note: {note}" for step in result.steps for note in step.notes]
+        if result.error:
+            lines.append(f"  error: {result.error}")
+        for title, text in (("traceback", result.traceback), ("printed", printed)):
+            if text and text.strip():
+                lines += [f"  {title}:", *(f"    {line}" for line in text.rstrip().splitlines())]
+        self._write("\n".join(lines) + "\n")
+
+    def end(self, sentence: str) -> None:
+        """Write how the run ended."""
+        self._write(f"\n{sentence} at {_now()}\n")
+
+    def _write(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _step_line(step: StepResult) -> str:
+    return (
+        f"  step {step.number} {step.name}: {step.stacks} stacks, {step.planes_read} -> {step.planes_written} planes, "
+        f"{step.bytes_read / 1e6:.1f} MB, {step.seconds:.2f} s on {step.device}"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,61 @@
+"""What a run and its worker processes say to each other: length-prefixed msgpack over two pipes. No pickle."""
+
+from __future__ import annotations
+
+import struct
+from typing import IO
+
+import msgspec
+
+from openhcs_engine.execution.results import WellResult
+
+_LENGTH = struct.Struct("<Q")
+
+
+class Setup(msgspec.Struct, tag="setup", forbid_unknown_fields=True):
+    """The first message to a worker."""
+
+    search_path: list[str]
+    """Where the run's own process finds modules."""
+    staging: str
+    """Folder in which wells are written before they are published."""
+    device: str
+    """Name of the device this worker holds."""
+
+
+class Task(msgspec.Struct, tag="task", forbid_unknown_fields=True):
+    """One well to run."""
+
+    document: bytes
+    """Plan document that holds just this well."""
+
+
+ToWorker = Setup | Task
+
+
+def send(pipe: IO[bytes], message: ToWorker | WellResult) -> None:
+    """Write one message and flush."""
+    payload = msgspec.msgpack.encode(message)
+    pipe.write(_LENGTH.pack(len(payload)) + payload)
+    pipe.flush()
+
+
+def receive_task(pipe: IO[bytes]) -> ToWorker | None:
+    """The next message to a worker; None at the end of the pipe."""
+    payload = _receive(pipe)
+    return None if payload is None else msgspec.msgpack.decode(payload, type=ToWorker)
+
+
+def receive_result(pipe: IO[bytes]) -> WellResult | None:
+    """The next result of a worker; None if it ended."""
+    payload = _receive(pipe)
+    return None if payload is None else msgspec.msgpack.decode(payload, type=WellResult)
+
+
+def _receive(pipe: IO[bytes]) -> bytes | None:
+    head = pipe.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    payload = pipe.read(length)
+    return payload if len(payload) == length else None

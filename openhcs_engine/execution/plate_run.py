@@ -1,0 +1,157 @@
+"""One run over wells of one plate: prepare the output, skip what is published, run the rest, log everything."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openhcs_engine.context import ProcessingContext, contexts_to_json, plan_fingerprint
+from openhcs_engine.errors import ExecutionError
+from openhcs_engine.execution.estimate import output_bytes
+from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.log import RunLog
+from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.execution.runners import RUNNERS, Runner, RunOrder
+from openhcs_engine.output.manifest import WellManifest
+from openhcs_engine.output.plate_folder import PlateFolder
+
+
+def execute_wells(
+    contexts: Mapping[str, ProcessingContext],
+    *,
+    runner: str = "processes",
+    workers: int | None = None,
+    devices: Sequence[str] = (),
+    functions: FunctionSource | None = None,
+    run_id: str | None = None,
+) -> Iterator[WellResult]:
+    """Execute contexts of one plate; yield each well's result as it finishes.
+
+    Wells that are published with the same fingerprint are yielded first, as ``unchanged``, and not computed. Everything
+    that can be refused is refused before the first result: an output inside the raw plate, a full or read-only place.
+    Closing the iterator, or Ctrl-C, ends the workers and leaves only whole wells.
+
+    Parameters
+    ----------
+    contexts
+        By well; all of one plate and one output.
+    runner
+        ``processes`` or ``threads``; functions that live only in this process run in threads anyway: the results say so.
+    workers
+        Wells at the same time; default: as many as ``devices``, or the number of cores.
+    devices
+        Names of the devices the caller holds, one a worker; default: CPU slots without a lease.
+    functions
+        Where functions that cannot be imported are found.
+    run_id
+        Name of the run and its log; default: its time and four random letters.
+
+    Raises
+    ------
+    OutputPlaceError
+        If the output place cannot be used.
+    """
+    chosen, notes = _choose_runner(runner, contexts)
+    names = _device_names(workers, devices)
+    first = next(iter(contexts.values()))
+    folder = PlateFolder(first.output.folder, first.output.backend)
+    folder.check_place(Path(first.plate.root))
+    unchanged = _unchanged(folder, contexts)
+    waiting = {well: context for well, context in contexts.items() if well not in unchanged}
+    folder.check_free_space(output_bytes(waiting.values()))
+    folder.prepare(first.plate)
+    folder.sweep()
+    folder.save_contexts(contexts_to_json(contexts), plan_fingerprint(contexts.values()))
+    log = RunLog(folder.folder / "logs", run_id or new_run_id())
+    log.start(contexts, chosen.name, names)
+    return _results(folder, log, chosen, waiting, unchanged, names, functions or FunctionSource(), notes)
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time: ``20260314T221503Z-9f3a``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def _results(
+    folder: PlateFolder,
+    log: RunLog,
+    runner: Runner,
+    waiting: Mapping[str, ProcessingContext],
+    unchanged: Mapping[str, WellResult],
+    devices: tuple[str, ...],
+    functions: FunctionSource,
+    notes: tuple[str, ...],
+) -> Iterator[WellResult]:
+    counts = dict.fromkeys(WellStatus, 0)
+    ended = "run stopped"
+    try:
+        for result in unchanged.values():
+            counts[result.status] += 1
+            log.well(result)
+            yield result
+        if waiting:
+            with folder.staging(log.path.stem) as staging:
+                order = RunOrder(contexts=waiting, staging=staging, devices=devices, functions=functions)
+                with closing(runner.run(order)) as finished:
+                    for result, printed in finished:
+                        counts[result.status] += 1
+                        log.well(result, printed)
+                        yield replace(result, notes=(*notes, *result.notes))
+        ended = "run ended"
+    finally:
+        log.end(f"{ended}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+        if waiting:
+            folder.sweep()
+
+
+def _choose_runner(name: str, contexts: Mapping[str, ProcessingContext]) -> tuple[Runner, tuple[str, ...]]:
+    if not contexts:
+        raise ExecutionError("There are no wells to execute.")
+    if name not in RUNNERS:
+        raise ExecutionError(f"Runner {name!r} is unknown (choose from {', '.join(RUNNERS)}).")
+    steps = next(iter(contexts.values())).steps
+    calls = [call for step in steps for route in step.routes for call in route.calls]
+    local = sorted({call.reference for call in calls if not call.importable})
+    if local and name != "threads":
+        note = (
+            f"ran in threads instead of {name}, because {', '.join(local)} cannot be imported by another process; put "
+            "it into a module of its own for full speed and crash isolation"
+        )
+        return RUNNERS["threads"](), (note,)
+    return RUNNERS[name](), ()
+
+
+def _device_names(workers: int | None, devices: Sequence[str]) -> tuple[str, ...]:
+    if workers is not None and workers < 1:
+        raise ExecutionError(f"A run needs at least one worker, not {workers}.")
+    if devices:
+        return tuple(devices[: workers or len(devices)])
+    return tuple(f"cpu:{slot}" for slot in range(workers or os.cpu_count() or 1))
+
+
+def _unchanged(folder: PlateFolder, contexts: Mapping[str, ProcessingContext]) -> dict[str, WellResult]:
+    """Wells that are published, whole, and made by the same fingerprint."""
+    found = {}
+    for well, context in contexts.items():
+        manifest = folder.published(well, context.fingerprint)
+        if manifest is not None:
+            found[well] = unchanged_result(folder, manifest)
+    return found
+
+
+def unchanged_result(folder: PlateFolder, manifest: WellManifest) -> WellResult:
+    """The result of a well that was not computed again."""
+    return WellResult(
+        well=manifest.well,
+        status=WellStatus.UNCHANGED,
+        fingerprint=manifest.fingerprint,
+        device=manifest.device,
+        store_path=str(folder.well_place(manifest.well)),
+        bytes_written=sum(file.size for file in manifest.files),
+        files=len(manifest.files),
+    )

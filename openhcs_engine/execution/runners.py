@@ -1,0 +1,254 @@
+"""Who runs the wells: threads of this process, or worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, BinaryIO, ClassVar, Final
+
+from openhcs_engine.context import ProcessingContext, contexts_to_json
+from openhcs_engine.errors import WorkerDiedError
+from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.messages import Setup, Task, receive_result, send
+from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.execution.well import run_well
+
+Finished = tuple[WellResult, str]
+"""A well's result, and what its functions printed."""
+
+_ONE_THREAD: Final = dict.fromkeys(
+    (
+        "BLOSC_NTHREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "ZARR_THREADING__MAX_WORKERS",
+    ),
+    "1",
+)
+"""Workers share the machine's cores by wells; a pool inside each would only fight the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What a runner is asked to do."""
+
+    contexts: Mapping[str, ProcessingContext]
+    staging: Path
+    """Folder of this run in which wells are written before they are published."""
+    devices: Sequence[str]
+    """One name a worker; as many workers as names."""
+    functions: FunctionSource = field(default_factory=FunctionSource)
+
+
+class Runner(ABC):
+    """Runs wells, each by itself; a failing or dying one never stops another."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, order: RunOrder) -> Generator[Finished, None, None]:
+        """Yield every well of the order once, as it finishes. Closing the iterator stops the work."""
+
+
+class ThreadRunner(Runner):
+    """Threads of this process: for functions that live only here, and for libraries that share a device's memory."""
+
+    name = "threads"
+
+    def run(self, order: RunOrder) -> Generator[Finished, None, None]:
+        """Yield every well once; wells not begun when the iterator is closed are dropped, begun ones finish."""
+        free: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for device in order.devices:
+            free.put(device)
+
+        def run_one(context: ProcessingContext) -> WellResult:
+            device = free.get()
+            try:
+                return run_well(context, functions=order.functions, staging=order.staging, device=device)
+            finally:
+                free.put(device)
+
+        pool = ThreadPoolExecutor(max_workers=len(order.devices))
+        try:
+            futures = [pool.submit(run_one, context) for context in order.contexts.values()]
+            for future in as_completed(futures):
+                yield future.result(), ""
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ProcessRunner(Runner):
+    """Worker processes, each started fresh; a worker that dies fails the well it held and is replaced."""
+
+    name = "processes"
+
+    def run(self, order: RunOrder) -> Generator[Finished, None, None]:
+        """Yield every well once; closing the iterator kills the workers, whatever they do."""
+        crew = _Crew(order)
+        try:
+            yield from crew.results()
+        finally:
+            crew.kill()
+
+
+RUNNERS: Final[Mapping[str, type[Runner]]] = {runner.name: runner for runner in (ProcessRunner, ThreadRunner)}
+
+
+class _Crew:
+    """The worker processes of one run, each looked after by a thread."""
+
+    def __init__(self, order: RunOrder) -> None:
+        self.order = order
+        self.waiting: queue.SimpleQueue[ProcessingContext] = queue.SimpleQueue()
+        self.finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        self.stopping = threading.Event()
+        self.workers: dict[int, _Worker] = {}
+        self.keepers: list[threading.Thread] = []
+        self.lock = threading.Lock()
+        for context in order.contexts.values():
+            self.waiting.put(context)
+
+    def results(self) -> Iterator[Finished]:
+        """Start the workers and yield their results."""
+        for slot, device in enumerate(self.order.devices[: len(self.order.contexts)]):
+            keeper = threading.Thread(target=self._look_after, args=(slot, device), daemon=True)
+            self.keepers.append(keeper)
+            keeper.start()
+        for _ in self.order.contexts:
+            yield self.finished.get()
+
+    def kill(self) -> None:
+        """End all workers now and wait until they are gone."""
+        with self.lock:
+            self.stopping.set()
+            workers = list(self.workers.values())
+        for worker in workers:
+            worker.kill()
+        for keeper in self.keepers:
+            keeper.join()
+
+    def _look_after(self, slot: int, device: str) -> None:
+        """Hand wells to one worker; replace it if it dies."""
+        while not self.stopping.is_set():
+            try:
+                context = self.waiting.get_nowait()
+            except queue.Empty:
+                return
+            worker = self._worker(slot, device)
+            if worker is None:
+                return
+            finished = worker.run(context)
+            if self.stopping.is_set():
+                return
+            self.finished.put(finished or self._died(slot, context))
+
+    def _worker(self, slot: int, device: str) -> _Worker | None:
+        with self.lock:
+            if self.stopping.is_set():
+                return None
+            if slot not in self.workers:
+                self.workers[slot] = _Worker(self.order.staging, device)
+            return self.workers[slot]
+
+    def _died(self, slot: int, context: ProcessingContext) -> Finished:
+        with self.lock:
+            worker = self.workers.pop(slot)
+        how, printed = worker.how_it_died(), worker.printed()
+        worker.kill()
+        error = WorkerDiedError(
+            f"Well {context.well}: the worker process {how} while it held this well. The other wells are not affected; "
+            "if the system ran out of memory, run with fewer workers.",
+            well=context.well,
+        )
+        result = WellResult(
+            well=context.well,
+            status=WellStatus.FAILED,
+            fingerprint=context.fingerprint,
+            error=str(error),
+            error_type=type(error).__name__,
+            device=worker.device,
+        )
+        return result, printed
+
+
+class _Worker:
+    """One worker process and the pipes to it."""
+
+    def __init__(self, staging: Path, device: str) -> None:
+        self.device = device
+        self._read_to = 0
+        # Not a pipe: a function may print more than a pipe holds while nobody reads.
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 # lives as long as the worker; kill() closes it
+        read_end, write_end = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "openhcs_engine.execution.worker", str(write_end)],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=(write_end,),
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(_search_path())},
+        )
+        os.close(write_end)
+        self._results: BinaryIO = os.fdopen(read_end, "rb")
+        self._tell(Setup(search_path=_search_path(), staging=str(staging), device=device))
+
+    def run(self, context: ProcessingContext) -> Finished | None:
+        """The result of one well; None if the worker died over it."""
+        if not self._tell(Task(document=contexts_to_json({context.well: context}))):
+            return None
+        result = receive_result(self._results)
+        return None if result is None else (result, self.printed())
+
+    def _tell(self, message: Setup | Task) -> bool:
+        assert self._process.stdin is not None
+        try:
+            send(self._process.stdin, message)
+        except OSError:
+            return False
+        return True
+
+    def printed(self) -> str:
+        """What was printed since this was asked last. Read by position: the worker writes through the same file."""
+        size = os.fstat(self._output.fileno()).st_size
+        text = os.pread(self._output.fileno(), size - self._read_to, self._read_to)
+        self._read_to = size
+        return text.decode("utf-8", "replace")
+
+    def how_it_died(self) -> str:
+        """How the process ended, after its pipe broke; it is killed if it does not end by itself."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+
+    def kill(self) -> None:
+        """End the process now, whatever it does, and close the pipes."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._results):
+            with contextlib.suppress(OSError):  # what was not yet sent has no reader left
+                if pipe is not None:
+                    pipe.close()
+        self._output.close()
+
+
+def _search_path() -> list[str]:
+    """This process's module search path; the current folder by its name."""
+    return [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 # sys.path holds text

@@ -1,0 +1,171 @@
+"""One step of one well: group stacks → load → call → save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from openhcs_engine.context import ProcessingContext, Route, StepPlan
+from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError
+from openhcs_engine.execution.functions import FunctionSource, apply_call
+from openhcs_engine.execution.results import StepResult
+from openhcs_engine.memory.stack import Array, stack_planes
+from openhcs_engine.model.components import Component
+from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
+from openhcs_engine.vfs.memory import MemoryBackend
+from openhcs_engine.vfs.source import read_plane
+
+
+@dataclass(frozen=True, slots=True)
+class WellPlaces:
+    """Where one well's planes are: the raw plate, and its own intermediates."""
+
+    context: ProcessingContext
+    intermediates: MemoryBackend
+    functions: FunctionSource
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a step did so far."""
+
+    stacks: int = 0
+    planes_read: int = 0
+    bytes_read: int = 0
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces, device: str) -> tuple[ImageIndex, StepResult]:
+    """Run one step on every stack of one well; return what it wrote.
+
+    Raises
+    ------
+    StepError
+        With the well, the step and what went wrong; the original error is its cause.
+    """
+    started = perf_counter()
+    tally = _Tally()
+    written = [
+        plane
+        for stack in index.group_stacks(plan.variable_components)
+        for plane in _run_stack(plan, stack, places, tally)
+    ]
+    return ImageIndex.of(written), StepResult(
+        number=plan.number,
+        name=plan.name,
+        seconds=perf_counter() - started,
+        stacks=tally.stacks,
+        planes_read=tally.planes_read,
+        planes_written=len(written),
+        bytes_read=tally.bytes_read,
+        device=device,
+        notes=tuple(tally.notes),
+    )
+
+
+def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) -> Iterator[ImagePlane]:
+    route = plan.route(stack.key.get(plan.group_by) if plan.group_by else None)
+    if route is None and plan.uncovered == "drop":
+        tally.notes[f"dropped stacks of {plan.group_by} {stack.key.get(plan.group_by or Component.CHANNEL)}"] = None
+        return
+    array = _load_stack(plan, stack, places)
+    tally.stacks += route is not None
+    tally.planes_read += len(stack.planes)
+    tally.bytes_read += array.nbytes
+    result = array if route is None else _apply_route(plan, route, stack, array, places)
+    keys = _output_keys(route, stack, result, tally)
+    for key, plane in zip(keys, result, strict=True):
+        yield _save(plan, key, plane, places)
+
+
+def _apply_route(plan: StepPlan, route: Route, stack: Stack, array: Array, places: WellPlaces) -> Array:
+    for call in route.calls:
+        try:
+            array = apply_call(call, places.functions.get(call), array)
+        except OpenHCSError as error:
+            raise _step_error(plan, stack, str(error)) from error
+        except MemoryError as error:
+            raise _step_error(
+                plan, stack, f"{call.reference} ran out of memory on a stack of {array.shape}."
+            ) from error
+        except Exception as error:  # a user's function may raise anything
+            reason = f"{call.reference} raised {type(error).__name__}: {error}"
+            raise _step_error(plan, stack, f"{reason} (stack {_describe(stack)}).") from error
+    return array
+
+
+def _step_error(plan: StepPlan, stack: Stack, reason: str) -> StepError:
+    well = stack.key.well
+    return StepError(f'Well {well}, step {plan.number} "{plan.name}": {reason}', well=well, step=plan.name)
+
+
+def _describe(stack: Stack) -> str:
+    """Where a stack lies: ``site 1, channel 2, z_index 1 to 5``."""
+    parts = []
+    for axis in (Component.SITE, Component.CHANNEL, Component.Z_INDEX, Component.TIMEPOINT):
+        values = [value for plane in stack.planes if (value := plane.key.get(axis)) is not None]
+        if values:
+            span = f"{min(values)} to {max(values)}" if min(values) != max(values) else str(values[0])
+            parts.append(f"{axis.value} {span}")
+    return ", ".join(parts)
+
+
+def _load_stack(plan: StepPlan, stack: Stack, places: WellPlaces) -> Array:
+    if plan.reads == "source":
+        return _read_raw_stack(stack, places.context)
+    planes = [places.intermediates.take(str(plane.path)) for plane in stack.planes]
+    _refuse_unequal(plan, stack, planes)
+    return stack_planes(planes)
+
+
+def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
+    """Read raw planes straight into one new array."""
+    first = _expected(stack.planes[0], context)
+    array = np.empty((len(stack.planes), *first[0]), first[1])
+    for plane, target in zip(stack.planes, array, strict=True):
+        if _expected(plane, context) != first:
+            raise PlaneMismatchError(
+                f"{plane.path} has {_expected(plane, context)} pixels, but shares a stack with {first}: channels of "
+                "different size cannot be stacked; crop or scale them in an earlier step.",
+                path=str(plane.path),
+            )
+        read_plane(context.plate.root, str(plane.path), out=target)
+    return array
+
+
+def _expected(plane: ImagePlane, context: ProcessingContext) -> tuple[tuple[int, int], str]:
+    """Shape and dtype that the plate's metadata give for a plane."""
+    channel = context.plate.channel(plane.key.channel) if plane.key.channel is not None else None
+    shape = (channel and channel.shape) or context.plate.shape
+    dtype = (channel and channel.dtype) or context.plate.dtype
+    assert shape is not None and dtype is not None, "readers give shape and dtype where there are files"
+    return shape, dtype
+
+
+def _refuse_unequal(plan: StepPlan, stack: Stack, planes: list[Array]) -> None:
+    kinds = {(plane.shape, plane.dtype) for plane in planes}
+    if len(kinds) > 1:
+        shown = " and ".join(sorted(f"{shape} {dtype}" for shape, dtype in kinds))
+        raise _step_error(plan, stack, f"planes of one stack differ: {shown} ({_describe(stack)}).")
+
+
+def _output_keys(route: Route | None, stack: Stack, result: Array, tally: _Tally) -> list[ImageKey]:
+    """Identity of the planes that came out: the same as went in, or one that stands for the whole stack."""
+    declared = route is not None and any(call.collapses for call in route.calls)
+    if route is None or (len(result) == len(stack.planes) and not declared):
+        return [plane.key for plane in stack.planes]
+    if not declared:
+        tally.notes[f"{route.calls[-1].reference} made one plane of each stack without declaring collapses=True"] = None
+    return [stack.collapsed_key]
+
+
+def _save(plan: StepPlan, key: ImageKey, plane: Array, places: WellPlaces) -> ImagePlane:
+    path = f"step{plan.number}/s{key.site}_w{key.channel}_z{key.z_index}_t{key.timepoint}"
+    places.intermediates.save(path, plane, give=True)
+    return ImagePlane(key=key, path=path)
+
+
+__all__ = ["WellPlaces", "run_step"]

@@ -1,0 +1,262 @@
+"""Devices of this host, and the pool that lends them.
+
+A lease is a ``flock`` on one file a device. The kernel drops it when its holder ends, however it ends, so that no
+device is ever lost to a killed process; and each lease opens its own file, so that it holds against threads of the same
+process as well as against other processes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from openhcs_engine.errors import DeviceUnavailableError
+
+CPU: Final = "cpu"
+GPU: Final = "gpu"
+
+_POLL_S: Final = 0.05
+"""Pause between two looks for a free device; flock can wait for one file only, not for the first of several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One thing that can run a function: a GPU, or one of the CPU's slots."""
+
+    kind: str
+    """``cpu`` or ``gpu``."""
+    index: int
+    """Number among the devices of its kind, as the driver counts them."""
+    name: str
+    uuid: str
+    """Unique on this host and stable over restarts; names the lease's file."""
+    memory_bytes: int
+    """Its memory; for a CPU slot, its even share of the host's."""
+
+    @property
+    def label(self) -> str:
+        """Short name for results and logs, e.g. ``gpu:0``."""
+        return f"{self.kind}:{self.index}"
+
+
+class Inventory(Protocol):
+    """Knows which devices there are."""
+
+    def devices(self) -> tuple[Device, ...]:
+        """All devices, in the order in which they should be used."""
+        ...
+
+    def why_no_gpu(self) -> str | None:
+        """Why there is no GPU, as a sentence; None if there is one."""
+        ...
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class CpuInventory:
+    """The host's CPU, cut into slots."""
+
+    slots: int = field(default_factory=usable_cpus)
+    """How many functions may run at once."""
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise ValueError(f"slots={self.slots}: a CPU inventory needs at least one slot.")
+
+    def devices(self) -> tuple[Device, ...]:
+        """One device a slot."""
+        share = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // self.slots
+        return tuple(
+            Device(kind=CPU, index=index, name=f"CPU slot {index}", uuid=f"cpu-{index}", memory_bytes=share)
+            for index in range(self.slots)
+        )
+
+    def why_no_gpu(self) -> str:
+        """Nobody looked."""
+        return "No GPU: this inventory holds CPU slots only."
+
+
+@dataclass(frozen=True, slots=True)
+class NvmlInventory:
+    """NVIDIA GPUs, as the management library (NVML) counts them; it counts without creating a context on the GPU."""
+
+    def devices(self) -> tuple[Device, ...]:
+        """All NVIDIA GPUs of the host; empty where there is none."""
+        return _ask_nvml()[0]
+
+    def why_no_gpu(self) -> str | None:
+        """What NVML or its absence says."""
+        return _ask_nvml()[1]
+
+
+@dataclass(frozen=True, slots=True)
+class HostInventory:
+    """All that the host has: GPUs first, then CPU slots."""
+
+    gpus: Inventory = field(default_factory=NvmlInventory)
+    cpus: Inventory = field(default_factory=CpuInventory)
+
+    def devices(self) -> tuple[Device, ...]:
+        """GPUs, then CPU slots."""
+        return self.gpus.devices() + self.cpus.devices()
+
+    def why_no_gpu(self) -> str | None:
+        """The GPU inventory's own words."""
+        return self.gpus.why_no_gpu()
+
+
+def find_inventory() -> Inventory:
+    """The devices of this host: its NVIDIA GPUs, if any, and its CPU slots."""
+    return HostInventory()
+
+
+def default_lease_folder() -> Path:
+    """Where this user's processes on this host meet: a folder under the system's temporary one."""
+    return Path(tempfile.gettempdir()) / f"openhcs-leases-{os.getuid()}"
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePool:
+    """Lends the devices of an inventory, each to one holder at a time on this host."""
+
+    inventory: Inventory = field(default_factory=find_inventory)
+    lease_folder: Path = field(default_factory=default_lease_folder)
+    """One lock file a device lies here; pools that shall not share a device must share this folder."""
+
+    @contextmanager
+    def lease(self, wanted: int = 1, kind: str = CPU, timeout_s: float = 60.0) -> Iterator[tuple[Device, ...]]:
+        """Hold devices of one kind for the length of a ``with`` block.
+
+        Parameters
+        ----------
+        wanted
+            Devices to take if so many are free; fewer are taken at once, none is waited for if one is there.
+        kind
+            ``cpu`` or ``gpu``.
+        timeout_s
+            Seconds to wait while none is free.
+
+        Yields
+        ------
+        tuple of Device
+            One to ``wanted`` devices, given back at the end of the block or with the end of this process.
+
+        Raises
+        ------
+        DeviceUnavailableError
+            If there is no such device, or none came free in time.
+        ValueError
+            If fewer than one device is wanted.
+        """
+        if wanted < 1:
+            raise ValueError(f"wanted={wanted}: a lease holds at least one device.")
+        devices = self._of_kind(kind)
+        with ExitStack() as locks:
+            yield self._wait_for(devices, wanted, timeout_s, locks)
+
+    def _of_kind(self, kind: str) -> tuple[Device, ...]:
+        devices = tuple(device for device in self.inventory.devices() if device.kind == kind)
+        if not devices:
+            reason = self.inventory.why_no_gpu() if kind == GPU else None
+            raise DeviceUnavailableError(reason or f"This host has no device of kind {kind!r}.", kind=kind)
+        return devices
+
+    def _wait_for(
+        self, devices: tuple[Device, ...], wanted: int, timeout_s: float, locks: ExitStack
+    ) -> tuple[Device, ...]:
+        deadline = time.monotonic() + timeout_s
+        while not (held := self._take_free(devices, wanted, locks)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._none_free(devices, timeout_s)
+            time.sleep(min(_POLL_S, left))
+        return held
+
+    def _take_free(self, devices: tuple[Device, ...], wanted: int, locks: ExitStack) -> tuple[Device, ...]:
+        held: list[Device] = []
+        for device in devices:
+            if len(held) < wanted and (lock := _try_lock(self._file(device))) is not None:
+                locks.callback(_unlock, lock)
+                held.append(device)
+        return tuple(held)
+
+    def _file(self, device: Device) -> Path:
+        return self.lease_folder / f"{device.uuid}.lock"
+
+    def _none_free(self, devices: tuple[Device, ...], timeout_s: float) -> DeviceUnavailableError:
+        kind = devices[0].kind
+        holders = sorted({holder for device in devices if (holder := _holder(self._file(device)))})
+        return DeviceUnavailableError(
+            f"None of the {len(devices)} {kind} devices ({', '.join(device.label for device in devices)}) "
+            f"came free within {timeout_s:g} s; they are held by the processes {', '.join(holders) or 'unknown'}. "
+            "Wait for those runs, start fewer workers, or allow more time.",
+            kind=kind,
+        )
+
+
+def _try_lock(path: Path) -> int | None:
+    """The descriptor of a lock now held; None if somebody else holds it. Lock files are never deleted: that races."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    with suppress(OSError):  # on a full disk the lease holds, but cannot say whose it is
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def _unlock(descriptor: int) -> None:
+    # Explicitly, for a child made by fork holds a copy of the descriptor, and closing ours would not free the lock.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text()
+    return ""
+
+
+def _ask_nvml() -> tuple[tuple[Device, ...], str | None]:
+    """The GPUs, or none and the reason."""
+    try:
+        import pynvml
+    except ImportError:
+        return (), "No GPU: the NVIDIA management library is not installed (pip install 'openhcs-dagster[gpu]')."
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return (), f"No GPU: the NVIDIA management library found no driver ({error})."
+    try:
+        gpus = tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError as error:
+        return (), f"No GPU: the NVIDIA driver does not answer ({error})."
+    finally:
+        pynvml.nvmlShutdown()
+    return gpus, None if gpus else "No GPU: the NVIDIA driver is there, but counts no device."
+
+
+def _gpu(nvml: Any, index: int) -> Device:  # Any: pynvml has no types
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    return Device(
+        kind=GPU,
+        index=index,
+        name=nvml.nvmlDeviceGetName(handle),
+        uuid=nvml.nvmlDeviceGetUUID(handle),
+        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+    )

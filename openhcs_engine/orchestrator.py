@@ -1,0 +1,162 @@
+"""The face of the engine: initialise a plate, compile a pipeline, execute the contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from openhcs_engine.compiler import Compilation, compile_plate, pipeline_digest
+from openhcs_engine.context import OutputPlan, ProcessingContext
+from openhcs_engine.errors import PipelineError, PipelineMismatchError, PlateError
+from openhcs_engine.execution import execute_wells
+from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.results import WellResult
+from openhcs_engine.microscopes import detect_microscope
+from openhcs_engine.model.components import Component, GroupBy
+from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wells import validate_plate_id
+from openhcs_engine.pipeline.step import FunctionStep
+
+DEFAULT_OUTPUT = Path("openhcs_output")
+"""Below the current folder: results never go into or beside the raw plate unasked."""
+
+
+class PipelineOrchestrator:
+    """Runs pipelines on one plate, in two phases.
+
+    Parameters
+    ----------
+    plate_path
+        The plate's folder; only ever read.
+    output
+        Directory that gets ``<plate_id>/`` with the results; default ``./openhcs_output``.
+    plate_id
+        Default: the folder's name, other characters than letters, digits, ``_ . -`` replaced by ``_``.
+    runner
+        ``processes`` (default): worker processes; ``threads``: threads of this process.
+    backend
+        ``zarr`` (default): an OME-Zarr plate; ``disk``: OME-TIFF files.
+    """
+
+    def __init__(
+        self,
+        plate_path: str | Path,
+        *,
+        output: str | Path | None = None,
+        plate_id: str | None = None,
+        runner: Literal["processes", "threads"] = "processes",
+        backend: Literal["zarr", "disk"] = "zarr",
+    ) -> None:
+        self.plate_path = Path(plate_path).absolute()
+        self.output = Path(output if output is not None else DEFAULT_OUTPUT).absolute()
+        self.runner = runner
+        self.backend = backend
+        self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
+        self._read: tuple[Plate, ImageIndex] | None = None
+        self._functions: dict[str, Callable[..., object]] = {}
+
+    def initialize(self) -> Self:
+        """Read the plate's metadata and list its planes, once."""
+        if self._read is None:
+            self._read = detect_microscope(self.plate_path).read_plate(plate_id=self._plate_id)
+        return self
+
+    @property
+    def read(self) -> tuple[Plate, ImageIndex]:
+        """Plate and planes, as they were read."""
+        return self._initialized()
+
+    @property
+    def plate(self) -> Plate:
+        """What the microscope says it acquired."""
+        return self._initialized()[0]
+
+    @property
+    def index(self) -> ImageIndex:
+        """Which planes exist, and where."""
+        return self._initialized()[1]
+
+    def get_component_keys(self, component: GroupBy | Component | str) -> list[str]:
+        """Values that a component has on this plate, as text, in order: wells by name, the others by number."""
+        wanted = Component(str(component))
+        if wanted is Component.WELL:
+            return list(self.plate.wells)
+        values = {value for plane in self.index if (value := plane.key.get(wanted)) is not None}
+        return [str(value) for value in sorted(values)]
+
+    def compile_pipelines(
+        self, pipeline_definition: Sequence[FunctionStep], well_filter: str | Iterable[str] | None = None
+    ) -> dict[str, ProcessingContext]:
+        """Freeze what will happen to each well. Reads no pixel and does not change the pipeline.
+
+        Raises
+        ------
+        CompilationError
+            If the pipeline cannot run on this plate; ``.violations`` lists every reason.
+        """
+        plate, index = self._initialized()
+        compilation: Compilation = compile_plate(
+            plate,
+            index,
+            pipeline_definition,
+            output=OutputPlan(root=str(self.output), plate_id=plate.plate_id, backend=self.backend),
+            well_filter=well_filter,
+        )
+        self._functions.update(compilation.functions.functions)
+        return compilation.contexts
+
+    def execute_compiled_plate(
+        self,
+        pipeline_definition: Sequence[FunctionStep],
+        compiled_contexts: Mapping[str, ProcessingContext],
+        max_workers: int | None = None,
+    ) -> dict[str, WellResult]:
+        """Run the wells and return each one's result; a failing well never stops another.
+
+        Parameters
+        ----------
+        pipeline_definition
+            The pipeline that made the contexts; another is refused.
+        compiled_contexts
+            What ``compile_pipelines`` returned, or a part of it.
+        max_workers
+            Wells at the same time; default: the number of cores.
+        """
+        results = self.execute(pipeline_definition, compiled_contexts, max_workers)
+        return {result.well: result for result in sorted(results, key=lambda result: result.well)}
+
+    def execute(
+        self,
+        pipeline_definition: Sequence[FunctionStep],
+        compiled_contexts: Mapping[str, ProcessingContext],
+        max_workers: int | None = None,
+    ) -> Iterator[WellResult]:
+        """As ``execute_compiled_plate``, but yields each well as it finishes; closing the iterator stops the run."""
+        if not compiled_contexts:
+            raise PipelineError("There are no contexts to execute; compile_pipelines makes them.")
+        self._refuse_other_pipeline(pipeline_definition, compiled_contexts)
+        return execute_wells(
+            compiled_contexts,
+            runner=self.runner,
+            workers=max_workers,
+            functions=FunctionSource(local=self._functions),
+        )
+
+    def _refuse_other_pipeline(
+        self, pipeline: Sequence[FunctionStep], contexts: Mapping[str, ProcessingContext]
+    ) -> None:
+        plate = next(iter(contexts.values())).plate
+        made_by = pipeline_digest(plate, pipeline)
+        strangers = [well for well, context in contexts.items() if context.pipeline_digest != made_by]
+        if strangers:
+            raise PipelineMismatchError(
+                f"The contexts of well {strangers[0]}{' and others' if len(strangers) > 1 else ''} were compiled from "
+                "another pipeline than the one given; compile this pipeline, or give the one that made them."
+            )
+
+    def _initialized(self) -> tuple[Plate, ImageIndex]:
+        if self._read is None:
+            raise PlateError("The orchestrator has not read its plate yet; call initialize() first.")
+        return self._read

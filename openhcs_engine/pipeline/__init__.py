@@ -1,0 +1,7 @@
+"""What users declare: steps, pipelines, function patterns."""
+
+from openhcs_engine.pipeline.load import load_pipeline
+from openhcs_engine.pipeline.pipeline import Pipeline
+from openhcs_engine.pipeline.step import FunctionStep, InputSource
+
+__all__ = ["FunctionStep", "InputSource", "Pipeline", "load_pipeline"]

@@ -1,0 +1,19 @@
+"""What all tests share: the folder of real plates."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real plate exports; read only. Skips where they are absent."""
+    folder = Path(os.environ.get("OPENHCS_TEST_DATA", _REPO.parent / "shared" / "data"))
+    if not (folder / "facts.json").is_file():
+        pytest.skip(f"no plate exports at {folder} (set OPENHCS_TEST_DATA)")
+    return folder
