@@ -1,0 +1,95 @@
+"""The benchmark compares like with like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from benchmarks import end_to_end, pixels
+from benchmarks.measure import CommandFailedError, run_measured
+from benchmarks.pipelines import benchmark_pipeline
+from benchmarks.plain_script import find_files, halve, project_channel
+from benchmarks.plates import NAME, PlateShape, write_plate
+from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
+from openhcs_engine.microscopes import detect_microscope
+from openhcs_engine.ngff import pyramid
+
+SHAPE = PlateShape(wells=2, sites=2, channels=2, z_planes=3, size=64)
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small plate as the benchmark writes it."""
+    folder = tmp_path_factory.mktemp("bench")
+    assert [*write_plate(folder, SHAPE)][-1] == SHAPE.planes
+    return folder / NAME
+
+
+def test_the_plate_is_an_imagexpress_plate(plate: Path) -> None:
+    """The engine reads it whole and without a warning."""
+    read, index = detect_microscope(plate).read_plate()
+
+    assert (read.wells, read.sites, read.z_indexes) == (("A01", "A02"), (1, 2), (1, 2, 3))
+    assert len(index) == SHAPE.planes
+    assert read.warnings == ()
+
+
+def test_a_plate_is_written_once(plate: Path) -> None:
+    """A second call finds it done, and touches nothing."""
+    before = {path: path.stat().st_mtime_ns for path in plate.rglob("*")}
+
+    assert [*write_plate(plate.parent, SHAPE)] == [SHAPE.planes]
+
+    assert {path: path.stat().st_mtime_ns for path in plate.rglob("*")} == before
+
+
+def test_the_plain_script_makes_the_engines_pixels(plate: Path) -> None:
+    """Reading, normalising and projecting by hand gives what the pipeline's functions give."""
+    files = find_files(plate)["A02"][1][2]
+    stack = np.stack([tifffile.imread(files[z]) for z in (1, 2, 3)])
+
+    expected = create_max_projection(stack_percentile_normalize(stack))
+
+    np.testing.assert_array_equal(project_channel(files), expected[0])
+    assert [step.func for step in benchmark_pipeline] == [
+        stack_percentile_normalize,
+        create_max_projection,
+        create_composite,
+    ]
+
+
+def test_the_plain_script_makes_the_engines_pyramid() -> None:
+    """Levels are rounded alike, an odd last row and column left out."""
+    plane = np.random.default_rng(3).integers(0, 65536, (65, 31), dtype=np.uint16)
+
+    np.testing.assert_array_equal(halve(plane), pyramid.halve(plane))
+
+
+def test_both_codecs_store_the_same_pixels(tmp_path: Path) -> None:
+    """The script's two variants, as processes: all numbers are there, and the pixels are equal."""
+    options = ["--plates", "2x1x2x2", "--size", "64", "--variants", "a", "a2", "--repeat", "1"]
+    document = tmp_path / "runs.json"
+
+    code = end_to_end.main([*options, "--cache", str(tmp_path), "--json", str(document)])
+
+    (comparison,) = json.loads(document.read_text())
+    assert code == 0
+    assert comparison["different"] == {"a": [], "a2": []}
+    assert all(cost["wall_s"] > 0 and cost["cpu_s"] > 0 and cost["process_mb"] > 0 for cost in comparison["runs"]["a"])
+    assert comparison["medians"]["a"]["output_mb"] > 0
+
+
+def test_a_differing_level_is_named() -> None:
+    """Other pixels and missing levels both count as different."""
+    assert pixels.differences({"A/1/0/0": "x", "A/1/0/1": "y"}, {"A/1/0/0": "z"}) == ["A/1/0/0", "A/1/0/1"]
+    assert pixels.differences({"A/1/0/0": "x"}, {"A/1/0/0": "x"}) == []
+
+
+def test_a_failing_variant_shows_its_output(tmp_path: Path) -> None:
+    """The benchmark ends with the words of the program that failed."""
+    with pytest.raises(CommandFailedError, match=r"exit code 3:\nno luck"):
+        run_measured(["/bin/sh", "-c", "echo no luck; exit 3"], {}, tmp_path / "log", tmp_path)
