@@ -6,11 +6,12 @@ Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreada
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
-import click
 import typer
 
 from openhcs_engine.errors import CompilationError, OpenHCSError
@@ -24,7 +25,40 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
 )
 
+P = ParamSpec("P")
 OK, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def command(name: str | None = None) -> Callable[[Callable[P, int]], Callable[P, None]]:
+    """Register a command that returns its exit code; every refusal is one or two sentences on standard error."""
+
+    def register(function: Callable[P, int]) -> Callable[P, None]:
+        @app.command(name)
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            raise typer.Exit(_code_of(lambda: function(*args, **kwargs)))
+
+        return guarded
+
+    return register
+
+
+def _code_of(function: Callable[[], int]) -> int:
+    try:
+        return function()
+    except KeyboardInterrupt:
+        _complain("stopped; wells that were published stay whole, and the next run does the rest.")
+        return INTERRUPTED
+    except CompilationError as error:
+        _complain("the pipeline cannot run on this plate:", *(f"  {violation}" for violation in error.violations))
+        return REFUSED
+    except OpenHCSError as error:
+        _complain(str(error))
+        return REFUSED
+
+
+def _complain(*lines: str) -> None:
+    sys.stderr.write("openhcs: " + "\n".join(lines) + "\n")
 
 
 class RunnerName(StrEnum):
@@ -52,7 +86,7 @@ BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-@app.command()
+@command()
 def inspect(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli_output import inspection, print_inspection, print_json
@@ -65,7 +99,7 @@ def inspect(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
     return OK
 
 
-@app.command()
+@command()
 def planes(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli_output import plane_rows, print_json, print_planes
@@ -78,7 +112,7 @@ def planes(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
     return OK
 
 
-@app.command(name="compile")
+@command("compile")
 def compile_(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
@@ -99,7 +133,7 @@ def compile_(
     return OK
 
 
-@app.command()
+@command()
 def run(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
@@ -124,7 +158,43 @@ def run(
     return SOME_FAILED if screen.failed else OK
 
 
-@app.command()
+@command()
+def synth(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Becomes the plate's folder; the truth lies beside it.")
+    ],
+    rows: Annotated[int, typer.Option("--rows", min=1, max=32)] = 4,
+    columns: Annotated[int, typer.Option("--columns", min=1, max=48)] = 6,
+    sites: Annotated[int, typer.Option("--sites", min=1)] = 2,
+    channels: Annotated[str, typer.Option("--channels", metavar="DAPI,GFP")] = "DAPI,GFP",
+    z: Annotated[int, typer.Option("--z", min=1, help="Planes of a stack.")] = 3,
+    timepoints: Annotated[int, typer.Option("--timepoints", min=1)] = 1,
+    size: Annotated[int, typer.Option("--size", min=32, help="Edge of an image in pixels.")] = 256,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    truncated: Annotated[str, typer.Option("--truncated", metavar="C05", help="Wells with an image cut in half.")] = "",
+) -> int:
+    """Write a synthetic ImageXpress plate with planted objects, control columns and known truth."""
+    from openhcs_engine.model.wells import normalise_well
+    from openhcs_engine.synthetic import SyntheticPlate, truth_path, write_imagexpress
+
+    spec = SyntheticPlate(
+        name=folder.name,
+        rows=rows,
+        columns=columns,
+        sites=sites,
+        channels=tuple(name.strip() for name in channels.split(",")),
+        z=z,
+        timepoints=timepoints,
+        shape=(size, size),
+        seed=seed,
+        truncated_wells=tuple(normalise_well(well.strip()) for well in truncated.split(",") if well.strip()),
+    )
+    written = write_imagexpress(folder, spec)
+    sys.stdout.write(f"plate: {written}\ntruth: {truth_path(written)}\n")
+    return OK
+
+
+@command()
 def verify(output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")]) -> int:
     """Check a plate's output: is every well that was asked for there and whole?"""
     from openhcs_engine.cli_output import print_verification
@@ -133,35 +203,6 @@ def verify(output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plat
     report = check(output)
     print_verification(report)
     return SOME_FAILED if report.missing or report.damaged else OK
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Entry point; every refusal is one or two sentences on standard error."""
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
-        status = app(args=arguments, standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _complain("stopped; wells that were published stay whole, and the next run does the rest.")
-        return INTERRUPTED
-    except CompilationError as error:
-        _complain("the pipeline cannot run on this plate:", *(f"  {violation}" for violation in error.violations))
-        return REFUSED
-    except OpenHCSError as error:
-        _complain(str(error))
-        return REFUSED
-    return status if isinstance(status, int) else OK
-
-
-def _complain(*lines: str) -> None:
-    sys.stderr.write("openhcs: " + "\n".join(lines) + "\n")
 
 
 def _orchestrator(plate: Path, **options: Any) -> PipelineOrchestrator:  # Any: the orchestrator's own keyword types
@@ -174,3 +215,12 @@ def _pipeline(reference: str) -> Pipeline:
     from openhcs_engine.pipeline import load_pipeline
 
     return load_pipeline(reference, search_path=[Path.cwd()])
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

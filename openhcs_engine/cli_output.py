@@ -69,6 +69,7 @@ def inspection(plate: Plate, index: ImageIndex) -> JsonRow:
         "missing": plane_rows(index.missing()),
         "errors": plate.errors,
         "warnings": plate.warnings,
+        "notes": plate.notes,
     }
 
 
@@ -94,7 +95,7 @@ def print_inspection(plate: Plate, index: ImageIndex) -> None:
         table.add_row(name, escape(value))
     console = Console()
     console.print(table)
-    for kind, sentences in (("error", plate.errors), ("warning", plate.warnings)):
+    for kind, sentences in (("error", plate.errors), ("warning", plate.warnings), ("note", plate.notes)):
         for sentence in sentences:
             console.print(f"[yellow]{kind}:[/] {escape(sentence)}", soft_wrap=True)
 

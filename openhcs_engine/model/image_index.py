@@ -38,7 +38,8 @@ class ImageKey:
 
     def order(self) -> tuple[int, ...]:
         """Sort key inside a well; collapsed axes sort first."""
-        return tuple(-1 if (value := self.get(axis)) is None else value for axis in AXES)
+        axes = (self.timepoint, self.site, self.channel, self.z_index)  # AXES, spelt out: this sorts 100,000 planes
+        return tuple([-1 if value is None else value for value in axes])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,81 @@
+"""Which microscope wrote a folder, and the formats this version knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from openhcs_engine.errors import NotAPlateError, UnreadablePlateError
+from openhcs_engine.microscopes.handler import MicroscopeHandler, one_plate
+from openhcs_engine.microscopes.imagexpress import ImageXpressHandler
+from openhcs_engine.microscopes.listing import FolderListing, list_folder
+from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.plate import Plate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectedMicroscope:
+    """A folder, listed once, and the handler that reads it."""
+
+    handler: MicroscopeHandler
+    listing: FolderListing
+
+    def read_plate(self, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
+        """The plate and the index of its planes; see MicroscopeHandler.read_plate."""
+        return self.handler.read_plate(self.listing, plate_id)
+
+
+def default_handlers() -> tuple[MicroscopeHandler, ...]:
+    """All formats this version reads, in the order in which they are asked."""
+    return (ImageXpressHandler(),)
+
+
+def detect_microscope(
+    folder: str | os.PathLike[str], handlers: Sequence[MicroscopeHandler] | None = None
+) -> DetectedMicroscope:
+    """List a folder and find the format of the one plate it holds.
+
+    Parameters
+    ----------
+    folder : path
+        The plate folder. It is only read.
+    handlers : sequence of MicroscopeHandler, optional
+        Formats to try, ``default_handlers()`` if not given.
+
+    Raises
+    ------
+    NotAPlateError
+        If the folder does not exist, is none, is empty, or holds no plate.
+    SeveralPlatesError
+        If it holds more than one plate; ``.plates`` lists their folders.
+    UnreadablePlateError
+        If it may not be listed.
+    """
+    asked = default_handlers() if handlers is None else tuple(handlers)
+    listing = _listed(folder)
+    found = {handler: handler.plate_folders(listing) for handler in asked}
+    plate = one_plate(listing, [path for paths in found.values() for path in paths], asked)
+    handler = next(handler for handler, paths in found.items() if plate in paths)
+    return DetectedMicroscope(handler=handler, listing=listing)
+
+
+def _listed(folder: str | os.PathLike[str]) -> FolderListing:
+    path = Path(folder).expanduser()
+    shown = ascii(str(folder))[1:-1] if not str(folder).isprintable() else str(folder)
+    try:
+        if not path.exists():
+            raise NotAPlateError(f"There is no folder {shown}; give the folder of a plate.", path=str(folder))
+        if not path.is_dir():
+            raise NotAPlateError(f"{shown} is a file; give the plate folder that holds it.", path=str(folder))
+        listing = list_folder(path)
+    except ValueError as error:  # a NUL in the name
+        if isinstance(error, NotAPlateError):
+            raise
+        raise NotAPlateError(f"{shown} cannot be the name of a folder.", path=str(folder)) from error
+    except OSError as error:
+        raise UnreadablePlateError(f"{shown} cannot be listed: {error.strerror}.", path=str(folder)) from error
+    if not listing.files:
+        raise NotAPlateError(f"{shown} is empty: there is no plate in it.", path=str(folder))
+    return listing

@@ -1,0 +1,247 @@
+"""ImageXpress files → planes: what each file shows, and which files are copies of another.
+
+A ZStep folder's number does not say what its files are: a channel that was acquired once, or only projected, is stored
+in every ZStep folder, and ZStep_0 holds projections. The TIFF metadata of one file of each folder and channel says it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final, NamedTuple
+
+from openhcs_engine.microscopes.imagexpress_names import FolderPlace, ImageName
+from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.metaseries import MetaSeries, parse_metaseries
+from openhcs_engine.microscopes.tiff_header import TiffHeader, TiffHeaderError, read_tiff_header
+from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
+
+_TRIES: Final = 10
+"""Unreadable files of one folder and channel before its metadata are given up."""
+_NAMED: Final = 5
+"""Differing copies that are named one by one; the others are counted."""
+
+
+class ImageFile(NamedTuple):
+    """One image file, read by its name and folder."""
+
+    file: ListedFile
+    name: ImageName
+    place: FolderPlace
+    site: int
+    """A plate of one site does not write it: 1."""
+    channel: int
+    """A plate of one wave does not write it: 1."""
+    timepoint: int
+    """By the folder first; 1 where nothing says it."""
+
+    @classmethod
+    def of(cls, file: ListedFile, name: ImageName, place: FolderPlace) -> ImageFile:
+        """Fill in what names leave out."""
+        site, channel = (1 if stated is None else stated for stated in (name.site, name.channel))
+        timepoint = name.timepoint if place.timepoint is None else place.timepoint
+        return cls(file, name, place, site, channel, 1 if timepoint is None else timepoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageGroup:
+    """The files of one channel in one folder, and what one of them says of all."""
+
+    channel: int
+    place: FolderPlace
+    files: tuple[ImageFile, ...]
+    header: TiffHeader | None = None
+    """None if no file could be read."""
+    metaseries: MetaSeries | None = None
+    source: ImageFile | None = None
+    """The file that was read."""
+
+
+@dataclass(slots=True)
+class Remarks:
+    """Sentences collected while a plate is read."""
+
+    warnings: list[str] = field(default_factory=list)
+    """What a person should look at."""
+    notes: list[str] = field(default_factory=list)
+    """What explains the result."""
+
+
+def read_groups(listing: FolderListing, images: Iterable[ImageFile], remarks: Remarks) -> tuple[ImageGroup, ...]:
+    """Group images by folder and channel, and read one TIFF header of each group."""
+    parts: dict[tuple[str, int], list[ImageFile]] = {}
+    for image in images:
+        parts.setdefault((image.file.folder, image.channel), []).append(image)
+    return tuple(_read_group(listing, channel, files, remarks) for (_, channel), files in sorted(parts.items()))
+
+
+def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], remarks: Remarks) -> ImageGroup:
+    group = ImageGroup(channel=channel, place=files[0].place, files=tuple(files))
+    for image in files[:_TRIES]:
+        try:
+            header, metaseries = _read_header(listing, image.file)
+        except (OSError, ValueError) as error:
+            remarks.warnings.append(f"{image.file.path} cannot be read: {_reason(error)}.")
+            continue
+        if header.pixels_end > image.file.size:
+            remarks.warnings.append(f"{image.file.path} is cut short: its pixels end beyond the end of the file.")
+        return ImageGroup(
+            channel=channel,
+            place=group.place,
+            files=group.files,
+            header=header,
+            metaseries=metaseries,
+            source=image,
+        )
+    return group
+
+
+def _read_header(listing: FolderListing, file: ListedFile) -> tuple[TiffHeader, MetaSeries | None]:
+    with listing.open(file.path) as stream:
+        header = read_tiff_header(stream, file.size)
+    return header, parse_metaseries(header.description)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TiffHeaderError):
+        return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What the files of a group show; ``z_index`` None for a projection."""
+
+    kind: PlaneKind
+    z_index: int | None
+
+
+_PROJECTION: Final = _Meaning(PlaneKind.PROJECTION, None)
+
+
+def meaning_of(group: ImageGroup, neighbours: frozenset[int | None]) -> _Meaning:
+    """Plane or projection, and of which z: by the TIFF metadata, and only without them by the folder.
+
+    ``neighbours`` are the z steps of all folders of the same time point, None for the folder that holds them.
+    """
+    said = group.metaseries
+    if said is not None and said.projection is not None:
+        return _PROJECTION
+    if said is not None and said.z_step is not None:
+        return _Meaning(PlaneKind.PLANE, said.z_step)
+    step, others = group.place.z_step, neighbours - {group.place.z_step}
+    if (step is None and others) or (step == 0 and others - {None}):
+        return _PROJECTION
+    return _Meaning(PlaneKind.PLANE, 1 if step is None else step)
+
+
+def read_planes(listing: FolderListing, groups: Iterable[ImageGroup], remarks: Remarks) -> tuple[ImagePlane, ...]:
+    """One plane for each image that was acquired; copies are confirmed by their bytes and counted once."""
+    groups = tuple(groups)
+    neighbours = _neighbours(groups)
+    found: dict[tuple[ImageKey, PlaneKind], list[ImageFile]] = {}
+    for group in groups:
+        shared = meaning_of(group, neighbours[group.place.timepoint])
+        for image in group.files:
+            # A z in the file's own name is exact; the metadata were read from one file for the whole folder.
+            named = image.name.z_index
+            meaning = shared if named is None else _Meaning(PlaneKind.PLANE, named)
+            key = ImageKey(image.name.well, image.site, image.channel, meaning.z_index, image.timepoint)
+            found.setdefault((key, meaning.kind), []).append(image)
+    copies = _Copies(listing)
+    planes = tuple(
+        _plane(key, kind, images[0] if len(images) == 1 else copies.keep(key, images))
+        for (key, kind), images in found.items()
+    )
+    copies.report(remarks)
+    return planes
+
+
+def _neighbours(groups: tuple[ImageGroup, ...]) -> Mapping[int | None, frozenset[int | None]]:
+    steps: dict[int | None, set[int | None]] = {}
+    for group in groups:
+        steps.setdefault(group.place.timepoint, set()).add(group.place.z_step)
+    return {timepoint: frozenset(found) for timepoint, found in steps.items()}
+
+
+def _plane(key: ImageKey, kind: PlaneKind, image: ImageFile) -> ImagePlane:
+    path, size, mtime_ns = image.file
+    return ImagePlane(key=key, path=path, kind=kind, size=size, mtime_ns=mtime_ns)
+
+
+class _Copies:
+    """Chooses among files of the same plane, and remembers which were equal."""
+
+    def __init__(self, listing: FolderListing) -> None:
+        self.listing = listing
+        self.equal: dict[int, list[ImageFile]] = {}
+        self.different: list[str] = []
+
+    def keep(self, key: ImageKey, images: list[ImageFile]) -> ImageFile:
+        """The file to read: a plane's in the folder of its own z, a projection's in the lowest folder."""
+        kept, *others = sorted(images, key=lambda image: _preference(key, image))
+        kept_digest = self.digest(kept) if any(other.file.size == kept.file.size for other in others) else None
+        for other in others:
+            if other.file.size == kept.file.size and kept_digest is not None and self.digest(other) == kept_digest:
+                self.equal.setdefault(other.channel, []).append(other)
+            else:
+                self.different.append(f"{other.file.path} was left out: it differs from {kept.file.path}")
+        return kept
+
+    def digest(self, image: ImageFile) -> str | None:
+        try:
+            with self.listing.open(image.file.path) as stream:
+                return sha256_of(stream)
+        except OSError:
+            return None
+
+    def report(self, remarks: Remarks) -> None:
+        for channel, images in sorted(self.equal.items()):
+            folders = ", ".join(sorted({image.file.folder or "the plate folder" for image in images}))
+            remarks.notes.append(
+                f"Channel {channel}: {len(images)} files repeat others byte for byte (in {folders}); "
+                "each image was counted once."
+            )
+        remarks.warnings += [
+            f"{sentence}, but both are the same well, site, channel, z and time point."
+            for sentence in self.different[:_NAMED]
+        ]
+        if len(self.different) > _NAMED:
+            remarks.warnings.append(f"{len(self.different) - _NAMED} more files were left out for the same reason.")
+
+
+def _preference(key: ImageKey, image: ImageFile) -> tuple[bool, int, str]:
+    step = -1 if image.place.z_step is None else image.place.z_step
+    return key.z_index is not None and step != key.z_index, step, image.file.path
+
+
+def sha256_of(stream: BinaryIO) -> str:
+    """Digest of the rest of a stream."""
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def measured_z_step(groups: Iterable[ImageGroup]) -> float | None:
+    """Distance of neighbouring z planes in µm: as the instrument states it, else from the stage; None if unknown."""
+    stacks: dict[tuple[int, int, str, int], list[tuple[int, float]]] = {}
+    stated: dict[tuple[int, int, str, int], float] = {}
+    for group, said, source in _described(groups):
+        stack = (group.channel, source.timepoint, source.name.well, source.site)
+        if said.z_step_um is not None:
+            stated[stack] = said.z_step_um
+        if said.z_step is not None and said.z_um is not None:
+            stacks.setdefault(stack, []).append((said.z_step, said.z_um))
+    for stack, planes in sorted(stacks.items()):
+        (first, bottom), (last, top) = min(planes), max(planes)
+        if last > first:
+            return stated.get(stack, round(abs(top - bottom) / (last - first), 3))
+    return None
+
+
+def _described(groups: Iterable[ImageGroup]) -> Iterator[tuple[ImageGroup, MetaSeries, ImageFile]]:
+    for group in groups:
+        if group.metaseries is not None and group.source is not None:
+            yield group, group.metaseries, group.source
