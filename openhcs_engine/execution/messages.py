@@ -21,6 +21,8 @@ class Setup(msgspec.Struct, tag="setup", forbid_unknown_fields=True):
     """Folder in which wells are written before they are published."""
     device: str
     """Name of the device this worker holds."""
+    plan: str
+    """Fingerprint of the whole plan."""
 
 
 class Task(msgspec.Struct, tag="task", forbid_unknown_fields=True):

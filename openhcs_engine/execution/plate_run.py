@@ -41,7 +41,7 @@ def execute_wells(
     contexts
         By well; all of one plate and one output.
     runner
-        ``processes`` or ``threads``; functions that live only in this process run in threads anyway: the results say so.
+        ``processes`` or ``threads``; functions that live only in this process run in threads anyway, and results say so.
     workers
         Wells at the same time; default: as many as ``devices``, or the number of cores.
     devices
@@ -66,10 +66,11 @@ def execute_wells(
     folder.check_free_space(output_bytes(waiting.values()))
     folder.prepare(first.plate)
     folder.sweep()
-    folder.save_contexts(contexts_to_json(contexts), plan_fingerprint(contexts.values()))
+    plan = plan_fingerprint(contexts.values())
+    folder.save_contexts(contexts_to_json(contexts), plan)
     log = RunLog(folder.folder / "logs", run_id or new_run_id())
     log.start(contexts, chosen.name, names)
-    return _results(folder, log, chosen, waiting, unchanged, names, functions or FunctionSource(), notes)
+    return _results(folder, log, chosen, waiting, unchanged, names, functions or FunctionSource(), plan, notes)
 
 
 def new_run_id() -> str:
@@ -85,6 +86,7 @@ def _results(
     unchanged: Mapping[str, WellResult],
     devices: tuple[str, ...],
     functions: FunctionSource,
+    plan: str,
     notes: tuple[str, ...],
 ) -> Iterator[WellResult]:
     counts = dict.fromkeys(WellStatus, 0)
@@ -96,7 +98,7 @@ def _results(
             yield result
         if waiting:
             with folder.staging(log.path.stem) as staging:
-                order = RunOrder(contexts=waiting, staging=staging, devices=devices, functions=functions)
+                order = RunOrder(contexts=waiting, staging=staging, devices=devices, functions=functions, plan=plan)
                 with closing(runner.run(order)) as finished:
                     for result, printed in finished:
                         counts[result.status] += 1

@@ -22,7 +22,7 @@ from openhcs_engine.errors import WorkerDiedError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, receive_result, send
 from openhcs_engine.execution.results import WellResult, WellStatus
-from openhcs_engine.execution.well import run_well
+from openhcs_engine.execution.well import WellPlace, run_well
 
 Finished = tuple[WellResult, str]
 """A well's result, and what its functions printed."""
@@ -53,6 +53,12 @@ class RunOrder:
     devices: Sequence[str]
     """One name a worker; as many workers as names."""
     functions: FunctionSource = field(default_factory=FunctionSource)
+    plan: str = ""
+    """Fingerprint of the whole plan."""
+
+    def place(self, device: str) -> WellPlace:
+        """What a well that runs on a device needs to know."""
+        return WellPlace(staging=self.staging, device=device, plan=self.plan)
 
 
 class Runner(ABC):
@@ -79,7 +85,7 @@ class ThreadRunner(Runner):
         def run_one(context: ProcessingContext) -> WellResult:
             device = free.get()
             try:
-                return run_well(context, functions=order.functions, staging=order.staging, device=device)
+                return run_well(context, order.functions, order.place(device))
             finally:
                 free.put(device)
 
@@ -162,7 +168,7 @@ class _Crew:
             if self.stopping.is_set():
                 return None
             if slot not in self.workers:
-                self.workers[slot] = _Worker(self.order.staging, device)
+                self.workers[slot] = _Worker(self.order.place(device))
             return self.workers[slot]
 
     def _died(self, slot: int, context: ProcessingContext) -> Finished:
@@ -189,8 +195,8 @@ class _Crew:
 class _Worker:
     """One worker process and the pipes to it."""
 
-    def __init__(self, staging: Path, device: str) -> None:
-        self.device = device
+    def __init__(self, place: WellPlace) -> None:
+        self.device = place.device
         self._read_to = 0
         # Not a pipe: a function may print more than a pipe holds while nobody reads.
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 # lives as long as the worker; kill() closes it
@@ -205,7 +211,7 @@ class _Worker:
         )
         os.close(write_end)
         self._results: BinaryIO = os.fdopen(read_end, "rb")
-        self._tell(Setup(search_path=_search_path(), staging=str(staging), device=device))
+        self._tell(Setup(search_path=_search_path(), staging=str(place.staging), device=place.device, plan=place.plan))
 
     def run(self, context: ProcessingContext) -> Finished | None:
         """The result of one well; None if the worker died over it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -11,29 +12,39 @@ from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError, PlateError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
+from openhcs_engine.execution.steps import WellPlaces, run_step
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey
+from openhcs_engine.output.manifest import StagedWell, WellManifest
+from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.well_writer import write_well
 from openhcs_engine.vfs.memory import MemoryBackend
 
 
-def run_well(context: ProcessingContext, *, functions: FunctionSource, staging: Path, device: str) -> WellResult:
-    """Run all steps of one well and publish what the last one made; a failure publishes nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WellPlace:
+    """What a well needs to know of the run it belongs to."""
 
-    Parameters
-    ----------
-    context
-        What to do.
-    functions
-        Where the functions of the plan are found.
-    staging
-        The run's folder for unfinished wells, on the file system of the output.
-    device
-        Name of the device the caller holds for this well.
-    """
+    staging: Path
+    """The run's folder for unfinished wells, on the file system of the output."""
+    device: str
+    """Name of the device that is held for the well."""
+    plan: str = ""
+    """Fingerprint of the whole plan."""
+
+
+def run_well(context: ProcessingContext, functions: FunctionSource, place: WellPlace) -> WellResult:
+    """Run all steps of one well and publish what the last one made; a failure publishes nothing and raises nothing."""
     started = perf_counter()
     done: list[StepResult] = []
     try:
-        published = _run_and_publish(context, functions, staging, device, done, started)
+        refuse_missing_planes(context)
+        staged = _run_steps(context, functions, place, done)
+        manifest = WellManifest.of(
+            context, staged, seconds=perf_counter() - started, device=place.device, plan=place.plan
+        )
+        folder = PlateFolder(context.output.folder, context.output.backend)
+        folder.publish(staged, manifest)
     except Exception as error:  # whatever a user's function raises must not reach the other wells
         return WellResult(
             well=context.well,
@@ -43,21 +54,34 @@ def run_well(context: ProcessingContext, *, functions: FunctionSource, staging: 
             error_type=type(error.__cause__ or error).__name__,
             traceback="".join(traceback.format_exception(error)),
             seconds=perf_counter() - started,
-            device=device,
+            device=place.device,
             steps=tuple(done),
         )
-    return published
+    return WellResult(
+        well=context.well,
+        status=WellStatus.DONE,
+        fingerprint=context.fingerprint,
+        seconds=perf_counter() - started,
+        device=place.device,
+        store_path=str(folder.well_place(context.well)),
+        bytes_written=manifest.nbytes,
+        files=len(manifest.files),
+        steps=tuple(done),
+    )
 
 
-def _run_and_publish(
-    context: ProcessingContext,
-    functions: FunctionSource,
-    staging: Path,
-    device: str,
-    done: list[StepResult],
-    started: float,
-) -> WellResult:
-    raise AssertionError
+def _run_steps(
+    context: ProcessingContext, functions: FunctionSource, place: WellPlace, done: list[StepResult]
+) -> StagedWell:
+    """Run the steps one after another; write what the last one left."""
+    places = WellPlaces(context, MemoryBackend(), functions)
+    index, labels = context.index, dict[int | None, str]()
+    for plan in context.steps:
+        index, result = run_step(plan, context.index if plan.from_start else index, places, place.device)
+        done.append(result)
+        if None not in labels and any(plane.key.channel is None for plane in index):
+            labels[None] = plan.name  # a composite is called as the step that made it
+    return write_well(place.staging, context, _take_images(index, places.intermediates), labels)
 
 
 def _sentence(well: str, error: Exception) -> str:
@@ -81,10 +105,10 @@ def _place(key: ImageKey) -> str:
     return f"site {key.site}, channel {key.channel}, z {key.z_index}, time {key.timepoint}"
 
 
-def take_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tuple[ImageKey, Array]]:
+def _take_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tuple[ImageKey, Array]]:
     """Planes of the last step, one after another, each leaving memory as it is handed over."""
     for plane in index:
         yield plane.key, intermediates.take(str(plane.path))
 
 
-__all__ = ["refuse_missing_planes", "run_well", "take_images"]
+__all__ = ["WellPlace", "refuse_missing_planes", "run_well"]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from openhcs_engine.context import contexts_from_json
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send
-from openhcs_engine.execution.well import run_well
+from openhcs_engine.execution.well import WellPlace, run_well
 
 
 def main(results_fd: int) -> None:
@@ -53,11 +53,12 @@ def _preload() -> None:
 
 def _serve(tasks: queue.SimpleQueue[ToWorker], results: BinaryIO, setup: Setup) -> None:
     functions = FunctionSource()
+    place = WellPlace(staging=Path(setup.staging), device=setup.device, plan=setup.plan)
     while True:
         task = tasks.get()
         assert isinstance(task, Task)
         (context,) = contexts_from_json(task.document).values()
-        result = run_well(context, functions=functions, staging=Path(setup.staging), device=setup.device)
+        result = run_well(context, functions, place)
         sys.stdout.flush()
         sys.stderr.flush()
         send(results, result)

@@ -1,0 +1,1 @@
+"""OME-Zarr: the only place that knows NGFF."""

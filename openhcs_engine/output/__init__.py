@@ -1,0 +1,1 @@
+"""A plate's output folder: staging, publishing, manifests, verification."""

@@ -1,0 +1,150 @@
+"""The manifest of a published well: the file that is written last and alone decides that the well exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from openhcs_engine.context import FrozenMap, ProcessingContext
+from openhcs_engine.errors import ManifestError
+from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.vfs.files import StoredFile
+
+FORMAT: Final = 1
+"""Version of the manifest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedWell:
+    """A well that is written and not yet published."""
+
+    well: str
+    folder: Path
+    """Laid out as the output folder; only what belongs to this well is in it."""
+    places: tuple[str, ...]
+    """Folders and files that go in by one rename each, relative."""
+    files: tuple[StoredFile, ...]
+    """Every file, relative to the output folder."""
+    absent: tuple[ImageKey, ...] = ()
+    """Planes that the arrays have room for and that do not exist."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WellManifest:
+    """What was published of one well, and how it was made."""
+
+    format: int = FORMAT
+    well: str
+    fingerprint: str
+    """Of the context that made it."""
+    plan: str = ""
+    """Fingerprint of the whole plan; empty where the well was run by itself."""
+    backend: str
+    """``zarr`` or ``disk``."""
+    finished: str
+    """ISO time, UTC."""
+    seconds: float
+    device: str
+    files: tuple[StoredFile, ...]
+    """Relative to the output folder, with sizes and checksums."""
+    absent: tuple[ImageKey, ...] = ()
+    """Planes that the arrays have room for and that do not exist."""
+    sources: int = 0
+    """Raw files it was made of."""
+    provenance: FrozenMap = FrozenMap()  # noqa: RUF009 # it is frozen
+    """Free form: versions, step results, run."""
+
+    @classmethod
+    def of(
+        cls,
+        context: ProcessingContext,
+        staged: StagedWell,
+        *,
+        seconds: float,
+        device: str,
+        plan: str = "",
+        provenance: FrozenMap | None = None,
+    ) -> WellManifest:
+        """The manifest of a well that is finished now; ``provenance`` defaults to the versions and the pipeline."""
+        made_by = {"versions": context.versions, "pipeline_digest": context.pipeline_digest}
+        return cls(
+            well=context.well,
+            fingerprint=context.fingerprint,
+            plan=plan,
+            backend=context.output.backend,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=seconds,
+            device=device,
+            files=staged.files,
+            absent=staged.absent,
+            sources=len(context.index.present()),
+            provenance=FrozenMap.of(made_by) if provenance is None else provenance,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def manifest_to_json(manifest: WellManifest) -> bytes:
+    """The manifest as a file."""
+    return msgspec.json.format(_ENCODER.encode(manifest), indent=1)
+
+
+def manifest_from_json(content: bytes, path: str | Path) -> WellManifest:
+    """Read a manifest back.
+
+    Raises
+    ------
+    ManifestError
+        If it is no manifest of this format, or incomplete.
+    """
+    try:
+        manifest = _DECODER.decode(content)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise ManifestError(f"{path} is not a readable manifest: {error}.", path=str(path)) from error
+    if manifest.format != FORMAT:
+        raise ManifestError(f"{path} has format {manifest.format}; this version reads format {FORMAT}.", path=str(path))
+    return manifest
+
+
+def read_manifest(path: Path) -> WellManifest | None:
+    """The manifest in a file; None if there is no file, ManifestError if it is damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+    manifest = manifest_from_json(content, path)
+    if manifest.well != path.stem:
+        raise ManifestError(f"{path} is the manifest of well {manifest.well}.", path=str(path))
+    return manifest
+
+
+def _encode_extra(value: object) -> object:
+    if isinstance(value, FrozenMap):
+        return value.thaw()
+    raise NotImplementedError(f"{type(value).__name__} has no place in a manifest")  # msgspec's contract for hooks
+
+
+def _decode_extra(wanted: type[Any], value: object) -> object:
+    if wanted is FrozenMap and isinstance(value, dict):
+        return FrozenMap.of(value)
+    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra)
+_DECODER = msgspec.json.Decoder(WellManifest, dec_hook=_decode_extra)
+
+__all__ = ["StagedWell", "WellManifest", "manifest_from_json", "manifest_to_json", "read_manifest"]

@@ -1,0 +1,124 @@
+"""Whether a place can take results, and what went wrong when it could not."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.output.layout import DISK_IMAGES, TABLES, WELLS, ZARR_IMAGES
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@contextmanager
+def output_errors(place: Path, doing: str) -> Iterator[None]:
+    """Turn a failed system call into an OutputPlaceError that says where and at what, e.g. ``writing well B03``."""
+    try:
+        yield
+    except OpenHCSError:
+        raise
+    except OSError as error:
+        raise OutputPlaceError(_sentence(error, place, doing), path=str(place)) from error
+
+
+def _sentence(error: OSError, place: Path, doing: str) -> str:
+    if error.errno in _FULL:
+        return f"No space left on {place} while {doing}; free some and run again: finished wells are kept."
+    if error.errno == errno.EFBIG:
+        return f"The limit for the size of a file was reached on {place} while {doing}; finished wells are kept."
+    if error.errno in _REFUSED:
+        return f"{place} cannot be written ({error.strerror}) while {doing}; choose another output."
+    return f"{error.strerror or error} at {error.filename or place} while {doing}."
+
+
+def check_place(folder: Path, plate_root: Path) -> None:
+    """Refuse a folder in or around the raw plate, one that cannot be written, and one that holds something else.
+
+    Raises
+    ------
+    OutputPlaceError
+        With the reason.
+    """
+    place, raw = folder.resolve(), plate_root.resolve()
+    if place == raw or raw in place.parents:
+        raise OutputPlaceError(
+            f"The output {folder} lies inside the raw plate {plate_root}, which is never written to; choose another "
+            "output.",
+            path=str(folder),
+        )
+    if place in raw.parents:
+        raise OutputPlaceError(
+            f"The raw plate {plate_root} lies inside its own output {folder}; choose another output.", path=str(folder)
+        )
+    _refuse_unwritable(folder, place)
+    others = [name for name in (ZARR_IMAGES, DISK_IMAGES, TABLES) if (place / name).exists()]
+    if others and not (place / WELLS).is_dir():
+        raise OutputPlaceError(
+            f"{folder} holds {' and '.join(others)} of something else (there is no folder {WELLS}/ in it); choose "
+            "another output or plate id.",
+            path=str(folder),
+        )
+
+
+def _refuse_unwritable(folder: Path, place: Path) -> None:
+    there = nearest_existing(place)
+    if not there.is_dir():
+        raise OutputPlaceError(f"The output {folder} cannot be made: {there} is a file.", path=str(folder))
+    for part in (there, *(place / name for name in (WELLS, ZARR_IMAGES, DISK_IMAGES))):
+        if part.exists() and not os.access(part, os.W_OK | os.X_OK):
+            raise OutputPlaceError(
+                f"The output {folder} cannot be written: no permission to write in {part}, or it is read-only; choose "
+                "another output.",
+                path=str(folder),
+            )
+
+
+def check_free_space(folder: Path, needed: int) -> None:
+    """Refuse to start what will not fit; ``needed`` in bytes. OutputPlaceError says how much is missing."""
+    free = shutil.disk_usage(nearest_existing(folder.resolve())).free
+    if free < needed:
+        raise OutputPlaceError(
+            f"{folder} has {free / 1e9:.2f} GB of free space, but the results need up to {needed / 1e9:.2f} GB; free "
+            f"{(needed - free) / 1e9:.2f} GB, choose another output, or run fewer wells.",
+            path=str(folder),
+        )
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the closest folder above that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def hold(folder: Path, *, wait: bool) -> int | None:
+    """Lock a folder until the descriptor that is returned is closed; None if another holds it and ``wait`` is False.
+
+    The lock dies with its process, so a crash leaves nothing to clean up.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; waits for it."""
+    descriptor = hold(folder, wait=True)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -1,0 +1,218 @@
+"""A plate's output folder: wells go in whole, one by one, and are found by their manifests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from openhcs_engine.errors import ManifestError, OutputPlaceError
+from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wells import plate_order
+from openhcs_engine.ngff.plate_store import write_plate_groups
+from openhcs_engine.ngff.reader import PlateReader, open_plate
+from openhcs_engine.output.layout import (
+    CONTEXTS,
+    STAGING,
+    WELLS,
+    ZARR_IMAGES,
+    image_place,
+    is_well,
+    manifest_path,
+    places_of_well,
+    wells_with_places,
+)
+from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_to_json, read_manifest
+from openhcs_engine.output.place import check_free_space, check_place, hold, locked, output_errors
+from openhcs_engine.vfs.backend import TEMPORARY_PREFIX, check_key
+from openhcs_engine.vfs.files import remove, write_if_changed, write_whole
+
+
+@dataclass(frozen=True)
+class PlateFolder:
+    """``<output>/<plate_id>/``; a value that may be handed to other processes.
+
+    Publishing, sweeping and dropping hold the lock of ``wells/``, so that any number of runs may work on one plate.
+    """
+
+    folder: Path
+    backend: str
+    """``zarr`` or ``disk``: what new wells are written as."""
+
+    def check_place(self, plate_root: str | Path) -> None:
+        """Refuse the folder before anything is written; see ``place.check_place``. OutputPlaceError has the reason."""
+        check_place(self.folder, Path(plate_root))
+
+    def check_free_space(self, needed: int) -> None:
+        """Refuse to start what will not fit; ``needed`` in bytes. OutputPlaceError says how much is missing."""
+        check_free_space(self.folder, needed)
+
+    def prepare(self, plate: Plate) -> None:
+        """Make the folder, and the plate's and rows' groups; changes nothing that is right already, and no well."""
+        with self._lock(f"preparing the output of plate {plate.plate_id}"):
+            (self.folder / CONTEXTS).mkdir(exist_ok=True)
+            if self.backend == "zarr":
+                write_plate_groups(self.folder / ZARR_IMAGES, plate)
+
+    def save_contexts(self, document: bytes, fingerprint: str) -> Path:
+        """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
+        path = self.folder / CONTEXTS / f"{check_key(fingerprint)}.json"
+        with output_errors(self.folder, "saving the plan"):
+            write_if_changed(path, document)
+        return path
+
+    @contextmanager
+    def staging(self, run_id: str) -> Iterator[Path]:
+        """A folder for the unfinished wells of one run, removed at the end; a crash leaves it to the next ``sweep``.
+
+        Raises
+        ------
+        OutputPlaceError
+            If a run of the same id is writing here now.
+        """
+        place = self.folder / STAGING / check_key(run_id).replace("/", "_")
+        with self._lock("starting a run"):
+            descriptor = self._claim(place)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            with self._lock("ending a run"), suppress(OSError):
+                place.parent.rmdir()
+            os.close(descriptor)
+
+    def publish(self, staged: StagedWell, manifest: WellManifest) -> None:
+        """Put a staged well in place of what was published before.
+
+        Whenever this is interrupted, the well is the old one, the new one, or absent; never a mixture.
+
+        Raises
+        ------
+        OutputPlaceError
+            If the file system refuses.
+        """
+        with self._lock(f"publishing well {staged.well}"):
+            self._withdraw(staged.well)
+            self._move_old(staged)
+            self._move_in(staged)
+            self._declare(manifest)
+        shutil.rmtree(staged.folder, ignore_errors=True)
+
+    def published(self, well: str, fingerprint: str | None = None) -> WellManifest | None:
+        """The manifest of a well whose files are all there with the right sizes; None otherwise.
+
+        With a fingerprint, only a well that was made by it, and for this folder's backend. Reads one small file and
+        asks for sizes; contents are judged by ``verify``.
+        """
+        try:
+            manifest = read_manifest(manifest_path(self.folder, well))
+        except ManifestError:
+            return None
+        if manifest is None:
+            return None
+        if fingerprint is not None and (manifest.fingerprint, manifest.backend) != (fingerprint, self.backend):
+            return None
+        return manifest if all(_has_size(self.folder / file.path, file.size) for file in manifest.files) else None
+
+    def wells(self) -> tuple[str, ...]:
+        """Wells that have a manifest, in plate order."""
+        found = [path.stem for path in (self.folder / WELLS).glob("*.json") if is_well(path.stem)]
+        return tuple(sorted(found, key=plate_order))
+
+    def well_place(self, well: str) -> Path:
+        """Where the well's images are, or will be."""
+        return self.folder / image_place(self.backend, well)
+
+    def open_images(self) -> PlateReader:
+        """A lazy reader of the published wells of the zarr backend; NotAnOutputError if there are no such images."""
+        wells = {well for well in self.wells() if (self.folder / image_place("zarr", well)).is_dir()}
+        return open_plate(self.folder / ZARR_IMAGES, wells)
+
+    def drop(self, well: str) -> None:
+        """Remove a well, so that the next run makes it again; nothing published is fine."""
+        with self._lock(f"dropping well {well}"):
+            self._withdraw(well)
+            for place in list(places_of_well(self.folder, well)):
+                remove(self.folder / place)
+
+    def sweep(self) -> None:
+        """Remove what dead runs left: their staging folders, unfinished files, and results that no manifest lists.
+
+        Runs that live, and wells whose manifest is damaged, are left alone.
+        """
+        if not (self.folder / WELLS).is_dir():
+            return
+        with self._lock("removing the remains of an interrupted run"):
+            dead = [(place, lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
+            for well, places in wells_with_places(self.folder).items():
+                for place in self._debris(well, places):
+                    remove(self.folder / place)
+            for unfinished in self.folder.glob(f"*/{TEMPORARY_PREFIX}*"):
+                remove(unfinished)
+        for staged, lock in dead:
+            shutil.rmtree(staged, ignore_errors=True)
+            os.close(lock)
+        with suppress(OSError):
+            (self.folder / STAGING).rmdir()
+
+    def _withdraw(self, well: str) -> None:
+        manifest_path(self.folder, well).unlink(missing_ok=True)
+
+    def _move_old(self, staged: StagedWell) -> None:
+        for number, place in enumerate(list(places_of_well(self.folder, staged.well))):
+            old = staged.folder / f"old-{number}"
+            (self.folder / place).rename(old)
+
+    def _move_in(self, staged: StagedWell) -> None:
+        for place in staged.places:
+            target = self.folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (staged.folder / place).rename(target)
+
+    def _declare(self, manifest: WellManifest) -> None:
+        write_whole(manifest_path(self.folder, manifest.well), manifest_to_json(manifest))
+
+    def _claim(self, place: Path) -> int:
+        """Make a run's staging folder anew and lock it; the caller holds the folder's lock."""
+        if place.exists():
+            before = hold(place, wait=False)
+            if before is None:
+                raise OutputPlaceError(
+                    f"Run {place.name} is still writing to {self.folder}; wait for it or stop it.",
+                    path=str(self.folder),
+                )
+            shutil.rmtree(place)
+            os.close(before)
+        place.mkdir(parents=True)
+        descriptor = hold(place, wait=True)
+        assert descriptor is not None, "a waiting lock is always granted"
+        return descriptor
+
+    def _staged(self) -> list[Path]:
+        return [place for place in (self.folder / STAGING).glob("*") if place.is_dir()]
+
+    def _debris(self, well: str, places: list[str]) -> list[str]:
+        """Places of a well that its manifest does not mention."""
+        try:
+            manifest = read_manifest(manifest_path(self.folder, well))
+        except ManifestError:
+            return []
+        listed = () if manifest is None else manifest.files
+        return [place for place in places if not any(f"{file.path}/".startswith(f"{place}/") for file in listed)]
+
+    @contextmanager
+    def _lock(self, doing: str) -> Iterator[None]:
+        with output_errors(self.folder, doing):
+            (self.folder / WELLS).mkdir(parents=True, exist_ok=True)
+            with locked(self.folder / WELLS):
+                yield
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False

@@ -1,0 +1,187 @@
+"""Writing one well to the staging place, as OME-Zarr or as OME-TIFF files."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhcs_engine.context import ProcessingContext
+from openhcs_engine.errors import ExecutionError, StorageError
+from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.ngff.metadata import PixelScale
+from openhcs_engine.ngff.plate_store import ImageOptions, WellWriter, WrittenWell, default_label
+from openhcs_engine.output.layout import image_place
+from openhcs_engine.output.manifest import StagedWell
+from openhcs_engine.output.place import output_errors
+from openhcs_engine.vfs.files import StoredFile, remove, write_new
+
+Images = Iterable[tuple[ImageKey, NDArray[Any]]]
+Labels = Mapping[int | None, str]
+
+
+class ImageWriter(Protocol):
+    """What a kind of output offers to write one well's planes."""
+
+    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
+        """Store one plane ``(y, x)``."""
+
+    def finish(self, labels: Labels, scale: PixelScale) -> WrittenWell:
+        """Write what is known only at the end."""
+
+
+def write_well(
+    staging: Path,
+    context: ProcessingContext,
+    images: Images,
+    channel_labels: Labels | None = None,
+    options: ImageOptions | None = None,
+) -> StagedWell:
+    """Write a well's planes below the run's staging folder, one by one as they come.
+
+    Parameters
+    ----------
+    staging
+        The run's staging folder.
+    context
+        Says which well of which plate, and the kind of output.
+    images
+        Planes ``(y, x)`` with their coordinates, each once; None on an axis: the axis was collapsed.
+    channel_labels
+        Names of channels by number, None for a collapsed channel axis; default: the plate's own.
+
+    Raises
+    ------
+    OutputPlaceError
+        If the place is full or refuses; nothing of the well stays behind. Errors of ``images`` pass as they are.
+    """
+    folder = staging / f"{context.well}-{uuid.uuid4().hex[:8]}"
+    place = image_place(context.output.backend, context.well)
+    labels = plate_labels(context) | dict(channel_labels or {})
+    scale = PixelScale(pixel_size_um=context.plate.pixel_size_um, z_step_um=context.plate.z_step_um)
+    with _removed_on_failure(folder):
+        writer = _WRITERS[context.output.backend](folder / place, context, labels, options or ImageOptions())
+        written = _write(writer, context, images, labels, scale)
+    return StagedWell(
+        well=context.well,
+        folder=folder,
+        places=(place,),
+        files=tuple(replace(file, path=f"{place}/{file.path}") for file in written.files),
+        absent=written.absent,
+    )
+
+
+def plate_labels(context: ProcessingContext) -> dict[int | None, str]:
+    """The names that the plate gives its channels."""
+    return {channel.index: channel.label for channel in context.plate.channels}
+
+
+def _write(
+    writer: ImageWriter, context: ProcessingContext, images: Images, labels: Labels, scale: PixelScale
+) -> WrittenWell:
+    count = 0
+    for key, plane in images:
+        # Only the writing: an OSError of the images is about the raw plate.
+        with output_errors(context.output.folder, f"writing well {context.well}"):
+            writer.write(key, plane)
+        count += 1
+    if not count:
+        raise ExecutionError(f"Well {context.well}: the pipeline left no image to write.")
+    with output_errors(context.output.folder, f"writing well {context.well}"):
+        return writer.finish(labels, scale)
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        remove(folder)
+        raise
+
+
+@dataclass(slots=True)
+class TiffWellWriter:
+    """One OME-TIFF file a plane, ``B03_s1_w1_z01_t1.ome.tif``, numbers padded to the longest on the plate.
+
+    A collapsed axis has the number 1 in the name; the file's description says that it was collapsed.
+    """
+
+    folder: Path
+    context: ProcessingContext
+    labels: Labels
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    keys: list[ImageKey] = field(default_factory=list)
+
+    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
+        """Write one plane; StorageError if another one has the same name."""
+        name = tiff_name(key, self.context)
+        if name in self.files:
+            raise StorageError(f"Well {key.well}: two planes would be written as {name}.")
+        self.files[name] = write_new(self.folder, name, self._encode(key, plane))
+
+    def finish(self, labels: Labels, scale: PixelScale) -> WrittenWell:
+        """Nothing is left to write; planes that do not exist have no file."""
+        return WrittenWell(tuple(self.files.values()), ())
+
+    def _encode(self, key: ImageKey, plane: NDArray[Any]) -> bytes:
+        import tifffile
+
+        stored = plane.astype(np.uint8) if plane.dtype == bool else plane
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, stored, ome=True, photometric="minisblack", metadata=self._metadata(key))
+        return buffer.getvalue()
+
+    def _metadata(self, key: ImageKey) -> dict[str, object]:
+        size = self.context.plate.pixel_size_um
+        physical: dict[str, object] = (
+            {}
+            if size is None
+            else {"PhysicalSizeX": size, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": size, "PhysicalSizeYUnit": "µm"}
+        )
+        collapsed = [axis for axis in _NAMED_AXES if getattr(key, axis) is None]
+        told: dict[str, object] = {"Description": f"collapsed: {', '.join(collapsed)}"} if collapsed else {}
+        name = self.labels.get(key.channel) or default_label(key.channel)
+        return {"axes": "YX", "Name": tiff_name(key, self.context), "Channel": {"Name": name}, **physical, **told}
+
+
+_NAMED_AXES: Final = ("site", "channel", "z_index", "timepoint")
+
+
+def tiff_name(key: ImageKey, context: ProcessingContext) -> str:
+    """Name of a plane's file; sorts as the numbers do."""
+    plate = context.plate
+    numbers = (
+        ("s", key.site, plate.sites),
+        ("w", key.channel, [channel.index for channel in plate.channels]),
+        ("z", key.z_index, plate.z_indexes),
+        ("t", key.timepoint, plate.timepoints),
+    )
+    parts = (
+        f"{letter}{1 if number is None else number:0{max(len(str(value)) for value in (1, *known))}d}"
+        for letter, number, known in numbers
+    )
+    return f"{key.well}_{'_'.join(parts)}.ome.tif"
+
+
+def _zarr_writer(folder: Path, context: ProcessingContext, labels: Labels, options: ImageOptions) -> ImageWriter:
+    return WellWriter(folder, context.well, context.plate.sites, options)
+
+
+def _tiff_writer(folder: Path, context: ProcessingContext, labels: Labels, options: ImageOptions) -> ImageWriter:
+    return TiffWellWriter(folder, context, labels)
+
+
+_WRITERS: Final[Mapping[str, Callable[[Path, ProcessingContext, Labels, ImageOptions], ImageWriter]]] = {
+    "zarr": _zarr_writer,
+    "disk": _tiff_writer,
+}
+
+__all__ = ["TiffWellWriter", "plate_labels", "tiff_name", "write_well"]

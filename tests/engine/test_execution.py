@@ -1,0 +1,392 @@
+"""Running wells: each by itself, in processes or threads, published whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from openhcs_engine.ngff.reader import open_plate
+from openhcs_engine.output.verify import verify
+
+from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
+from openhcs_engine.context import ProcessingContext
+from openhcs_engine.errors import OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
+from openhcs_engine.execution import WellResult, WellStatus, execute_wells
+from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
+from openhcs_engine.memory import numpy as numpy_function
+from openhcs_engine.memory.stack import Array
+from tests.engine.plates import add, explode, first_plane, two_planes
+
+Z, CHANNEL, SITE = VariableComponents.Z_INDEX, VariableComponents.CHANNEL, VariableComponents.SITE
+
+MAIN_JOB = Pipeline(
+    name="Main job",
+    steps=[
+        FunctionStep(stack_percentile_normalize, variable_components=[Z]),
+        FunctionStep(create_max_projection, variable_components=[Z]),
+        FunctionStep(create_composite, variable_components=[CHANNEL], name="Composite"),
+    ],
+)
+
+
+def kill_worker_of_a02(stack: Array) -> Array:
+    """Ends the process that runs well A02, as the system does when memory is short."""
+    if (Path.cwd() / "holder").read_text() == str(int(stack.sum())):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stack
+
+
+def print_and_pass(stack: Array) -> Array:
+    """Prints, as users' functions do."""
+    print("hello from a function")
+    return stack
+
+
+@numpy_function(dtype="native")
+def to_float(stack: Array) -> Array:
+    """Leaves the pixel type."""
+    return stack.astype(np.float32) / 2
+
+
+def too_bright(stack: Array) -> Array:
+    """Floats beyond the range of uint16."""
+    return stack.astype(np.float64) * 1000 + 0.5
+
+
+def in_place(stack: Array) -> Array:
+    """Writes into the stack it was given."""
+    stack += 1
+    return stack
+
+
+def run(
+    plate: Path, output: Path, pipeline: Pipeline, wells: object = None, workers: int = 2, **options: object
+) -> dict[str, WellResult]:
+    """Compile and execute in one go."""
+    orchestrator = PipelineOrchestrator(plate, output=output, **options).initialize()  # type: ignore[arg-type]
+    contexts = orchestrator.compile_pipelines(pipeline, well_filter=wells)  # type: ignore[arg-type]
+    return orchestrator.execute_compiled_plate(pipeline, contexts, max_workers=workers)
+
+
+def raw_stack(plate: Path, well: str, site: int, channel: int) -> Array:
+    """The z planes of one channel, read by other means than ours."""
+    files = sorted(plate.rglob(f"*_{well}_s{site}_w{channel}.*"))
+    files = [file for file in files if file.suffix.lower() in {".tif", ".tiff"} and "thumb" not in file.name]
+    return np.stack([tifffile.imread(file) for file in files])
+
+
+def image(folder: Path, well: str, site: int) -> Array:
+    """The published pixels of one site, ``(t, c, z, y, x)``, full size."""
+    return np.asarray(open_plate(folder / "images.zarr")[well][site].array())
+
+
+def expected_composite(plate: Path, well: str, site: int) -> Array:
+    """The main job in plain NumPy."""
+    projections = []
+    for channel in (1, 2):
+        stack = raw_stack(plate, well, site, channel)
+        low, high = np.percentile(stack, (1, 99))
+        scaled = (np.clip(stack.astype(float), low, high) - low) * 65535.0 / (high - low)
+        projections.append(np.rint(scaled).astype(np.uint16).max(axis=0))
+    return np.rint(np.mean(projections, axis=0)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("runner", ["processes", "threads"])
+def test_the_main_job_gives_the_pixels_of_plain_numpy(small_plate: Path, tmp_path: Path, runner: str) -> None:
+    """Normalise, project, composite: every site of every well equals a script's result, whoever runs it."""
+    results = run(small_plate, tmp_path, MAIN_JOB, runner=runner)
+
+    assert {well: result.get("success") for well, result in results.items()} == dict.fromkeys(
+        ["A01", "A02", "A03", "B01", "B02", "B03"], True
+    )
+    for well in results:
+        for site in (1, 2):
+            assert np.array_equal(
+                image(tmp_path / "small", well, site)[0, 0, 0], expected_composite(small_plate, well, site)
+            )
+    assert verify(tmp_path / "small").whole == tuple(results)
+
+
+def test_a_result_answers_like_the_documented_dict(small_plate: Path, tmp_path: Path) -> None:
+    """``get`` and ``[]`` know ``success``, ``error`` and the fields; other names get the default."""
+    result = run(small_plate, tmp_path, MAIN_JOB, ["A01"])["A01"]
+
+    assert result["success"] is True and result.get("error") is None
+    assert result.get("nonsense", 7) == 7
+    assert [step.name for step in result.steps] == ["stack_percentile_normalize", "create_max_projection", "Composite"]
+    assert [(step.stacks, step.planes_read, step.planes_written) for step in result.steps] == [
+        (4, 12, 12), (4, 12, 4), (2, 4, 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("runner", ["processes", "threads"])
+def test_a_failing_well_never_stops_another(small_plate: Path, tmp_path: Path, runner: str) -> None:
+    """A truncated file fails its well, named in the sentence; the others are published."""
+    plate = tmp_path / "plate"
+    shutil.copytree(small_plate, plate)
+    victim = next(plate.rglob("*_A02_s1_w1.*"))
+    os.truncate(victim, victim.stat().st_size // 2)
+
+    results = run(plate, tmp_path / "out", MAIN_JOB, runner=runner)
+
+    assert [well for well, result in results.items() if not result.success] == ["A02"]
+    assert "Well A02" in results["A02"].error and victim.name in results["A02"].error
+    assert verify(tmp_path / "out" / "plate").missing == ("A02",)
+
+
+def test_a_killed_worker_fails_only_the_well_it_held(
+    small_plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL in the middle of one well: that well says so, all others are done."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "holder").write_text(str(int(raw_stack(small_plate, "A02", 1, 1).sum())))
+    pipeline = Pipeline([FunctionStep(kill_worker_of_a02, variable_components=[Z])])
+
+    results = run(small_plate, tmp_path / "out", pipeline)
+
+    assert "killed by signal 9 (SIGKILL)" in results["A02"].error
+    assert [well for well, result in results.items() if not result.success] == ["A02"]
+
+
+def _expect(sentence: str, *steps: FunctionStep) -> tuple[str, Pipeline]:
+    return sentence, Pipeline(steps)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "pipeline"),
+    [
+        _expect(
+            'step 1 "explode": tests.engine.plates:explode raised ValueError: the lamp is off', FunctionStep(explode)
+        ),
+        _expect(
+            "got 3 planes and returned 2; it must return 1 or 3", FunctionStep(two_planes, variable_components=[Z])
+        ),
+        _expect("returned a float", FunctionStep(np.mean)),
+    ],
+    ids=["raises", "wrong count", "no array"],
+)
+def test_a_failing_function_is_named(small_plate: Path, tmp_path: Path, sentence: str, pipeline: Pipeline) -> None:
+    """The sentence names well, step and function, and what was wrong."""
+    result = run(small_plate, tmp_path, pipeline, ["A01"], workers=1)["A01"]
+
+    assert not result.success and result.error.startswith("Well A01") and sentence in result.error
+
+
+def test_results_come_back_to_the_pixel_type_they_came_from(small_plate: Path, tmp_path: Path) -> None:
+    """Rounded and clipped, never stretched; a function that declares ``native`` keeps its own."""
+    run(small_plate, tmp_path, Pipeline([FunctionStep(too_bright)]), ["A01"], plate_id="clipped", runner="threads")
+    run(small_plate, tmp_path, Pipeline([FunctionStep(to_float)]), ["A01"], plate_id="native", runner="threads")
+
+    raw = raw_stack(small_plate, "A01", 1, 1)
+    assert np.array_equal(
+        image(tmp_path / "clipped", "A01", 1)[0, 0], np.minimum(raw * 1000.0, 65535).astype(np.uint16)
+    )
+    native = image(tmp_path / "native", "A01", 1)
+    assert native.dtype == np.float32 and np.array_equal(native[0, 0], raw.astype(np.float32) / 2)
+
+
+def test_a_function_may_write_into_its_stack(small_plate: Path, tmp_path: Path) -> None:
+    """Its stack is its own, in every step; neither the raw plate nor another step sees it."""
+    pipeline = Pipeline([FunctionStep(in_place, variable_components=[axis]) for axis in (Z, Z, SITE)])
+
+    result = run(small_plate, tmp_path, pipeline, ["A01"], workers=1)["A01"]
+
+    assert result.error is None
+    assert np.array_equal(image(tmp_path / "small", "A01", 1)[0, 0], raw_stack(small_plate, "A01", 1, 1) + 3)
+
+
+def test_an_undeclared_collapse_is_accepted_and_noted(small_plate: Path, tmp_path: Path) -> None:
+    """One plane from three without saying so: recorded in the step's notes."""
+    pipeline = Pipeline([FunctionStep(first_plane, variable_components=[Z])])
+
+    result = run(small_plate, tmp_path, pipeline, ["A01"], workers=1)["A01"]
+
+    assert any("without declaring collapses=True" in note for note in result.steps[0].notes)
+    assert image(tmp_path / "small", "A01", 1).shape[2] == 1
+
+
+def test_uncovered_stacks_pass_or_drop_as_the_step_says(small_plate: Path, tmp_path: Path) -> None:
+    """``pass`` leaves GFP as it was, ``drop`` leaves it out, and the result notes it."""
+    for uncovered, channels in (("pass", 2), ("drop", 1)):
+        pipeline = Pipeline([FunctionStep({"DAPI": (add, {"amount": 5})}, uncovered=uncovered)])  # type: ignore[arg-type]
+        result = run(small_plate, tmp_path, pipeline, ["A01"], plate_id=uncovered, workers=1)["A01"]
+        pixels = image(tmp_path / uncovered, "A01", 1)
+        assert pixels.shape[1] == channels
+        assert np.array_equal(pixels[0, 0], raw_stack(small_plate, "A01", 1, 1) + 5)
+        assert bool(result.steps[0].notes) is (uncovered == "drop")
+
+
+def test_functions_that_live_only_here_run_in_threads(small_plate: Path, tmp_path: Path) -> None:
+    """The result says so, and names the function."""
+    result = run(small_plate, tmp_path, Pipeline([FunctionStep(lambda stack: stack + 1)]), ["A01"])["A01"]
+
+    assert result.success and "ran in threads instead of processes" in result.notes[0]
+
+
+def test_another_pipelines_contexts_are_refused(small_plate: Path, tmp_path: Path) -> None:
+    """Contexts run only with the pipeline that made them; an equal one is the same one."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
+    contexts = orchestrator.compile_pipelines(Pipeline([FunctionStep((add, {"amount": 1}))]), well_filter=["A01"])
+
+    with pytest.raises(PipelineMismatchError, match="compiled from another pipeline"):
+        orchestrator.execute_compiled_plate(Pipeline([FunctionStep((add, {"amount": 2}))]), contexts)
+    with pytest.raises(PipelineError, match="no contexts"):
+        orchestrator.execute_compiled_plate(MAIN_JOB, {})
+    again = orchestrator.execute_compiled_plate(Pipeline([FunctionStep((add, {"amount": 1}))]), contexts, max_workers=1)
+    assert again["A01"].success
+
+
+def test_an_orchestrator_that_was_not_initialised_says_so(small_plate: Path) -> None:
+    """Instead of an attribute error."""
+    with pytest.raises(PlateError, match="call initialize"):
+        PipelineOrchestrator(small_plate).compile_pipelines(MAIN_JOB)
+
+
+def test_a_rerun_computes_only_what_is_missing_or_changed(small_plate: Path, tmp_path: Path) -> None:
+    """Nothing; then just the well whose output was deleted; then all after a parameter changed."""
+
+    def statuses(pipeline: Pipeline) -> dict[str, WellStatus]:
+        return {well: result.status for well, result in run(small_plate, tmp_path, pipeline).items()}
+
+    brighter = Pipeline([FunctionStep((add, {"amount": 2}))])
+    assert set(statuses(Pipeline([FunctionStep((add, {"amount": 1}))])).values()) == {WellStatus.DONE}
+    assert set(statuses(Pipeline([FunctionStep((add, {"amount": 1}))])).values()) == {WellStatus.UNCHANGED}
+    shutil.rmtree(tmp_path / "small" / "images.zarr" / "B" / "02")
+    again = statuses(Pipeline([FunctionStep((add, {"amount": 1}))]))
+    assert [well for well, status in again.items() if status is WellStatus.DONE] == ["B02"]
+    assert set(statuses(brighter).values()) == {WellStatus.DONE}
+
+
+def test_every_run_leaves_a_log_with_a_section_a_well(small_plate: Path, tmp_path: Path) -> None:
+    """Steps, what functions printed, errors and tracebacks."""
+    run(small_plate, tmp_path, Pipeline([FunctionStep(print_and_pass)]), ["A01"], workers=1)
+    run(small_plate, tmp_path, Pipeline([FunctionStep(explode)]), ["A02", "B01"], workers=1)
+
+    logs = [log.read_text() for log in sorted((tmp_path / "small" / "logs").iterdir())]
+    assert len(logs) == 2
+    good, bad = sorted(logs, key=lambda log: "explode" in log)
+    assert "== A01: done" in good and "hello from a function" in good
+    assert "== A02: failed" in bad and "== B01: failed" in bad and "the lamp is off" in bad and "Traceback" in bad
+
+
+def test_the_raw_plate_is_left_as_it_was(small_plate: Path, tmp_path: Path) -> None:
+    """No file is added, removed, or touched."""
+    before = _listing(small_plate)
+
+    run(small_plate, tmp_path, MAIN_JOB)
+
+    assert _listing(small_plate) == before
+
+
+def _listing(folder: Path) -> Mapping[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))}
+
+
+def test_an_output_inside_the_raw_plate_is_refused(small_plate: Path, tmp_path: Path) -> None:
+    """By its real place, through a link or not."""
+    (tmp_path / "link").symlink_to(small_plate)
+    for output in (small_plate / "results", tmp_path / "link"):
+        with pytest.raises(OutputPlaceError, match="raw plate"):
+            run(small_plate, output, MAIN_JOB)
+
+
+def test_a_well_with_missing_planes_fails_by_itself(small_plate: Path, tmp_path: Path) -> None:
+    """A shorter stack would be another result; the sentence says which planes are missing."""
+    plate = tmp_path / "plate"
+    shutil.copytree(small_plate, plate)
+    next(plate.rglob("*_B02_s2_w2.*")).unlink()
+
+    results = run(plate, tmp_path / "out", MAIN_JOB)
+
+    assert [well for well, result in results.items() if not result.success] == ["B02"]
+    assert "1 of 12 declared planes have no file (site 2, channel 2" in results["B02"].error
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda file: tifffile.imwrite(file, np.zeros((40, 50), np.uint16)), "50 x 40"),
+        (lambda file: tifffile.imwrite(file, np.zeros((40, 48), np.uint8)), "uint8"),
+        (lambda file: file.write_bytes(b""), "empty"),
+        (lambda file: file.write_bytes(b"II*\x00 not really a TIFF"), "cannot be decoded"),
+    ],
+    ids=["shape", "dtype", "empty file", "garbage"],
+)
+def test_a_plane_that_does_not_fit_fails_its_well(
+    small_plate: Path, tmp_path: Path, spoil: Callable[[Path], object], sentence: str
+) -> None:
+    """Another shape or pixel type, or no image at all: the file is named."""
+    plate = tmp_path / "plate"
+    shutil.copytree(small_plate, plate)
+    file = next(plate.rglob("*_A03_s2_w1.*"))
+    spoil(file)
+
+    results = run(plate, tmp_path / "out", MAIN_JOB)
+
+    assert [well for well, result in results.items() if not result.success] == ["A03"]
+    assert file.name in results["A03"].error and sentence in results["A03"].error
+
+
+def test_closing_the_iterator_stops_the_run_and_leaves_whole_wells(small_plate: Path, tmp_path: Path) -> None:
+    """What was published stays; nothing half-written does; the next run does the rest."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
+    contexts = orchestrator.compile_pipelines(MAIN_JOB)
+    results = orchestrator.execute(MAIN_JOB, contexts, 1)
+    first = next(results)
+    results.close()  # type: ignore[attr-defined] # execute is a generator
+
+    report = verify(tmp_path / "small")
+    assert first.well in report.whole and not report.damaged and not report.foreign
+    assert not (tmp_path / "small" / ".staging").exists()
+    rest = run(small_plate, tmp_path, MAIN_JOB)
+    assert rest[first.well].status is WellStatus.UNCHANGED and all(result.success for result in rest.values())
+
+
+def test_no_workers_is_refused(small_plate: Path, tmp_path: Path) -> None:
+    """So is an unknown runner; the valid ones are listed."""
+    contexts: dict[str, ProcessingContext] = (
+        PipelineOrchestrator(small_plate, output=tmp_path).initialize().compile_pipelines(MAIN_JOB)
+    )
+
+    with pytest.raises(Exception, match="at least one worker"):
+        execute_wells(contexts, workers=0)
+    with pytest.raises(Exception, match="choose from processes, threads"):
+        execute_wells(contexts, runner="carrier pigeon")
+
+
+def test_a_full_disk_is_refused_before_the_run(
+    small_plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence gives what is needed and what is free."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+
+    with pytest.raises(OutputPlaceError, match="free"):
+        run(small_plate, tmp_path, MAIN_JOB)
+    assert not (tmp_path / "small").exists()
+
+
+def test_contexts_carry_everything_a_worker_needs(small_plate: Path, tmp_path: Path) -> None:
+    """A context that went through JSON, in a process that never saw the pipeline, makes the same pixels."""
+    from openhcs_engine.context import contexts_from_json, contexts_to_json
+
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
+    contexts = orchestrator.compile_pipelines(MAIN_JOB, well_filter="A01")
+    moved = {
+        well: replace(context, output=replace(context.output, root=str(tmp_path / "again")))
+        for well, context in contexts_from_json(contexts_to_json(contexts)).items()
+    }
+
+    (result,) = execute_wells(moved, workers=1)
+
+    assert result.success
+    assert np.array_equal(
+        image(tmp_path / "again" / "small", "A01", 1)[0, 0, 0], expected_composite(small_plate, "A01", 1)
+    )

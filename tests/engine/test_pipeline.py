@@ -1,0 +1,108 @@
+"""What users declare: steps that do not change, pipelines that are lists, and where pipelines are found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from openhcs_engine import FunctionStep, GroupBy, InputSource, Pipeline, VariableComponents
+from openhcs_engine.errors import PipelineImportError
+from openhcs_engine.pipeline import load_pipeline
+from tests.engine.plates import add, double
+
+
+def test_a_pipeline_is_a_real_list() -> None:
+    """Append, slice, iterate, compare; ``steps`` is the list itself."""
+    pipeline = Pipeline(steps=[FunctionStep(add)], name="My pipeline")
+    pipeline.append(FunctionStep(double))
+    pipeline.add_step(FunctionStep(add, name="again"))
+
+    assert isinstance(pipeline, list) and pipeline.steps is pipeline
+    assert [step.name for step in pipeline[1:]] == ["double", "again"]
+    assert pipeline.to_dict()["steps"] == ["add", "double", "again"]
+    assert pipeline.clone() == pipeline and pipeline.clone() is not pipeline
+    assert pipeline.created_at == pipeline.metadata["created_at"]
+
+
+def test_a_step_is_named_after_its_first_function() -> None:
+    """Whatever the pattern."""
+    patterns = [add, (add, {"amount": 1}), [add, double], {"DAPI": [(add, {})], "GFP": double}]
+
+    assert {FunctionStep(pattern).name for pattern in patterns} == {"add"}  # type: ignore[arg-type]
+
+
+def test_a_step_takes_names_and_members_and_cannot_be_changed() -> None:
+    """Text becomes enum members; assignment is refused; an unknown axis is a ValueError."""
+    step = FunctionStep(add, variable_components="z_index", group_by="site", input_source="start")
+
+    assert step.variable_components == (VariableComponents.Z_INDEX,)
+    assert (step.group_by, step.input_source) == (GroupBy.SITE, InputSource.PIPELINE_START)
+    with pytest.raises(FrozenInstanceError):
+        step.name = "other"  # type: ignore[misc] # that it cannot be assigned is the point
+    with pytest.raises(ValueError, match="well"):
+        FunctionStep(add, variable_components=["well"])
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Iterator[Path]:
+    """A folder for pipeline modules; what tests import from it is forgotten afterwards."""
+    before, path = set(sys.modules), list(sys.path)
+    yield tmp_path
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+GOOD = """
+from openhcs_engine import FunctionStep, Pipeline
+from openhcs_engine.functions import create_max_projection
+best = Pipeline([FunctionStep(create_max_projection)], name="Best")
+steps = [FunctionStep(create_max_projection)]
+number = 3
+"""
+
+
+def test_pipelines_are_found_by_module_and_attribute(modules: Path) -> None:
+    """A Pipeline, or a plain list of steps."""
+    (modules / "lab_good.py").write_text(GOOD)
+
+    assert load_pipeline("lab_good:best", [modules]).name == "Best"
+    assert isinstance(load_pipeline("lab_good:steps", [modules]), Pipeline)
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("lab_good", "write module:attribute"),
+        ("lab_absent:best", "No module 'lab_absent' was found"),
+        ("lab_good:worst", r"has no attribute 'worst' \(pipelines there: best\)"),
+        ("lab_good:number", "has a int, no pipeline, called 'number'"),
+        ("lab_broken:best", "cannot be imported: ZeroDivisionError"),
+        ("lab_needs:best", "cannot be imported: ModuleNotFoundError: No module named 'lab_library'"),
+        ("lab_exits:best", "cannot be imported: SystemExit"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_imported_says_why(modules: Path, reference: str, sentence: str) -> None:
+    """The sentence names the reference, and what was found instead."""
+    (modules / "lab_good.py").write_text(GOOD)
+    (modules / "lab_broken.py").write_text("1 / 0")
+    (modules / "lab_needs.py").write_text("import lab_library")
+    (modules / "lab_exits.py").write_text("raise SystemExit(3)")
+
+    with pytest.raises(PipelineImportError, match=sentence):
+        load_pipeline(reference, [modules])
+
+
+def test_a_namesake_of_an_imported_module_is_refused(modules: Path) -> None:
+    """Two plates with different modules of one name cannot share a process; silence would run the wrong pipeline."""
+    for folder in ("one", "two"):
+        (modules / folder).mkdir()
+        (modules / folder / "lab_same.py").write_text(GOOD)
+    load_pipeline("lab_same:best", [modules / "one"])
+
+    with pytest.raises(PipelineImportError, match="another module 'lab_same'"):
+        load_pipeline("lab_same:best", [modules / "two"])
