@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""What can go wrong, as one tree::
 
     OpenHCSError
     ├── PlateError            the raw folder or its name

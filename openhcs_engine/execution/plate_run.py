@@ -41,7 +41,7 @@ def execute_wells(
     contexts
         By well; all of one plate and one output.
     runner
-        ``processes`` or ``threads``; functions that live only in this process run in threads anyway, and results say so.
+        ``processes`` or ``threads``; functions that live only in this process run in threads anyway; results say so.
     workers
         Wells at the same time; default: as many as ``devices``, or the number of cores.
     devices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +17,7 @@ from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
 from openhcs_engine.vfs.memory import MemoryBackend
-from openhcs_engine.vfs.source import read_plane
+from openhcs_engine.vfs.source import read_header, read_plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,7 @@ def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces, device: str)
 
 def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) -> Iterator[ImagePlane]:
     route = plan.route(stack.key.get(plan.group_by) if plan.group_by else None)
-    if route is None and plan.uncovered == "drop":
-        tally.notes[f"dropped stacks of {plan.group_by} {stack.key.get(plan.group_by or Component.CHANNEL)}"] = None
+    if route is None and not _may_pass(plan, stack, tally):
         return
     array = _load_stack(plan, stack, places)
     tally.stacks += route is not None
@@ -79,6 +79,16 @@ def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) 
     keys = _output_keys(route, stack, result, tally)
     for key, plane in zip(keys, result, strict=True):
         yield _save(plan, key, plane, places)
+
+
+def _may_pass(plan: StepPlan, stack: Stack, tally: _Tally) -> bool:
+    """What the step says about stacks that its dict pattern has no entry for."""
+    value = f"{plan.group_by} {stack.key.get(plan.group_by) if plan.group_by else None}"
+    if plan.uncovered == "error":
+        # The plate's values were checked at compile; what is left are planes that stand for the whole axis.
+        raise _step_error(plan, stack, f"func={{…}} has no entry for {value} ({_describe(stack)}).")
+    tally.notes[f"{'passed' if plan.uncovered == 'pass' else 'dropped'} stacks of {value}"] = None
+    return plan.uncovered == "pass"
 
 
 def _apply_route(plan: StepPlan, route: Route, stack: Stack, array: Array, places: WellPlaces) -> Array:
@@ -137,11 +147,12 @@ def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
 
 
 def _expected(plane: ImagePlane, context: ProcessingContext) -> tuple[tuple[int, int], str]:
-    """Shape and dtype that the plate's metadata give for a plane."""
+    """Shape and dtype that the plate's metadata give for a plane; where they give none, the file's own."""
     channel = context.plate.channel(plane.key.channel) if plane.key.channel is not None else None
     shape = (channel and channel.shape) or context.plate.shape
     dtype = (channel and channel.dtype) or context.plate.dtype
-    assert shape is not None and dtype is not None, "readers give shape and dtype where there are files"
+    if shape is None or dtype is None:
+        return read_header(Path(context.plate.root) / str(plane.path))
     return shape, dtype
 
 

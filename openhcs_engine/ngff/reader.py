@@ -44,7 +44,7 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
     if not isinstance(listed, list):
         raise NotAnOutputError(f"{place} is not an OME-Zarr plate (its {GROUP} lists no wells).", path=str(place))
     names = [normalise_well(str(well["path"]).replace("/", "")) for well in listed]
-    there = [name for name in names if (name in wells if wells is not None else _is_group(place / well_path(name)))]
+    there = [name for name in names if (name in wells if wells is not None else _is_written(place / well_path(name)))]
     return PlateReader(place, attributes, tuple(sorted(names, key=plate_order)), tuple(sorted(there, key=plate_order)))
 
 
@@ -261,6 +261,14 @@ def _only(values: tuple[int | None, ...], wanted: int | None) -> int | None:
 
 def _is_group(folder: Path) -> bool:
     return (folder / GROUP).is_file()
+
+
+def _is_written(well: Path) -> bool:
+    """Other programs that look for a well leave empty groups behind."""
+    try:
+        return b'"well"' in (well / GROUP).read_bytes()
+    except OSError:
+        return False
 
 
 def _attributes(folder: Path) -> dict[str, Any]:

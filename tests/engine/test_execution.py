@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from openhcs_engine.ngff.reader import open_plate
-from openhcs_engine.output.verify import verify
 
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.context import ProcessingContext
@@ -22,6 +20,9 @@ from openhcs_engine.execution import WellResult, WellStatus, execute_wells
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.memory import numpy as numpy_function
 from openhcs_engine.memory.stack import Array
+from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.ngff.reader import open_plate
+from openhcs_engine.output.verify import verify
 from tests.engine.plates import add, explode, first_plane, two_planes
 
 Z, CHANNEL, SITE = VariableComponents.Z_INDEX, VariableComponents.CHANNEL, VariableComponents.SITE
@@ -213,14 +214,14 @@ def test_an_undeclared_collapse_is_accepted_and_noted(small_plate: Path, tmp_pat
 
 
 def test_uncovered_stacks_pass_or_drop_as_the_step_says(small_plate: Path, tmp_path: Path) -> None:
-    """``pass`` leaves GFP as it was, ``drop`` leaves it out, and the result notes it."""
+    """``pass`` leaves GFP as it was, ``drop`` leaves it out; the result notes either."""
     for uncovered, channels in (("pass", 2), ("drop", 1)):
         pipeline = Pipeline([FunctionStep({"DAPI": (add, {"amount": 5})}, uncovered=uncovered)])  # type: ignore[arg-type]
         result = run(small_plate, tmp_path, pipeline, ["A01"], plate_id=uncovered, workers=1)["A01"]
         pixels = image(tmp_path / uncovered, "A01", 1)
         assert pixels.shape[1] == channels
         assert np.array_equal(pixels[0, 0], raw_stack(small_plate, "A01", 1, 1) + 5)
-        assert bool(result.steps[0].notes) is (uncovered == "drop")
+        assert result.steps[0].notes == (f"{uncovered}{'ped' if uncovered == 'drop' else 'ed'} stacks of channel 2",)
 
 
 def test_functions_that_live_only_here_run_in_threads(small_plate: Path, tmp_path: Path) -> None:
@@ -390,3 +391,31 @@ def test_contexts_carry_everything_a_worker_needs(small_plate: Path, tmp_path: P
     assert np.array_equal(
         image(tmp_path / "again" / "small", "A01", 1)[0, 0, 0], expected_composite(small_plate, "A01", 1)
     )
+
+
+def test_planes_of_a_collapsed_axis_need_an_entry_too(small_plate: Path, tmp_path: Path) -> None:
+    """A projection has no z of its own: a dict keyed by z has no entry for it, and nothing passes in silence."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
+    pipeline = Pipeline([FunctionStep({1: add, 2: add, 3: add}, group_by="z_index")])
+    contexts = orchestrator.compile_pipelines(pipeline, well_filter="A01")
+    planes = tuple(
+        replace(plane, key=replace(plane.key, z_index=None)) if plane.key.z_index == 3 else plane
+        for plane in contexts["A01"].index
+    )
+    contexts["A01"] = replace(contexts["A01"], index=ImageIndex.of(planes))
+
+    result = orchestrator.execute_compiled_plate(pipeline, contexts, max_workers=1)["A01"]
+
+    assert "has no entry for z_index None" in result.error
+
+
+def test_files_are_asked_where_the_metadata_give_no_shape(small_plate: Path, tmp_path: Path) -> None:
+    """A plate without shape and pixel type is processed as its files are."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
+    contexts = orchestrator.compile_pipelines(MAIN_JOB, well_filter="A01")
+    channels = tuple(replace(channel, shape=None, dtype=None) for channel in orchestrator.plate.channels)
+    plate = replace(orchestrator.plate, shape=None, dtype=None, channels=channels)
+
+    (result,) = execute_wells({"A01": replace(contexts["A01"], plate=plate)}, workers=1)
+
+    assert result.success
