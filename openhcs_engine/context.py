@@ -133,7 +133,7 @@ class FunctionCall:
     output_type: str = "numpy"
     """Array library of the stack it returns."""
     dtype: str = "preserve"
-    """``preserve`` (the input's dtype: rounded, clipped, never stretched), ``native`` (as returned), or a NumPy name."""
+    """``preserve`` (the input's, rounded, clipped, never stretched), ``native`` (as returned), or a NumPy name."""
     collapses: bool = False
     """True: N planes become one, which stands for the whole axis."""
 
@@ -250,22 +250,22 @@ def _encode_extra(value: object) -> object:
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra, order="sorted")
 
-Row = tuple[int | None, int | None, int | None, int | None, str | None, str, bool, int, int]
+Row = tuple[int | None, int | None, int | None, int | None, str | None, str, bool, int, int, tuple[int, ...] | None]
 
 
 def _row(plane: ImagePlane) -> Row:
     key = plane.key
     return (
         key.site, key.channel, key.z_index, key.timepoint,
-        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns,
+        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns, plane.array_index,
     )  # fmt: skip
 
 
 def _plane(well: str, row: Row) -> ImagePlane:
-    site, channel, z_index, timepoint, path, kind, present, size, mtime_ns = row
+    site, channel, z_index, timepoint, path, kind, present, size, mtime_ns, array_index = row
     return ImagePlane(
         key=ImageKey(well, site, channel, z_index, timepoint),
-        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns,
+        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns, array_index=array_index,
     )  # fmt: skip
 
 

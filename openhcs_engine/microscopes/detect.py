@@ -12,7 +12,7 @@ from openhcs_engine.microscopes.handler import MicroscopeHandler, one_plate
 from openhcs_engine.microscopes.imagexpress import ImageXpressHandler
 from openhcs_engine.microscopes.listing import FolderListing, list_folder
 from openhcs_engine.model.image_index import ImageIndex
-from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.plate import Plate, SitePosition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,10 @@ class DetectedMicroscope:
     def read_plate(self, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
         """The plate and the index of its planes; see MicroscopeHandler.read_plate."""
         return self.handler.read_plate(self.listing, plate_id)
+
+    def read_positions(self, index: ImageIndex) -> tuple[SitePosition, ...]:
+        """Stage positions of the sites; see MicroscopeHandler.read_positions."""
+        return self.handler.read_positions(self.listing, index)
 
 
 def default_handlers() -> tuple[MicroscopeHandler, ...]:

@@ -56,6 +56,13 @@ class ImagePlane:
     """Bytes of the raw file."""
     mtime_ns: int = 0
     """Time of its last change, ns since the epoch."""
+    array_index: tuple[int, ...] | None = None
+    """Where ``path`` is an array that holds many planes: the index of this one on its leading axes."""
+    x_um: float | None = None
+    """Stage position of the plane's centre in the plate's stage frame, µm; None where the format does not give it."""
+    y_um: float | None = None
+    z_um: float | None = None
+    """Height of the plane as the instrument gives it, µm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +134,7 @@ class ImageIndex:
         with_planes = {_without_z(plane.key) for plane in self.planes if plane.kind is PlaneKind.PLANE}
         return ImageIndex(
             tuple(
-                plane
+                _without_position(plane)
                 for plane in self.planes
                 if plane.kind is PlaneKind.PLANE or _without_z(plane.key) not in with_planes
             )
@@ -144,6 +151,13 @@ class ImageIndex:
             return tuple(-1 if (value := plane.key.get(axis)) is None else value for axis in variable)
 
         return tuple(Stack(planes=tuple(sorted(part, key=along)), variable=tuple(variable)) for part in parts.values())
+
+
+def _without_position(plane: ImagePlane) -> ImagePlane:
+    """Positions make no pixels: they stay with the plate, out of contexts and fingerprints."""
+    if plane.x_um is None and plane.y_um is None and plane.z_um is None:
+        return plane
+    return replace(plane, x_um=None, y_um=None, z_um=None)
 
 
 def _without_z(key: ImageKey) -> tuple[str, int | None, int | None, int | None]:

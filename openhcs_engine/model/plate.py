@@ -35,6 +35,26 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageFrame:
+    """The frame of stage positions, as the format defines it."""
+
+    origin: str
+    """What (0, 0) is: ``plate`` (the stage's own zero) or ``well centre``."""
+    y_axis: str
+    """``up`` or ``down``: where y grows, as seen in the images (rows of pixels run down)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePosition:
+    """Where a site of a well was acquired: the centre of its image, in µm, in the plate's stage frame."""
+
+    well: str
+    site: int
+    x_um: float
+    y_um: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plate:
     """One acquired plate. What the format does not state is None, never a guess."""
 
@@ -63,6 +83,8 @@ class Plate:
     z_step_um: float | None = None
     """Distance of neighbouring planes, µm."""
     grid: Grid | None = None
+    stage_frame: StageFrame | None = None
+    """Frame of the planes' stage positions; None where the format gives no positions."""
     shape: tuple[int, int] | None = None
     """(y, x) in pixels, of the first channel."""
     dtype: str | None = None

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 ABSENT: Final = 2**64 - 1
 """Offset and length of a chunk that was never written."""
-SHARD_KEY: Final = "c/0/0/0/0/0"
-"""The only shard of an array (t, c, z, y, x)."""
+SHARD_KEY: Final = "c.0.0.0.0.0"
+"""The only shard of an array (t, c, z, y, x). With ``/`` every level would cost five folders, a third of all."""
 COMPRESSOR, LEVEL, SHUFFLE = "zstd", 1, "shuffle"
 """Byte shuffle with zstd-1: smallest for its speed on camera images."""
 
@@ -93,7 +93,7 @@ def array_document(stack: tuple[int, int, int], writer: ShardWriter) -> dict[str
         "shape": [*stack, *writer.shape],
         "data_type": writer.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*stack, *padded]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": _fill_value(writer.dtype),
         "codecs": [
             {

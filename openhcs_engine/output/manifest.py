@@ -115,6 +115,9 @@ def manifest_from_json(content: bytes, path: str | Path) -> WellManifest:
         raise ManifestError(f"{path} is not a readable manifest: {error}.", path=str(path)) from error
     if manifest.format != FORMAT:
         raise ManifestError(f"{path} has format {manifest.format}; this version reads format {FORMAT}.", path=str(path))
+    for file in manifest.files:
+        if "/../" in f"/{file.path}/" or file.path.startswith("/"):
+            raise ManifestError(f"{path} lists {file.path!r}, which is not in its output folder.", path=str(path))
     return manifest
 
 
