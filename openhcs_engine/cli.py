@@ -75,6 +75,22 @@ class BackendName(StrEnum):
     DISK = "disk"
 
 
+class OnMissingName(StrEnum):
+    """What a run does with declared planes that have no file."""
+
+    ERROR = "error"
+    SKIP = "skip"
+    BLANK = "blank"
+
+
+class ProjectionsName(StrEnum):
+    """Whether the instrument's projections enter the pipeline."""
+
+    FALLBACK = "fallback"
+    IGNORE = "ignore"
+    ONLY = "only"
+
+
 PlateFolderArgument = Annotated[Path, typer.Argument(metavar="PLATE", help="Folder of the plate; only ever read.")]
 PipelineOption = Annotated[
     str, typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH.")
@@ -83,6 +99,16 @@ OutputOption = Annotated[Path, typer.Option("--output", metavar="DIR", help="Get
 WellsOption = Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")]
 PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
+OnMissingOption = Annotated[
+    OnMissingName,
+    typer.Option("--on-missing", help="Wells with missing planes fail, go on without them, or with zeros."),
+]
+ProjectionsOption = Annotated[
+    ProjectionsName,
+    typer.Option(
+        "--projections", help="The instrument's projections enter where there is no plane, never, or only they."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -118,13 +144,15 @@ def compile_(
     pipeline: PipelineOption,
     wells: WellsOption = None,
     plate_id: PlateIdOption = None,
+    on_missing: OnMissingOption = OnMissingName.ERROR,
+    projections: ProjectionsOption = ProjectionsName.FALLBACK,
     as_json: JsonOption = False,
 ) -> int:
     """Decide everything that would happen to each well, or say every reason why it cannot."""
     from openhcs_engine.cli_output import print_plan
     from openhcs_engine.context import contexts_to_json
 
-    orchestrator = _orchestrator(plate, plate_id=plate_id)
+    orchestrator = _orchestrator(plate, plate_id=plate_id, on_missing=on_missing.value, projections=projections.value)
     contexts = orchestrator.compile_pipelines(_pipeline(pipeline), well_filter=wells)
     if as_json:
         sys.stdout.write(contexts_to_json(contexts).decode() + "\n")
@@ -145,11 +173,21 @@ def run(
     runner: Annotated[RunnerName, typer.Option("--runner", help="Who runs the wells.")] = RunnerName.PROCESSES,
     backend: BackendOption = BackendName.ZARR,
     plate_id: PlateIdOption = None,
+    on_missing: OnMissingOption = OnMissingName.ERROR,
+    projections: ProjectionsOption = ProjectionsName.FALLBACK,
 ) -> int:
     """Compile and execute: one OME-Zarr plate, each well published by itself; finished wells are not computed again."""
     from openhcs_engine.cli_output import RunScreen
 
-    orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, runner=runner.value, backend=backend.value)
+    orchestrator = _orchestrator(
+        plate,
+        output=output,
+        plate_id=plate_id,
+        runner=runner.value,
+        backend=backend.value,
+        on_missing=on_missing.value,
+        projections=projections.value,
+    )
     declared = _pipeline(pipeline)
     contexts: dict[str, ProcessingContext] = orchestrator.compile_pipelines(declared, well_filter=wells)
     with RunScreen(contexts) as screen:

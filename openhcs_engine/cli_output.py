@@ -19,7 +19,7 @@ from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.output.verify import VerifyReport
+from openhcs_engine.output.verify import PLATE, VerifyReport
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
 
@@ -201,7 +201,8 @@ def print_verification(report: VerifyReport) -> None:
         console.print(f"[red]missing:[/] well {well} was asked for and is not there", soft_wrap=True)
     for damage in report.damaged:
         for reason in damage.reasons:
-            console.print(f"[red]damaged:[/] well {damage.well}: {escape(reason)}", soft_wrap=True)
+            what = "the plate" if damage.well == PLATE else f"well {damage.well}"
+            console.print(f"[red]damaged:[/] {what}: {escape(reason)}", soft_wrap=True)
     for path in report.foreign:
         console.print(f"[yellow]foreign:[/] {escape(path)} belongs to no well", soft_wrap=True)
     if len(report.plans) > 1:

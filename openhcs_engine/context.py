@@ -18,7 +18,7 @@ import msgspec
 
 from openhcs_engine.errors import ContextFileError
 from openhcs_engine.model.components import Component
-from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
+from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing, PlaneKind
 from openhcs_engine.model.plate import Channel, Plate
 
 FORMAT: Final = 1
@@ -206,6 +206,8 @@ class ProcessingContext:
     """``distribution==version`` of the packages that make pixels."""
     pipeline_digest: str
     """Digest of the pipeline that made it; executing with another pipeline is refused."""
+    on_missing: OnMissing = OnMissing.ERROR
+    """What happens if declared planes have no file."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -219,6 +221,7 @@ class ProcessingContext:
                 "steps": [_pixels_of(step) for step in self.steps],
                 "versions": self.versions,
                 "planes": [_row(plane) for plane in self.index],
+                "on_missing": self.on_missing,
                 "channels": [(channel.index, channel.name) for channel in self.plate.channels],
                 "pixel_size_um": self.plate.pixel_size_um,
             }
@@ -282,6 +285,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     output: OutputPlan
     versions: tuple[str, ...]
     pipeline_digest: str
+    on_missing: OnMissing
     wells: dict[str, _WellEntry]
 
 
@@ -297,6 +301,7 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext]) -> bytes:
             output=first.output,
             versions=first.versions,
             pipeline_digest=first.pipeline_digest,
+            on_missing=first.on_missing,
             wells={
                 well: _WellEntry(fingerprint=context.fingerprint, planes=[_row(plane) for plane in context.index])
                 for well, context in contexts.items()
@@ -328,6 +333,7 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
             output=parsed.output,
             versions=parsed.versions,
             pipeline_digest=parsed.pipeline_digest,
+            on_missing=parsed.on_missing,
         )
         for well, entry in parsed.wells.items()
     }

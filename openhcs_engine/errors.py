@@ -3,9 +3,11 @@
     OpenHCSError
     ├── PlateError            the raw folder or its name
     │   ├── NotAPlateError, SeveralPlatesError, UnreadablePlateError
-    │   └── PlateIdError, UnknownWellError
+    │   ├── PlateIdError, UnknownWellError
+    │   └── NamePatternError, PlateMapError
     ├── PipelineError         what the user declared
     │   └── PatternError, PipelineImportError, PipelineMismatchError
+    ├── OptionError           an option's value
     ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
     ├── StorageError          places that hold planes and wells
     │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
@@ -71,6 +73,18 @@ class UnknownWellError(PlateError, LookupError):
     well: str
 
 
+class NamePatternError(PlateError, ValueError):
+    """A preset or pattern that cannot say what the files of a plate are."""
+
+    pattern: str
+
+
+class PlateMapError(PlateError, ValueError):
+    """A table of conditions that cannot be joined to the wells of a plate."""
+
+    path: str
+
+
 class PipelineError(OpenHCSError):
     """What the user declared cannot be used."""
 
@@ -107,6 +121,12 @@ class Violation:
     def __str__(self) -> str:
         place = f'Step {self.step_number} "{self.step}": ' if self.step_number is not None else ""
         return place + self.message
+
+
+class OptionError(OpenHCSError, ValueError):
+    """An option with a value that it cannot have; the message lists the possible ones."""
+
+    option: str
 
 
 class CompilationError(OpenHCSError, ValueError):

@@ -8,15 +8,17 @@ from typing import Literal, Self
 
 from openhcs_engine.compiler import Compilation, compile_plate, pipeline_digest
 from openhcs_engine.context import OutputPlan, ProcessingContext
-from openhcs_engine.errors import PipelineError, PipelineMismatchError, PlateError
+from openhcs_engine.errors import OptionError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import execute_wells
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
+from openhcs_engine.execution.runners import RUNNERS
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.model.components import Component, GroupBy
-from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import validate_plate_id
+from openhcs_engine.output.layout import BACKENDS
 from openhcs_engine.pipeline.step import FunctionStep
 
 DEFAULT_OUTPUT = Path("openhcs_output")
@@ -38,6 +40,17 @@ class PipelineOrchestrator:
         ``processes`` (default): worker processes; ``threads``: threads of this process.
     backend
         ``zarr`` (default): an OME-Zarr plate; ``disk``: OME-TIFF files.
+    on_missing
+        Wells with declared planes that have no file fail (``error``), or go on without them (``skip``) or with zeros
+        (``blank``), recorded either way.
+    projections
+        The instrument's own projections stand in where there is no plane (``fallback``), never (``ignore``), or are all
+        that enters (``only``).
+
+    Raises
+    ------
+    ValueError
+        If an option is none of these; the message lists them.
     """
 
     def __init__(
@@ -48,11 +61,15 @@ class PipelineOrchestrator:
         plate_id: str | None = None,
         runner: Literal["processes", "threads"] = "processes",
         backend: Literal["zarr", "disk"] = "zarr",
+        on_missing: OnMissing | str = OnMissing.ERROR,
+        projections: Projections | str = Projections.FALLBACK,
     ) -> None:
         self.plate_path = Path(plate_path).absolute()
         self.output = Path(output if output is not None else DEFAULT_OUTPUT).absolute()
-        self.runner = runner
-        self.backend = backend
+        self.runner = one_of("runner", runner, RUNNERS)
+        self.backend = one_of("backend", backend, BACKENDS)
+        self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
+        self.projections = Projections(one_of("projections", projections, Projections))
         self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
         self._read: tuple[Plate, ImageIndex] | None = None
         self._functions: dict[str, Callable[..., object]] = {}
@@ -103,6 +120,8 @@ class PipelineOrchestrator:
             pipeline_definition,
             output=OutputPlan(root=str(self.output), plate_id=plate.plate_id, backend=self.backend),
             well_filter=well_filter,
+            projections=self.projections,
+            on_missing=self.on_missing,
         )
         self._functions.update(compilation.functions.functions)
         return compilation.contexts
@@ -160,3 +179,11 @@ class PipelineOrchestrator:
         if self._read is None:
             raise PlateError("The orchestrator has not read its plate yet; call initialize() first.")
         return self._read
+
+
+def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
+    """An option's value, if it is one of those allowed; otherwise an OptionError that lists them."""
+    names = [str(name) for name in allowed]
+    if str(value) not in names:
+        raise OptionError(f"{option}={str(value)!r} is unknown (choose from {', '.join(names)}).", option=option)
+    return str(value)

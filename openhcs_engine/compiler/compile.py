@@ -10,7 +10,7 @@ from openhcs_engine.compiler.steps import StepCompiler
 from openhcs_engine.compiler.wells import select_wells
 from openhcs_engine.context import OutputPlan, ProcessingContext, StepPlan, digest
 from openhcs_engine.errors import CompilationError, PlateError, Violation
-from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
@@ -34,8 +34,25 @@ def compile_plate(
     *,
     output: OutputPlan,
     well_filter: str | Iterable[str] | None = None,
+    projections: Projections = Projections.FALLBACK,
+    on_missing: OnMissing = OnMissing.ERROR,
 ) -> Compilation:
     """Decide completely what will happen to each well. Reads no pixel, changes neither pipeline nor plate.
+
+    Parameters
+    ----------
+    plate, index
+        What the microscope left.
+    pipeline
+        The steps.
+    output
+        Where results go.
+    well_filter
+        None (all wells), names separated by commas, or a list of names.
+    projections
+        Whether the instrument's own projections enter the pipeline.
+    on_missing
+        What happens to wells with declared planes that have no file.
 
     Raises
     ------
@@ -56,7 +73,14 @@ def compile_plate(
         raise CompilationError.of(tuple(violations))
     versions = tuple(filter(None, (package_version(package) for package in _PIXEL_PACKAGES)))
     made_by = pipeline_digest_of(steps)
-    entering = index.pipeline_input()
+    entering = index.pipeline_input(projections)
+    violations += [
+        Violation(message=f"Well {well} has no images left with projections={projections.value}.", key=well)
+        for well in wells
+        if not entering.for_well(well).planes
+    ]
+    if violations:
+        raise CompilationError.of(tuple(violations))
     contexts = {
         well: ProcessingContext(
             well=well,
@@ -66,6 +90,7 @@ def compile_plate(
             output=output,
             versions=versions,
             pipeline_digest=made_by,
+            on_missing=on_missing,
         )
         for well in wells
     }

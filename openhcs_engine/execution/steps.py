@@ -142,6 +142,9 @@ def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
                 "different size cannot be stacked; crop or scale them in an earlier step.",
                 path=str(plane.path),
             )
+        if not plane.present:
+            target[...] = 0  # only under OnMissing.BLANK; the result says so
+            continue
         read_plane(context.plate.root, str(plane.path), out=target)
     return array
 

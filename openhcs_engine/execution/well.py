@@ -14,7 +14,7 @@ from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.execution.steps import WellPlaces, run_step
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.image_index import ImageIndex, ImageKey
+from openhcs_engine.model.image_index import ImageIndex, ImageKey, OnMissing
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.well_writer import write_well
@@ -38,7 +38,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
     started = perf_counter()
     done: list[StepResult] = []
     try:
-        refuse_missing_planes(context)
+        notes = note_missing_planes(context)
         staged = _run_steps(context, functions, place, done)
         manifest = WellManifest.of(
             context, staged, seconds=perf_counter() - started, device=place.device, plan=place.plan
@@ -67,6 +67,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         bytes_written=manifest.nbytes,
         files=len(manifest.files),
         steps=tuple(done),
+        notes=notes,
     )
 
 
@@ -75,9 +76,10 @@ def _run_steps(
 ) -> StagedWell:
     """Run the steps one after another; write what the last one left."""
     places = WellPlaces(context, MemoryBackend(), functions)
-    index, labels = context.index, dict[int | None, str]()
+    start = context.index if context.on_missing is OnMissing.BLANK else context.index.present()
+    index, labels = start, dict[int | None, str]()
     for plan in context.steps:
-        index, result = run_step(plan, context.index if plan.from_start else index, places, place.device)
+        index, result = run_step(plan, start if plan.from_start else index, places, place.device)
         done.append(result)
         if None not in labels and any(plane.key.channel is None for plane in index):
             labels[None] = plan.name  # a composite is called as the step that made it
@@ -90,15 +92,25 @@ def _sentence(well: str, error: Exception) -> str:
     return text if text.startswith(f"Well {well}") else f"Well {well}: {text}"
 
 
-def refuse_missing_planes(context: ProcessingContext) -> None:
-    """A well with declared planes that have no file fails as a whole: a shorter stack would be another result."""
+def note_missing_planes(context: ProcessingContext) -> tuple[str, ...]:
+    """What is done about declared planes that have no file, as notes of the result.
+
+    Raises
+    ------
+    PlateError
+        If nothing shall be done about them: a shorter stack would be another result, so the well fails.
+    """
     missing = context.index.missing().planes
-    if missing:
-        shown = "; ".join(_place(plane.key) for plane in missing[:3])
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    if not missing:
+        return ()
+    shown = "; ".join(_place(plane.key) for plane in missing[:3])
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    told = f"{len(missing)} of {len(context.index)} declared planes have no file ({shown}{more})"
+    if context.on_missing is OnMissing.ERROR:
         raise PlateError(
-            f"Well {context.well}: {len(missing)} of {len(context.index)} declared planes have no file ({shown}{more})."
+            f"Well {context.well}: {told}. Copy them, or run with --on-missing skip (shorter stacks) or blank (zeros)."
         )
+    return (f"{told}; {'they were left out' if context.on_missing is OnMissing.SKIP else 'zeros stand in for them'}",)
 
 
 def _place(key: ImageKey) -> str:
@@ -111,4 +123,4 @@ def _take_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tu
         yield plane.key, intermediates.take(str(plane.path))
 
 
-__all__ = ["WellPlace", "refuse_missing_planes", "run_well"]
+__all__ = ["WellPlace", "note_missing_planes", "run_well"]

@@ -21,6 +21,28 @@ class PlaneKind(StrEnum):
     PROJECTION = "projection"
 
 
+class Projections(StrEnum):
+    """What a pipeline does with the instrument's own projections. They never enter a stack beside their planes."""
+
+    FALLBACK = "fallback"
+    """They stand in where a (well, site, channel, time) has no plane at all."""
+    IGNORE = "ignore"
+    """They never enter."""
+    ONLY = "only"
+    """They enter, and planes do not."""
+
+
+class OnMissing(StrEnum):
+    """What a run does with planes that were declared and have no file."""
+
+    ERROR = "error"
+    """Their well fails."""
+    SKIP = "skip"
+    """The stack shrinks, and the result says so."""
+    BLANK = "blank"
+    """Zeros take their place, and the result says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageKey:
     """Full coordinate of one 2-D plane. None on an axis: the plane stands for the whole axis (it was collapsed)."""
@@ -129,8 +151,11 @@ class ImageIndex:
         """Planes that were declared and have no file."""
         return ImageIndex(tuple(plane for plane in self.planes if not plane.present))
 
-    def pipeline_input(self) -> ImageIndex:
-        """What enters a pipeline: planes, and projections only where a (well, site, channel, time) has no plane."""
+    def pipeline_input(self, projections: Projections = Projections.FALLBACK) -> ImageIndex:
+        """What enters a pipeline: planes, projections, or projections only where there is no plane."""
+        if projections is not Projections.FALLBACK:
+            wanted = PlaneKind.PLANE if projections is Projections.IGNORE else PlaneKind.PROJECTION
+            return ImageIndex(tuple(_without_position(plane) for plane in self.planes if plane.kind is wanted))
         with_planes = {_without_z(plane.key) for plane in self.planes if plane.kind is PlaneKind.PLANE}
         return ImageIndex(
             tuple(

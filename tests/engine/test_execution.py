@@ -15,14 +15,15 @@ import tifffile
 
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.context import ProcessingContext
-from openhcs_engine.errors import OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
+from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import WellResult, WellStatus, execute_wells
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.memory import numpy as numpy_function
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.image_index import ImageIndex, PlaneKind
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.output.verify import verify
+from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.engine.plates import add, explode, first_plane, two_planes
 
 Z, CHANNEL, SITE = VariableComponents.Z_INDEX, VariableComponents.CHANNEL, VariableComponents.SITE
@@ -65,6 +66,15 @@ def in_place(stack: Array) -> Array:
     """Writes into the stack it was given."""
     stack += 1
     return stack
+
+
+@numpy_function(collapses=True)
+def darkest(stack: Array) -> Array:
+    """The smallest value of all planes."""
+    return stack.min(axis=0, keepdims=True)
+
+
+DARKEST = FunctionStep(darkest, variable_components=[Z])
 
 
 def run(
@@ -419,3 +429,43 @@ def test_files_are_asked_where_the_metadata_give_no_shape(small_plate: Path, tmp
     (result,) = execute_wells({"A01": replace(contexts["A01"], plate=plate)}, workers=1)
 
     assert result.success
+
+
+def test_missing_planes_are_left_out_or_blank_as_asked(small_plate: Path, tmp_path: Path) -> None:
+    """``skip`` makes the stack shorter, ``blank`` puts zeros in it; the result and its fingerprint say so."""
+    plate = tmp_path / "plate"
+    shutil.copytree(small_plate, plate)
+    next(plate.rglob("*ZStep_2/*_B02_s2_w2.*")).unlink()
+    whole = raw_stack(small_plate, "B02", 2, 2).astype(np.uint16)
+    expected = {"skip": whole[[0, 2]].min(axis=0), "blank": np.zeros_like(whole[0])}
+    fingerprints = set()
+
+    for policy, pixels in expected.items():
+        result = run(plate, tmp_path / policy, Pipeline([DARKEST]), ["B02"], on_missing=policy)["B02"]
+        fingerprints.add(result.fingerprint)
+        assert np.array_equal(image(tmp_path / policy / "plate", "B02", 2)[0, 1, 0], pixels)
+        assert "1 of 12 declared planes have no file (site 2, channel 2, z 2" in result.notes[0]
+    assert len(fingerprints) == 2
+
+
+def test_projections_enter_as_asked(tmp_path: Path) -> None:
+    """``fallback`` ignores them beside planes, ``only`` takes nothing else."""
+    plate = write_imagexpress(
+        tmp_path / "plate",
+        SyntheticPlate(name="plate", rows=1, columns=1, sites=1, z=2, shape=(40, 48), projections=True),
+    )
+    depths = {}
+    for projections in ("fallback", "ignore", "only"):
+        orchestrator = PipelineOrchestrator(plate, output=tmp_path, projections=projections).initialize()
+        contexts = orchestrator.compile_pipelines(Pipeline([FunctionStep(add)]))
+        depths[projections] = {(plane.kind, plane.key.z_index) for plane in contexts["A01"].index}
+
+    planes = {(PlaneKind.PLANE, 1), (PlaneKind.PLANE, 2)}
+    assert depths == {"fallback": planes, "ignore": planes, "only": {(PlaneKind.PROJECTION, None)}}
+
+
+def test_an_unknown_option_lists_the_valid_ones(small_plate: Path) -> None:
+    """Before anything is read."""
+    for option in ("runner", "backend", "on_missing", "projections"):
+        with pytest.raises(OptionError, match=f"{option}='wrong' is unknown \\(choose from "):
+            PipelineOrchestrator(small_plate, **{option: "wrong"})  # type: ignore[arg-type]

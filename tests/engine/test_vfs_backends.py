@@ -91,7 +91,9 @@ class TestDisk(StorageContract):
         assert backend.load_bytes("a") == b"old"
         assert [path.name for path in (tmp_path / "root").iterdir()] == ["a"]
 
-    def test_deleting_the_last_key_of_a_folder_removes_the_folder(self, backend: StorageBackend, tmp_path: Path) -> None:
+    def test_deleting_the_last_key_of_a_folder_removes_the_folder(
+        self, backend: StorageBackend, tmp_path: Path
+    ) -> None:
         """Nothing is left of what was cleared."""
         backend.save("a/b/c", np.zeros((2, 2)))
         backend.delete("a/b/c")
