@@ -18,6 +18,8 @@ from openhcs_engine.errors import CompilationError, OpenHCSError
 
 if TYPE_CHECKING:
     from openhcs_engine.context import ProcessingContext
+    from openhcs_engine.model.image_index import ImageIndex
+    from openhcs_engine.model.plate import Plate
     from openhcs_engine.orchestrator import PipelineOrchestrator
     from openhcs_engine.pipeline import Pipeline
 
@@ -109,15 +111,18 @@ ProjectionsOption = Annotated[
         "--projections", help="The instrument's projections enter where there is no plane, never, or only they."
     ),
 ]
+PositionsOption = Annotated[
+    bool, typer.Option(help="Stage positions and heights; some formats keep them in every image, which takes a while.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @command()
-def inspect(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
+def inspect(plate: PlateFolderArgument, as_json: JsonOption = False, positions: PositionsOption = True) -> int:
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli_output import inspection, print_inspection, print_json
 
-    found, index = _orchestrator(plate).read
+    found, index = _read(plate, positions)
     if as_json:
         print_json(inspection(found, index))
     else:
@@ -126,11 +131,11 @@ def inspect(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
 
 
 @command()
-def planes(plate: PlateFolderArgument, as_json: JsonOption = False) -> int:
+def planes(plate: PlateFolderArgument, as_json: JsonOption = False, positions: PositionsOption = True) -> int:
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli_output import plane_rows, print_json, print_planes
 
-    _, index = _orchestrator(plate).read
+    _, index = _read(plate, positions)
     if as_json:
         print_json(plane_rows(index))
     else:
@@ -247,6 +252,11 @@ def _orchestrator(plate: Path, **options: Any) -> PipelineOrchestrator:  # Any: 
     from openhcs_engine.orchestrator import PipelineOrchestrator
 
     return PipelineOrchestrator(plate, **options).initialize()
+
+
+def _read(plate: Path, positions: bool) -> tuple[Plate, ImageIndex]:
+    orchestrator = _orchestrator(plate)
+    return orchestrator.locate() if positions else orchestrator.read
 
 
 def _pipeline(reference: str) -> Pipeline:

@@ -41,6 +41,9 @@ def plane_rows(index: Iterable[ImagePlane]) -> list[JsonRow]:
             "path": plane.path,
             "kind": plane.kind.value,
             "present": plane.present,
+            "x_um": plane.x_um,
+            "y_um": plane.y_um,
+            "z_um": plane.z_um,
         }
         for plane in index
     ]
@@ -64,6 +67,8 @@ def inspection(plate: Plate, index: ImageIndex) -> JsonRow:
         "pixel_size_um": plate.pixel_size_um,
         "z_step_um": plate.z_step_um,
         "grid": plate.grid,
+        "stage_frame": plate.stage_frame,
+        "positions": index.site_positions(),
         "shape": plate.shape,
         "dtype": plate.dtype,
         "missing": plane_rows(index.missing()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,10 +14,10 @@ from openhcs_engine.execution import execute_wells
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners import RUNNERS
-from openhcs_engine.microscopes import detect_microscope
+from openhcs_engine.microscopes import DetectedMicroscope, detect_microscope
 from openhcs_engine.model.components import Component, GroupBy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
-from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.plate import Plate, grid_of
 from openhcs_engine.model.wells import validate_plate_id
 from openhcs_engine.output.layout import BACKENDS
 from openhcs_engine.pipeline.step import FunctionStep
@@ -71,19 +72,28 @@ class PipelineOrchestrator:
         self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
         self.projections = Projections(one_of("projections", projections, Projections))
         self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
+        self._microscope: DetectedMicroscope | None = None
         self._read: tuple[Plate, ImageIndex] | None = None
         self._functions: dict[str, Callable[..., object]] = {}
 
     def initialize(self) -> Self:
         """Read the plate's metadata and list its planes, once."""
         if self._read is None:
-            self._read = detect_microscope(self.plate_path).read_plate(plate_id=self._plate_id)
+            self._microscope = detect_microscope(self.plate_path)
+            self._read = self._microscope.read_plate(plate_id=self._plate_id)
         return self
 
     @property
     def read(self) -> tuple[Plate, ImageIndex]:
         """Plate and planes, as they were read."""
         return self._initialized()
+
+    def locate(self) -> tuple[Plate, ImageIndex]:
+        """Plate and planes with stage positions and heights; with some formats this opens every image file."""
+        plate, index = self._initialized()
+        assert self._microscope is not None
+        located = self._microscope.locate(index)
+        return replace(plate, grid=plate.grid or grid_of(located.site_positions())), located
 
     @property
     def plate(self) -> Plate:

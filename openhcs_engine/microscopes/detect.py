@@ -26,9 +26,13 @@ class DetectedMicroscope:
         """The plate and the index of its planes; see MicroscopeHandler.read_plate."""
         return self.handler.read_plate(self.listing, plate_id)
 
+    def locate(self, index: ImageIndex) -> ImageIndex:
+        """The index with stage positions and heights; see MicroscopeHandler.locate."""
+        return self.handler.locate(self.listing, index)
+
     def read_positions(self, index: ImageIndex) -> tuple[SitePosition, ...]:
-        """Stage positions of the sites; see MicroscopeHandler.read_positions."""
-        return self.handler.read_positions(self.listing, index)
+        """Stage position of every (well, site) that has one, in plate order."""
+        return self.locate(index).site_positions()
 
 
 def default_handlers() -> tuple[MicroscopeHandler, ...]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from openhcs_engine.errors import NotAPlateError, SeveralPlatesError
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImageIndex
-from openhcs_engine.model.plate import Plate, SitePosition
+from openhcs_engine.model.plate import Plate
 
 
 class MicroscopeHandler(ABC):
@@ -47,19 +47,13 @@ class MicroscopeHandler(ABC):
             If ``plate_id`` cannot be a folder's name.
         """
 
-    def read_positions(self, listing: FolderListing, index: ImageIndex) -> tuple[SitePosition, ...]:
-        """Stage position of every (well, site) that has one, in plate order.
+    def locate(self, listing: FolderListing, index: ImageIndex) -> ImageIndex:
+        """The index with the stage position and height of every plane that has one.
 
-        Formats whose plate-wide metadata give positions put them on the planes, and this only collects them; others
-        override it and may open one file a site, which reading the plate must not.
+        Formats whose plate-wide metadata give them put them on the planes when the plate is read, and this changes
+        nothing; others override it and open files, which reading the plate must not.
         """
-        found: dict[tuple[str, int], SitePosition] = {}
-        for plane in index:
-            key = plane.key
-            if plane.x_um is not None and plane.y_um is not None and key.site is not None:
-                place = SitePosition(well=key.well, site=key.site, x_um=plane.x_um, y_um=plane.y_um)
-                found.setdefault((key.well, key.site), place)
-        return tuple(found.values())
+        return index
 
 
 def one_plate(listing: FolderListing, folders: Sequence[str], handlers: Sequence[MicroscopeHandler]) -> str:

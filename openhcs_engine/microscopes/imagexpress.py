@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
@@ -18,11 +18,12 @@ from openhcs_engine.microscopes.imagexpress_planes import (
     Remarks,
     measured_z_step,
     read_groups,
+    read_header,
     read_planes,
 )
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
-from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
 
@@ -68,7 +69,27 @@ class ImageXpressHandler(MicroscopeHandler):
         plate = _plate(source, chosen, remarks)
         return plate, ImageIndex.of((*planes, *missing))
 
+    def locate(self, listing: FolderListing, index: ImageIndex) -> ImageIndex:
+        """Read each image's own header: MetaXpress writes positions nowhere else."""
+        return ImageIndex(tuple(_located(listing, plane) for plane in index))
 
+
+def _located(listing: FolderListing, plane: ImagePlane) -> ImagePlane:
+    """The plane with its position; without one if its file has none, or cannot be read (which a run will tell)."""
+    if not plane.present or plane.path is None:
+        return plane
+    try:
+        _, said = read_header(listing, plane.path, plane.size)
+    except (OSError, ValueError):
+        return plane
+    if said is None:
+        return plane
+    x, y = said.stage_um or (None, None)
+    return replace(plane, x_um=x, y_um=y, z_um=said.z_um)
+
+
+_FRAME: Final = StageFrame(origin="plate", y_axis="down")
+"""Positions grow from the plate's corner at A01: x with the columns, y with the rows of wells."""
 _HTD_SUFFIXES = (".HTD", ".htd", ".Htd")
 
 
@@ -296,6 +317,7 @@ def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
         pixel_size_um=_pixel_size(source.groups, remarks),
         z_step_um=measured_z_step(source.groups),
         grid=None if htd is None else htd.site_grid,
+        stage_frame=_FRAME if any(group.metaseries and group.metaseries.stage_um for group in source.groups) else None,
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,
         warnings=tuple(remarks.warnings),

@@ -80,7 +80,7 @@ def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], re
     group = ImageGroup(channel=channel, place=files[0].place, files=tuple(files))
     for image in files[:_TRIES]:
         try:
-            header, metaseries = _read_header(listing, image.file)
+            header, metaseries = read_header(listing, image.file.path, image.file.size)
         except (OSError, ValueError) as error:
             remarks.warnings.append(f"{image.file.path} cannot be read: {_reason(error)}.")
             continue
@@ -97,9 +97,10 @@ def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], re
     return group
 
 
-def _read_header(listing: FolderListing, file: ListedFile) -> tuple[TiffHeader, MetaSeries | None]:
-    with listing.open(file.path) as stream:
-        header = read_tiff_header(stream, file.size)
+def read_header(listing: FolderListing, path: str, size: int) -> tuple[TiffHeader, MetaSeries | None]:
+    """A TIFF's header and its MetaSeries properties, if any; OSError or ValueError if it cannot be read."""
+    with listing.open(path) as stream:
+        header = read_tiff_header(stream, size)
     return header, parse_metaseries(header.description)
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from openhcs_engine.model.components import Component
+from openhcs_engine.model.plate import SitePosition
 from openhcs_engine.model.wells import plate_order
 
 AXES = (Component.TIMEPOINT, Component.SITE, Component.CHANNEL, Component.Z_INDEX)
@@ -164,6 +165,16 @@ class ImageIndex:
                 if plane.kind is PlaneKind.PLANE or _without_z(plane.key) not in with_planes
             )
         )
+
+    def site_positions(self) -> tuple[SitePosition, ...]:
+        """Where each site was acquired, in plate order; sites without a position are left out."""
+        found: dict[tuple[str, int], SitePosition] = {}
+        for plane in self.planes:
+            key = plane.key
+            if plane.x_um is not None and plane.y_um is not None and key.site is not None:
+                place = SitePosition(well=key.well, site=key.site, x_um=plane.x_um, y_um=plane.y_um)
+                found.setdefault((key.well, key.site), place)
+        return tuple(found.values())
 
     def group_stacks(self, variable: Sequence[Component]) -> tuple[Stack, ...]:
         """Partition the planes by all components that do not vary; one stack a part, in order."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,25 @@ class SitePosition:
     site: int
     x_um: float
     y_um: float
+
+
+def grid_of(positions: Iterable[SitePosition], tolerance_um: float = 1.0) -> Grid | None:
+    """The grid that the sites of the fullest well fill: None unless they fill a rectangle.
+
+    Positions that differ by less than ``tolerance_um`` on an axis lie in one row or column.
+    """
+    wells: dict[str, list[SitePosition]] = {}
+    for position in positions:
+        wells.setdefault(position.well, []).append(position)
+    sites = max(wells.values(), key=len, default=[])
+    columns = _distinct([site.x_um for site in sites], tolerance_um)
+    rows = _distinct([site.y_um for site in sites], tolerance_um)
+    return Grid(rows=rows, columns=columns) if sites and rows * columns == len(sites) else None
+
+
+def _distinct(values: list[float], tolerance: float) -> int:
+    ordered = sorted(values)
+    return sum(1 for before, after in pairwise([float("-inf"), *ordered]) if after - before > tolerance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

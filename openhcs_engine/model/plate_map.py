@@ -1,0 +1,174 @@
+"""What was in the wells: compounds, doses and controls, as the person who pipetted them wrote it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from openhcs_engine.errors import PlateMapError
+from openhcs_engine.model.wells import plate_order
+
+PLATE_FORMATS: Mapping[int, tuple[int, int]] = {
+    6: (2, 3),
+    12: (3, 4),
+    24: (4, 6),
+    48: (6, 8),
+    96: (8, 12),
+    384: (16, 24),
+    1536: (32, 48),
+}
+"""Rows and columns of the plates that are made, by their number of wells."""
+
+
+class WellRole(StrEnum):
+    """What a well is for in the assay."""
+
+    NEGATIVE = "negative"
+    POSITIVE = "positive"
+    SAMPLE = "sample"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateMapColumns:
+    """How the columns of a table (or the titles of its grids) are to be understood.
+
+    A name that is not given is looked for as ``Well``, ``Row`` and ``Column``, ``Compound``, ``Dose`` and ``Role``, in
+    any case. Every other column is a condition under its own name.
+    """
+
+    well: str | None = None
+    """The column of wells, in any spelling."""
+    row: str | None = None
+    """With ``column``, instead of ``well``: the column of rows, as letters or numbers."""
+    column: str | None = None
+    compound: str | None = None
+    dose: str | None = None
+    role: str | None = None
+    """The column that says which wells are controls."""
+    roles: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
+    """What its codes mean: code → ``negative``, ``positive``, ``sample`` or ``empty``. Without it, those words."""
+    plate_wells: int | None = None
+    """Number of wells of the plate's format, e.g. 96; None to take the plate's own, if it is known."""
+
+    def __post_init__(self) -> None:
+        pairs = self.roles.items() if isinstance(self.roles, Mapping) else self.roles
+        object.__setattr__(self, "roles", tuple((str(code).strip(), WellRole(role).value) for code, role in pairs))
+        if (self.row is None) != (self.column is None):
+            raise ValueError("row and column belong together: give both, or well alone.")
+        if self.well is not None and self.row is not None:
+            raise ValueError("Give either well, or row and column; not all three.")
+        if self.plate_wells is not None and self.plate_wells not in PLATE_FORMATS:
+            formats = ", ".join(map(str, PLATE_FORMATS))
+            raise ValueError(f"There is no plate of {self.plate_wells} wells; plate_wells is one of {formats}.")
+
+    @property
+    def role_codes(self) -> dict[str, WellRole]:
+        """The role that each code stands for; the words themselves where no codes were declared."""
+        pairs = self.roles.items() if isinstance(self.roles, Mapping) else self.roles
+        return {code: WellRole(role) for code, role in pairs} or {role.value: role for role in WellRole}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One column of a plate map."""
+
+    name: str
+    """``compound`` and ``dose`` for the columns declared so; others as the table calls them."""
+    values: tuple[str | None, ...]
+    """The text of each well's cell, in the order of the map's wells; None where the cell is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateMap:
+    """The conditions of wells. Values are the text of the table: what a number means is for the analysis to say."""
+
+    name: str
+    """Name of the file it was read from."""
+    wells: tuple[str, ...]
+    """Canonical names, in plate order, each once."""
+    conditions: tuple[Condition, ...]
+    roles: tuple[WellRole | None, ...]
+    """What each well is for; None where the table does not say."""
+    cells: tuple[str, ...]
+    """Where each well stands in the table, e.g. ``B17``, for messages."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.roles), len(self.cells), *(len(condition.values) for condition in self.conditions)}
+        if lengths != {len(self.wells)}:
+            raise ValueError(f"A plate map of {len(self.wells)} wells has columns of {sorted(lengths)} values.")
+
+    def __len__(self) -> int:
+        return len(self.wells)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the conditions, in the order of the table."""
+        return tuple(condition.name for condition in self.conditions)
+
+    def condition(self, name: str) -> dict[str, str | None]:
+        """One condition of every well.
+
+        Raises
+        ------
+        KeyError
+            If the map has no condition of this name.
+        """
+        for condition in self.conditions:
+            if condition.name == name:
+                return dict(zip(self.wells, condition.values, strict=True))
+        raise KeyError(f"{self.name} has no condition {name!r} (has: {', '.join(self.names) or 'none'}).")
+
+    def of_well(self, well: str) -> dict[str, str | None]:
+        """All conditions of one well; empty if the map does not name it."""
+        if well not in self.wells:
+            return {}
+        place = self.wells.index(well)
+        return {condition.name: condition.values[place] for condition in self.conditions}
+
+    def role(self, well: str) -> WellRole | None:
+        """What a well is for; None if the map does not say."""
+        return self.roles[self.wells.index(well)] if well in self.wells else None
+
+    def wells_of(self, role: WellRole) -> tuple[str, ...]:
+        """The wells of one role, in plate order."""
+        return tuple(well for well, found in zip(self.wells, self.roles, strict=True) if found is role)
+
+    def restricted(self, wells: Iterable[str]) -> PlateMap:
+        """The part of the map that speaks of these wells."""
+        wanted = set(wells)
+        kept = [place for place, well in enumerate(self.wells) if well in wanted]
+        return replace(
+            self,
+            wells=tuple(self.wells[place] for place in kept),
+            roles=tuple(self.roles[place] for place in kept),
+            cells=tuple(self.cells[place] for place in kept),
+            conditions=tuple(
+                replace(condition, values=tuple(condition.values[place] for place in kept))
+                for condition in self.conditions
+            ),
+        )
+
+    def refuse_outside(self, rows: int, columns: int) -> None:
+        """Raise PlateMapError if a well does not exist on a plate of ``rows`` x ``columns`` wells."""
+        outside = [
+            f"{well} (cell {cell})"
+            for well, cell in zip(self.wells, self.cells, strict=True)
+            if not _lies_within(well, rows, columns)
+        ]
+        if outside:
+            raise PlateMapError(
+                f"{self.name} speaks of {len(outside)} wells that a plate of {rows * columns} wells does not have: "
+                f"{_listed(outside)}. Correct the table, or give the plate's own map.",
+                path=self.name,
+            )
+
+
+def _lies_within(well: str, rows: int, columns: int) -> bool:
+    row, column = plate_order(well)
+    return row < rows and column < columns
+
+
+def _listed(texts: list[str]) -> str:
+    return ", ".join(texts[:6]) + (f" and {len(texts) - 6} more" if len(texts) > 6 else "")
