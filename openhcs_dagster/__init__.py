@@ -1,0 +1,1 @@
+"""Screening plates as Dagster assets: one graph a plate, one partition a well."""

@@ -1,0 +1,225 @@
+"""The plates this deployment knows: one small JSON file each.
+
+Asset graphs are built from these entries alone; neither a plate's folder nor its pipeline is touched for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from openhcs_engine.context import OutputPlan
+from openhcs_engine.errors import PlateError
+from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
+from openhcs_engine.vfs.files import write_whole
+
+BACKENDS: Final = ("zarr", "disk")
+RUNNERS: Final = ("processes", "threads")
+DEVICES: Final = ("cpu", "gpu")
+
+
+class CatalogueError(PlateError, ValueError):
+    """A plate cannot enter the catalogue, or is not in it."""
+
+    plate_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a plate is run; none of this changes a pixel."""
+
+    backend: str = "zarr"
+    """``zarr``: one OME-Zarr plate; ``disk``: OME-TIFF files."""
+    runner: str = "processes"
+    """``processes`` or ``threads``."""
+    workers: int = 0
+    """Wells at a time; 0: as many as the machine has processors."""
+    device: str = "cpu"
+    """``gpu``: the wells lease GPUs and wait in their own queue."""
+
+    def complaint(self) -> str | None:
+        """What is wrong with the options, as a sentence; None if nothing is."""
+        for name, value, known in (
+            ("backend", self.backend, BACKENDS),
+            ("runner", self.runner, RUNNERS),
+            ("device", self.device, DEVICES),
+        ):
+            if value not in known:
+                return f"{value!r} is not a {name}; choose one of {', '.join(known)}."
+        return None if self.workers >= 0 else f"{self.workers} is not a number of workers; use 1 or more, or 0 for all."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueEntry:
+    """One plate: what its asset graph is built from."""
+
+    id: str
+    """Name of its output folder, asset group and asset keys."""
+    name: str = ""
+    """The instrument's own name of the plate."""
+    folder: str
+    """The raw plate, absolute. Never written to."""
+    microscope: str
+    """Key of the handler that read it."""
+    pipeline: str
+    """``module:attribute``."""
+    search_path: tuple[str, ...] = ()
+    """Folders that are searched for the pipeline's module before Python's own."""
+    output: str
+    """Output directory, absolute; the plate gets ``output/id``."""
+    options: RunOptions = RunOptions()
+    wells: tuple[str, ...]
+    """Canonical names in plate order: the partitions."""
+    listing_digest: str
+    """Digest of the plate's listing when the entry was written."""
+    added: str
+    """ISO time, UTC."""
+
+    @property
+    def group(self) -> str:
+        """Name of the asset group; Dagster allows letters, digits and ``_``."""
+        return self.id.replace("-", "_").replace(".", "_")
+
+    @property
+    def output_plan(self) -> OutputPlan:
+        """Where the engine puts this plate's results."""
+        return OutputPlan(root=self.output, plate_id=self.id, backend=self.options.backend)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenEntry:
+    """A file of the catalogue that is no entry."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The catalogue file {self.path} is left out: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the catalogue holds at one moment."""
+
+    entries: tuple[CatalogueEntry, ...]
+    """By id."""
+    broken: tuple[BrokenEntry, ...]
+
+    def __iter__(self) -> Iterator[CatalogueEntry]:
+        return iter(self.entries)
+
+
+class Catalogue:
+    """A folder with one JSON file a plate."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, entry: CatalogueEntry) -> Path:
+        """Register a plate.
+
+        Raises
+        ------
+        CatalogueError
+            If the id is taken, equal to another once Dagster spells it, or the entry contradicts itself.
+        PlateIdError
+            If the id cannot be a name.
+        """
+        _check(entry)
+        clash = next((known for known in self.list() if _same(known.id, entry.id)), None)
+        if clash is not None:
+            raise CatalogueError(_clash_sentence(entry.id, clash), plate_id=entry.id)
+        return self.replace(entry)
+
+    def replace(self, entry: CatalogueEntry) -> Path:
+        """Write an entry over the one with its id."""
+        _check(entry)
+        path = self._path(entry.id)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(entry), indent=2))
+        return path
+
+    def read(self, plate_id: str) -> CatalogueEntry:
+        """The entry of one plate.
+
+        Raises
+        ------
+        CatalogueError
+            If the plate is not in the catalogue, or its file cannot be read.
+        """
+        path = self._path(validate_plate_id(plate_id))
+        if not path.is_file():
+            known = ", ".join(entry.id for entry in self.list()) or "none"
+            raise CatalogueError(
+                f"No plate {plate_id!r} is registered (known: {known}); register it with `openhcs-dagster add`.",
+                plate_id=plate_id,
+            )
+        entry = _read(path)
+        if isinstance(entry, BrokenEntry):
+            raise CatalogueError(str(entry), plate_id=plate_id)
+        return entry
+
+    def list(self) -> Contents:
+        """All plates; files that are no entry are named, the others stand."""
+        entries: dict[str, CatalogueEntry] = {}
+        broken = []
+        for path in sorted(self.folder.glob("[!.]*.json")) if self.folder.is_dir() else ():
+            entry = _read(path)
+            if isinstance(entry, BrokenEntry):
+                broken.append(entry)
+            elif (folded := folded_plate_id(entry.id)) in entries:
+                broken.append(BrokenEntry(path=str(path), reason=_clash_sentence(entry.id, entries[folded])))
+            else:
+                entries[folded] = entry
+        return Contents(tuple(sorted(entries.values(), key=lambda entry: entry.id)), tuple(broken))
+
+    def remove(self, plate_id: str) -> CatalogueEntry:
+        """Forget a plate; its raw folder and its output stay."""
+        entry = self.read(plate_id)
+        self._path(plate_id).unlink()
+        return entry
+
+    def _path(self, plate_id: str) -> Path:
+        return self.folder / f"{plate_id}.json"
+
+
+def _read(path: Path) -> CatalogueEntry | BrokenEntry:
+    try:
+        entry = msgspec.json.decode(path.read_bytes(), type=CatalogueEntry)
+        if entry.id != path.stem:
+            raise CatalogueError(f"It describes plate {entry.id!r}; name the file {entry.id}.json.", plate_id=entry.id)
+        _check(entry)
+    except (msgspec.MsgspecError, OSError, ValueError, LookupError) as error:
+        return BrokenEntry(path=str(path), reason=str(error))
+    return entry
+
+
+def _check(entry: CatalogueEntry) -> None:
+    validate_plate_id(entry.id)
+    complaint = entry.options.complaint()
+    if complaint is None and not entry.wells:
+        complaint = "A plate without wells has nothing to process."
+    if complaint is None and list(entry.wells) != sorted(
+        {normalise_well(well) for well in entry.wells}, key=plate_order
+    ):
+        complaint = "The wells must be canonical names in plate order, each once."
+    if complaint is None and not all(entry.pipeline.partition(":")):
+        complaint = f"{entry.pipeline!r} does not name a pipeline; write module:attribute."
+    if complaint is not None:
+        raise CatalogueError(f"Plate {entry.id!r}: {complaint}", plate_id=entry.id)
+
+
+def _same(one: str, other: str) -> bool:
+    return folded_plate_id(one) == folded_plate_id(other)
+
+
+def _clash_sentence(plate_id: str, known: CatalogueEntry) -> str:
+    if plate_id == known.id:
+        return f"Plate {plate_id!r} is registered already ({known.folder}); remove it first, or give another --id."
+    return (
+        f"Plate id {plate_id!r} is the same as {known.id!r} once '-' and '.' become '_' and case is ignored; "
+        "give another --id."
+    )

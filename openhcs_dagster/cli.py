@@ -1,0 +1,202 @@
+"""``openhcs-dagster``: register plates, run their asset graphs, serve the Dagster UI.
+
+Exit codes: 0 all good; 1 some wells failed; 2 bad usage, unreadable plate, refused pipeline; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
+from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_engine.errors import OpenHCSError
+
+if TYPE_CHECKING:
+    from openhcs_dagster.materialize import PlateRun
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
+)
+
+OK, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The plate's id, as `list` shows it.")]
+PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")]
+
+
+@app.command()
+def add(
+    plate: Annotated[Path, typer.Argument(metavar="PLATE", help="Folder of the plate; only ever read.")],
+    pipeline: Annotated[
+        str,
+        typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH."),
+    ],
+    plate_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Default: the folder's name.")] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Gets DIR/<id>/ and nothing else.")] = Path(
+        "openhcs_output"
+    ),
+    backend: Annotated[str, typer.Option("--backend", help="zarr (OME-Zarr plate) or disk (OME-TIFF files).")] = "zarr",
+    runner: Annotated[str, typer.Option("--runner", help="processes or threads.")] = "processes",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Wells at a time; 0: all free devices.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="What the wells lease: cpu or gpu.")] = "cpu",
+) -> int:
+    """Register a plate: its asset graph appears in the UI at the next reload."""
+    from openhcs_dagster.registration import register
+
+    entry = register(
+        _catalogue(),
+        plate,
+        pipeline=pipeline,
+        output=output,
+        plate_id=plate_id,
+        search_path=[Path.cwd(), *_python_path()],
+        options=RunOptions(backend=backend, runner=runner, workers=workers, device=device),
+    )
+    print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
+    return OK
+
+
+@app.command(name="list")
+def list_() -> int:
+    """Show the registered plates, and catalogue files that cannot be read."""
+    from openhcs_dagster.cli_output import print_catalogue
+
+    print_catalogue(_catalogue().list())
+    return OK
+
+
+@app.command()
+def remove(plate_id: IdArgument) -> int:
+    """Forget a plate. Its raw folder and its results stay."""
+    entry = _catalogue().remove(plate_id)
+    print(f"Plate {entry.id} is forgotten; its results stay in {entry.output_plan.folder}.")
+    return OK
+
+
+@app.command()
+def materialize(
+    plate_id: IdArgument,
+    wells: Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")] = None,
+) -> int:
+    """Run a plate's whole asset graph in this process, with its report; no server is needed."""
+    settings = _prepared()
+    entry = Catalogue(settings.catalogue).read(plate_id)
+    asked = _wells_of(entry, wells)
+    run = _materialize(entry, settings, asked)
+    if run.refusal is not None:
+        _complain(run.refusal)
+        return REFUSED
+    return SOME_FAILED if run.failed else OK
+
+
+@app.command()
+def ui(port: PortOption = 3000) -> int:
+    """Serve the Dagster UI and run sensors and schedules, on this machine only, until Ctrl-C."""
+    from openhcs_dagster.serving import serve
+
+    return serve(_prepared(), port)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where plate and results go.")] = Path("demo"),
+) -> int:
+    """Make a synthetic plate with one damaged well, run its asset graph, and show what happened."""
+    from openhcs_dagster.demo import prepare_demo
+
+    settings = _prepared()
+    entry = prepare_demo(folder, Catalogue(settings.catalogue))
+    run = _materialize(entry, settings, ())
+    if run.refusal is not None:
+        _complain(run.refusal)
+        return REFUSED
+    damaged = ", ".join(outcome.well for outcome in run.failed)
+    print(
+        f"\nWell {damaged} failed alone, and that is the point of this demo: one of its images was cut short on "
+        "purpose."
+        "\nOpen the UI with `make ui` (or `openhcs-dagster ui`) and look at the asset group "
+        f"{entry.group!r} on http://127.0.0.1:3000."
+    )
+    return OK
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; every refusal is one or two sentences on standard error."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _complain("stopped; wells that were published stay whole, and the next run does the rest.")
+        return INTERRUPTED
+    except (OpenHCSError, OSError) as error:
+        _complain(str(error))
+        return REFUSED
+    return status if isinstance(status, int) else OK
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"openhcs-dagster: {text}\n")
+
+
+def _settings() -> Settings:
+    return Settings.of(os.environ)
+
+
+def _catalogue() -> Catalogue:
+    return Catalogue(_settings().catalogue)
+
+
+def _prepared() -> Settings:
+    """The settings, with a home that exists and that Dagster will use."""
+    settings = _settings()
+    prepare_home(settings.home)
+    os.environ["DAGSTER_HOME"] = str(settings.home)
+    return settings
+
+
+def _python_path() -> list[Path]:
+    return [Path(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
+def _wells_of(entry: CatalogueEntry, wells: str | None) -> tuple[str, ...]:
+    from openhcs_engine.model.wells import normalise_well
+
+    if wells is None:
+        return ()
+    asked = {normalise_well(well.strip()) for well in wells.split(",") if well.strip()}
+    unknown = sorted(asked - set(entry.wells))
+    if unknown or not asked:
+        named = ", ".join(unknown) or repr(wells)
+        raise CatalogueError(
+            f"Plate {entry.id} has no well {named} (it has {entry.wells[0]} to {entry.wells[-1]}).",
+            plate_id=entry.id,
+        )
+    return tuple(well for well in entry.wells if well in asked)
+
+
+def _materialize(entry: CatalogueEntry, settings: Settings, wells: tuple[str, ...]) -> PlateRun:
+    from openhcs_dagster.cli_output import PlateScreen
+    from openhcs_dagster.materialize import local_instance, materialize_plate
+
+    with local_instance() as instance, PlateScreen(entry, len(wells) or len(entry.wells)) as screen:
+        run = materialize_plate(entry, settings, instance, wells=wells, on_well=screen.show)
+        screen.finish(run)
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Which folders of an inbox are complete plates.
+
+A microscope writes for hours. A folder counts as complete when the number, sizes and times of its files were the same
+in two looks, and its format's own description of the plate is there; a bare folder never does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, RunOptions
+from openhcs_dagster.registration import register
+from openhcs_dagster.settings import Inbox
+from openhcs_engine.errors import OpenHCSError
+
+DESCRIPTIONS: Final = {"imagexpress": ".htd"}
+"""Ending of the file without which a format's acquisition is not finished, although its images could be read."""
+
+Footprint = tuple[int, int, int]
+"""Files, bytes, time of the last change in ns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxMemory:
+    """What the next look must know."""
+
+    footprints: dict[str, Footprint] = field(default_factory=dict)
+    """By folder name, as last seen."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why a settled folder is no plate; kept until the folder changes."""
+    waiting: tuple[str, ...] = ()
+    """Plates that were registered and have not been started."""
+
+    @classmethod
+    def from_cursor(cls, cursor: str | None) -> InboxMemory:
+        """What the last look left; nothing if it cannot be read."""
+        try:
+            return msgspec.json.decode(cursor, type=cls) if cursor else cls()
+        except msgspec.MsgspecError:
+            return cls()
+
+    def to_cursor(self) -> str:
+        """Text for the sensor's cursor."""
+        return msgspec.json.encode(self).decode()
+
+    def without_waiting(self, started: Iterable[str]) -> InboxMemory:
+        """The memory after some plates were started."""
+        gone = set(started)
+        return replace(self, waiting=tuple(plate for plate in self.waiting if plate not in gone))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look found."""
+
+    memory: InboxMemory
+    registered: tuple[CatalogueEntry, ...]
+    """New in the catalogue since this look."""
+    waiting: tuple[CatalogueEntry, ...]
+    """Registered by an earlier look and not yet started."""
+    notes: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """Why nothing is started."""
+        new = [f"{entry.id} is registered and starts once the code location has reloaded." for entry in self.registered]
+        held = [f"{entry.id} waits for the code location to reload." for entry in self.waiting]
+        return " ".join([*new, *held, *self.notes]) or "No new folder in the inbox."
+
+
+def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
+    """Register the folders that settled since the last look."""
+    entries = {entry.id: entry for entry in catalogue.list()}
+    waiting = tuple(entries[plate] for plate in memory.waiting if plate in entries)
+    if not inbox.folder.is_dir():
+        note = f"The inbox {inbox.folder} is no folder; correct the inbox file."
+        return Look(memory=memory, registered=(), waiting=waiting, notes=(note,))
+    known = {entry.folder for entry in entries.values()}
+    footprints, refused, registered, notes = {}, {}, [], []
+    for folder in _folders(inbox.folder):
+        if str(folder.resolve()) in known:
+            continue
+        footprints[folder.name] = now = footprint(folder)
+        if now != memory.footprints.get(folder.name) or not now[0]:
+            notes.append(f"{folder.name}: {now[0]} files, waiting until it no longer changes.")
+            continue
+        found = memory.refused.get(folder.name) or _register(inbox, catalogue, folder)
+        if isinstance(found, str):
+            refused[folder.name] = found
+            notes.append(f"{folder.name}: {found}")
+        else:
+            registered.append(found)
+    left = (*(entry.id for entry in waiting), *(entry.id for entry in registered))
+    return Look(
+        memory=InboxMemory(footprints=footprints, refused=refused, waiting=left),
+        registered=tuple(registered),
+        waiting=waiting,
+        notes=tuple(notes),
+    )
+
+
+def footprint(folder: Path) -> Footprint:
+    """Number of files below a folder, their bytes, and the time of the last change."""
+    files, size, latest = 0, 0, 0
+    for entry in _walk(folder):
+        status = entry.stat()
+        files, size, latest = files + 1, size + status.st_size, max(latest, status.st_mtime_ns)
+    return files, size, latest
+
+
+def _walk(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path)
+            else:
+                yield entry
+
+
+def _lacks_its_description(folder: Path) -> str | None:
+    from openhcs_engine.microscopes import detect_microscope
+
+    detected = detect_microscope(folder)
+    ending = DESCRIPTIONS.get(detected.handler.name, "")
+    if any(file.path.lower().endswith(ending) for file in detected.listing.files):
+        return None
+    return f"It has images, but no {ending.upper()} file yet; it is registered when that file is there."
+
+
+def _folders(inbox: Path) -> list[Path]:
+    return sorted(path for path in inbox.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _register(inbox: Inbox, catalogue: Catalogue, folder: Path) -> CatalogueEntry | str:
+    try:
+        if unfinished := _lacks_its_description(folder):
+            return unfinished
+        return register(
+            catalogue,
+            folder,
+            pipeline=inbox.pipeline,
+            search_path=[Path(place) for place in inbox.search_path],
+            output=inbox.output,
+            options=RunOptions(backend=inbox.backend),
+        )
+    except OpenHCSError as error:
+        return str(error)

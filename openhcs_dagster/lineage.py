@@ -1,0 +1,35 @@
+"""Tags that make a hand-made materialization of a well know what it came from.
+
+Dagster writes them itself where an op returns its outputs. The wells are recorded one by one while the op still runs,
+so we write them; without them every well would show as "unsynced". The names are Dagster's own constants; a test asks
+GraphQL for ``staleStatus`` so that an upgrade that renames them is noticed.
+"""
+
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+
+
+def upstream_tags(instance: DagsterInstance, upstream: AssetKey) -> dict[str, str]:
+    """Which materialization of ``upstream`` a new event was made from; empty if it has none."""
+    records = instance.fetch_materializations(AssetRecordsFilter(asset_key=upstream), limit=1).records
+    if not records or (made := records[0].asset_materialization) is None:
+        return {}
+    return {
+        get_input_data_version_tag(upstream): (made.tags or {}).get(DATA_VERSION_TAG, ""),
+        get_input_event_pointer_tag(upstream): str(records[0].storage_id),
+    }
+
+
+def version_tags(code_version: str, data_version: str) -> dict[str, str]:
+    """The event's own versions."""
+    return {
+        CODE_VERSION_TAG: code_version,
+        DATA_VERSION_TAG: data_version,
+        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+    }

@@ -1,0 +1,82 @@
+"""What one look at a plate's folder found: the plate and the index of its planes, as one value with a digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from openhcs_engine.context import digest
+from openhcs_engine.errors import ContextFileError
+from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
+from openhcs_engine.model.plate import Plate
+
+FORMAT: Final = 1
+"""Version of the listing document."""
+
+Row = tuple[str, int | None, int | None, int | None, int | None, str | None, str, bool, int, int]
+
+
+@dataclass(frozen=True)
+class PlateListing:
+    """A plate and its planes at one moment."""
+
+    plate: Plate
+    index: ImageIndex
+
+    @property
+    def digest(self) -> str:
+        """sha256 of wells, planes, sizes and times of change; independent of where the folder lies."""
+        return digest([self.plate.wells, [_row(plane) for plane in self.index]])
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    plate: Plate
+    planes: list[Row]
+
+
+def read_listing(folder: Path, plate_id: str | None = None) -> PlateListing:
+    """List and parse a plate's folder once.
+
+    Raises
+    ------
+    PlateError
+        If the folder is no plate, several plates, or contradicts itself.
+    """
+    from openhcs_engine.microscopes import detect_microscope  # brings the vendors' readers
+
+    return PlateListing(*detect_microscope(folder).read_plate(plate_id))
+
+
+def listing_to_json(listing: PlateListing) -> bytes:
+    """The listing as a document of its own format."""
+    rows = [_row(plane) for plane in listing.index]
+    return msgspec.json.encode(_Document(format=FORMAT, plate=listing.plate, planes=rows))
+
+
+def listing_from_json(document: bytes) -> PlateListing:
+    """Read a listing back; ContextFileError if it is of another format."""
+    try:
+        parsed = msgspec.json.decode(document, type=_Document)
+    except msgspec.MsgspecError as error:
+        raise ContextFileError(f"This is not a plate listing of format {FORMAT}: {error}.") from error
+    return PlateListing(parsed.plate, ImageIndex(tuple(_plane(row) for row in parsed.planes)))
+
+
+def _row(plane: ImagePlane) -> Row:
+    key = plane.key
+    return (
+        key.well, key.site, key.channel, key.z_index, key.timepoint,
+        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns,
+    )  # fmt: skip
+
+
+def _plane(row: Row) -> ImagePlane:
+    well, site, channel, z_index, timepoint, path, kind, present, size, mtime_ns = row
+    return ImagePlane(
+        key=ImageKey(well, site, channel, z_index, timepoint),
+        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns,
+    )  # fmt: skip

@@ -1,0 +1,199 @@
+"""The factory: a catalogue entry becomes that plate's assets."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from openhcs_dagster import checks, drawing, records, report, report_page
+from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.compilation import compile_entry
+from openhcs_dagster.io_manager import WELLS_BACKEND, WELLS_FOLDER
+from openhcs_dagster.keys import GRAPH_VERSION, WELLS, PlateKeys
+from openhcs_dagster.lineage import upstream_tags, version_tags
+from openhcs_dagster.listing import PlateListing, read_listing
+from openhcs_dagster.outcomes import Outcome, OutcomeLog
+from openhcs_dagster.registration import renewed
+from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, inherit_search_path
+from openhcs_dagster.wells import PlateWells
+from openhcs_engine.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.execution.results import WellResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateGraph:
+    """The definitions of one plate."""
+
+    assets: tuple[dg.AssetsDefinition, ...]
+    checks: tuple[dg.AssetChecksDefinition, ...]
+
+
+def plate_graph(entry: CatalogueEntry) -> PlateGraph:
+    """``plate_index → compiled_contexts → processed_wells → plate_report``, with the report's check.
+
+    Touches neither the plate's folder nor its pipeline.
+    """
+    with warnings.catch_warnings():
+        # The backfill policy is "beta" since years; a line a plate at every load would hide warnings that matter.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        assets = (_plate_index(entry), _compiled_contexts(entry), _processed_wells(entry), _plate_report(entry))
+    return PlateGraph(assets=assets, checks=(checks.wells_are_current(entry),))
+
+
+def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
+    @dg.asset(
+        name="plate_index",
+        kinds={"python", entry.microscope},
+        metadata={"plate": entry.name or entry.id, "folder": dg.MetadataValue.path(entry.folder)},
+        description="What the microscope left: the plate and the list of its planes. The only look at the folder.",
+        key_prefix=[entry.id],
+        group_name=entry.group,
+        code_version=GRAPH_VERSION,
+    )
+    def plate_index(catalogue: CatalogueResource, code_location: CodeLocation) -> dg.Output[PlateListing]:
+        try:
+            listing = read_listing(Path(entry.folder), entry.id)
+        except (OpenHCSError, OSError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        if listing.plate.wells != entry.wells:
+            catalogue.open().replace(renewed(entry, listing))
+            raise dg.Failure(_grown(entry, listing, code_location.reload()), allow_retries=False)
+        return dg.Output(
+            listing, data_version=dg.DataVersion(listing.digest), metadata=records.listing_metadata(listing)
+        )
+
+    return plate_index
+
+
+def _grown(entry: CatalogueEntry, listing: PlateListing, reloaded: str) -> str:
+    return (
+        f"Plate {entry.id}: the folder holds {len(listing.plate.wells)} wells, but {len(entry.wells)} are registered. "
+        f"The catalogue now has the new list. {reloaded} Then start the plate again."
+    )
+
+
+def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
+    @dg.asset(
+        name="compiled_contexts",
+        kinds={"python", "json"},
+        metadata={"pipeline": entry.pipeline},
+        ins={"plate_index": dg.AssetIn(key=PlateKeys(entry.id).index)},
+        description="What will happen to each well, completely: the pipeline compiled for this plate and frozen.",
+        key_prefix=[entry.id],
+        group_name=entry.group,
+        code_version=GRAPH_VERSION,
+    )
+    def compiled_contexts(plate_index: PlateListing) -> dg.Output[dict[str, ProcessingContext]]:
+        try:
+            contexts = compile_entry(entry, plate_index)
+        except OpenHCSError as error:
+            raise dg.Failure(str(error), metadata=records.refusal_metadata(error), allow_retries=False) from None
+        version = plan_fingerprint(contexts.values())
+        return dg.Output(
+            contexts, data_version=dg.DataVersion(version), metadata=records.plan_metadata(contexts, entry)
+        )
+
+    return compiled_contexts
+
+
+def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
+    keys = PlateKeys(entry.id)
+
+    @dg.asset(
+        name=WELLS,
+        kinds={entry.options.backend, entry.options.device},
+        partitions_def=dg.StaticPartitionsDefinition(entry.wells),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,
+        pool=f"openhcs_{entry.options.device}",
+        metadata={
+            WELLS_FOLDER: str(entry.output_plan.folder),
+            WELLS_BACKEND: entry.options.backend,
+        },
+        ins={"compiled_contexts": dg.AssetIn(key=keys.contexts)},
+        description="The wells, one partition each: a failing one fails alone, a current one is not computed again.",
+        key_prefix=[entry.id],
+        group_name=entry.group,
+        code_version=GRAPH_VERSION,
+    )
+    def processed_wells(
+        context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], device_pool: DevicePool
+    ) -> Iterator[dg.AssetMaterialization]:
+        asked = _asked_wells(context.partition_keys, compiled_contexts)
+        lineage = upstream_tags(context.instance, keys.contexts)
+        pictures = records.Pictures(entry)
+        outcomes: list[Outcome] = []
+        try:
+            for result in _execute(entry, asked, device_pool, context.run.run_id):
+                outcomes.append(Outcome.of(result, context.run.run_id))
+                if result.success:
+                    tags = {**lineage, **version_tags(GRAPH_VERSION, result.fingerprint)}
+                    yield records.well_materialization(keys.wells, result, tags, pictures)
+                else:
+                    context.log.error(result.error)
+        finally:
+            OutcomeLog(entry.output_plan.folder).record(context.run.run_id, outcomes)
+        failed = {outcome.well: outcome.error or "" for outcome in outcomes if outcome.error is not None}
+        if failed:
+            raise records.wells_failed(failed, len(asked))
+
+    return processed_wells
+
+
+def _asked_wells(partitions: Sequence[str], contexts: dict[str, ProcessingContext]) -> dict[str, ProcessingContext]:
+    if not partitions:
+        # A range whose end lies before its start holds no key, and Dagster would call the run a success.
+        raise dg.Failure("No wells were asked for: the range is empty or reversed.", allow_retries=False)
+    unknown = [well for well in partitions if well not in contexts]
+    if unknown:
+        raise dg.Failure(
+            f"The compiled contexts have no plan for {', '.join(unknown)}: materialize plate_index and "
+            "compiled_contexts again, then these wells.",
+            allow_retries=False,
+        )
+    return {well: contexts[well] for well in partitions}
+
+
+def _execute(
+    entry: CatalogueEntry, contexts: dict[str, ProcessingContext], device_pool: DevicePool, run_id: str
+) -> Iterator[WellResult]:
+    from openhcs_engine.execution.plate_run import execute_wells
+
+    inherit_search_path(entry)
+    try:
+        with device_pool.lease(entry.options.device, entry.options.workers) as leased:
+            devices = [device.label for device in leased]
+            yield from execute_wells(contexts, runner=entry.options.runner, devices=devices, run_id=run_id)
+    except OpenHCSError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
+    keys = PlateKeys(entry.id)
+
+    @dg.asset(
+        name="plate_report",
+        kinds={"html", "matplotlib"},
+        ins={
+            "compiled_contexts": dg.AssetIn(key=keys.contexts),
+            "processed_wells": dg.AssetIn(key=keys.wells),
+        },
+        description="The plate on one page: which wells are done, failed or missing, and what they look like.",
+        key_prefix=[entry.id],
+        group_name=entry.group,
+        code_version=GRAPH_VERSION,
+    )
+    def plate_report(
+        context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells
+    ) -> dg.MaterializeResult[None]:
+        summary = report.summarise(entry, compiled_contexts, processed_wells)
+        pictures = drawing.draw(summary, processed_wells)
+        page = report_page.write_page(summary, pictures)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(summary.digest), metadata=records.report_metadata(summary, pictures, page)
+        )
+
+    return plate_report

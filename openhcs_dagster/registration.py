@@ -1,0 +1,59 @@
+"""How a plate's folder becomes an entry of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
+from openhcs_dagster.listing import PlateListing, read_listing
+from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
+
+
+def register(
+    catalogue: Catalogue,
+    folder: Path,
+    *,
+    pipeline: str,
+    output: Path,
+    plate_id: str | None = None,
+    search_path: Sequence[Path] = (),
+    options: RunOptions | None = None,
+) -> CatalogueEntry:
+    """Read a plate's folder once and add it to the catalogue. The pipeline is not imported.
+
+    Raises
+    ------
+    PlateError
+        If the folder is no plate, its id is taken or impossible, or the output would lie inside the raw plate.
+    """
+    folder, output = folder.expanduser().resolve(), output.expanduser().resolve()
+    wanted_id = plate_id_of_folder(folder.name) if plate_id is None else validate_plate_id(plate_id)
+    if output.is_relative_to(folder):
+        raise CatalogueError(
+            f"The output {output} lies inside the raw plate {folder}, which is never written to; choose another one.",
+            plate_id=wanted_id,
+        )
+    listing = read_listing(folder, wanted_id)
+    entry = CatalogueEntry(
+        id=wanted_id,
+        name=listing.plate.name,
+        folder=str(folder),
+        microscope=listing.plate.microscope,
+        pipeline=pipeline,
+        search_path=tuple(str(place.resolve()) for place in search_path),
+        output=str(output),
+        options=options or RunOptions(),
+        wells=listing.plate.wells,
+        listing_digest=listing.digest,
+        added=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    catalogue.add(entry)
+    return entry
+
+
+def renewed(entry: CatalogueEntry, listing: PlateListing) -> CatalogueEntry:
+    """The entry with what the folder holds now."""
+    return replace(entry, wells=listing.plate.wells, listing_digest=listing.digest)

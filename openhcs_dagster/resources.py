@@ -1,0 +1,100 @@
+"""What assets, sensors and schedules are given. With cli.py the only place that reads the environment."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.settings import LOCATION, Settings
+from openhcs_engine.memory import devices
+
+
+def current_settings() -> Settings:
+    """The settings of this process's environment."""
+    return Settings.of(os.environ)
+
+
+class CatalogueResource(dg.ConfigurableResource["CatalogueResource"]):
+    """The plates this deployment knows."""
+
+    folder: str
+
+    def open(self) -> Catalogue:
+        """The catalogue itself."""
+        return Catalogue(Path(self.folder))
+
+
+class CodeLocation(dg.ConfigurableResource["CodeLocation"]):
+    """This code location, as the web server serves it."""
+
+    webserver: str = ""
+    """``host:port``; empty: as ``openhcs-dagster ui`` wrote it into ``address_file``."""
+    address_file: str = ""
+
+    def reload(self) -> str:
+        """Make the web server and the daemon read the catalogue again; return what was done, as a sentence."""
+        address = self._address()
+        if not address:
+            return (
+                "No web server is known here, so nothing was reloaded: press Reload on the Deployment page, or set "
+                "OPENHCS_WEBSERVER=host:port."
+            )
+        host, _, port = address.partition(":")
+        try:
+            self._reload(host, int(port or 3000))
+        except Exception as error:  # the client has no common base; a failed reload must not hide why it was wanted
+            return f"The web server at {address} could not reload the code location ({error}); press Reload in its UI."
+        return f"The code location was reloaded through the web server at {address}."
+
+    def _reload(self, host: str, port: int) -> None:
+        from dagster_graphql import DagsterGraphQLClient, ReloadRepositoryLocationStatus
+
+        client = DagsterGraphQLClient(host, port_number=port, timeout=60)
+        answer = client.reload_repository_location(LOCATION)
+        if answer.status is not ReloadRepositoryLocationStatus.SUCCESS:
+            raise RuntimeError(answer.message or "no reason given")
+
+    def _address(self) -> str:
+        if self.webserver or not self.address_file:
+            return self.webserver
+        file = Path(self.address_file)
+        return file.read_text().strip() if file.is_file() else ""
+
+
+class DevicePool(dg.ConfigurableResource["DevicePool"]):
+    """Lends this host's devices to the wells of a run; a lease holds across processes and ends with its holder."""
+
+    lease_folder: str = ""
+    """Folder of the lock files; empty: the engine's own, shared by all that this user runs on this host."""
+    cpu_slots: int = 0
+    """CPU slots to lend; 0: one a processor."""
+    patience_s: float = 24 * 3600.0
+    """Seconds a run waits for its first device."""
+
+    @contextmanager
+    def lease(self, kind: str, workers: int) -> Iterator[tuple[devices.Device, ...]]:
+        """Hold up to ``workers`` devices of a kind (0: all that are free), at least one.
+
+        Raises
+        ------
+        DeviceUnavailableError
+            If the host has no device of this kind, or none came free in time.
+        """
+        pool = self._pool()
+        wanted = workers or max(1, sum(device.kind == kind for device in pool.inventory.devices()))
+        with pool.lease(wanted, kind, self.patience_s) as leased:
+            yield leased
+
+    def _pool(self) -> devices.DevicePool:
+        cpus = devices.CpuInventory(self.cpu_slots) if self.cpu_slots else devices.CpuInventory()
+        folder = Path(self.lease_folder) if self.lease_folder else devices.default_lease_folder()
+        return devices.DevicePool(devices.HostInventory(cpus=cpus), folder)
+
+
+def inherit_search_path(entry: CatalogueEntry) -> None:
+    """Let this run's workers find the plate's functions: they get the search path of this process."""
+    sys.path[:0] = [folder for folder in entry.search_path if folder not in sys.path]

@@ -1,0 +1,46 @@
+"""What is done every night: every plate that has something to do is started."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import dagster as dg
+
+from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.jobs import ALL_ASSETS, processing_request
+from openhcs_dagster.survey import survey
+
+SURVEY_S: Final = 45.0
+"""Seconds for comparing plates with their plans: Dagster gives a schedule 60 in all."""
+
+
+def nightly_schedule(entries: Sequence[CatalogueEntry], cron: str = "0 1 * * *") -> dg.ScheduleDefinition:
+    """The schedule of the plates that this code location was loaded with."""
+
+    @dg.schedule(
+        name="nightly",
+        cron_schedule=cron,
+        job_name=ALL_ASSETS,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Starts every plate that is new, stale, or has failed or missing wells.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        night = _night(context)
+        verdicts = survey(entries, budget_s=SURVEY_S)
+        for verdict in verdicts:
+            context.log.info(str(verdict))
+        by_id = {entry.id: entry for entry in entries}
+        started = [by_id[verdict.plate_id] for verdict in verdicts if verdict.start]
+        if not started:
+            return dg.SkipReason(f"Nothing to start. {' '.join(map(str, verdicts))}")
+        return [processing_request(entry, run_key=f"nightly:{entry.id}:{night}") for entry in started]
+
+    return nightly
+
+
+def _night(context: dg.ScheduleEvaluationContext) -> str:
+    """The scheduled time: a tick that is evaluated again asks for the same runs."""
+    try:
+        return context.scheduled_execution_time.isoformat()
+    except dg.DagsterInvariantViolationError:  # started by hand
+        return datetime.now(UTC).isoformat()

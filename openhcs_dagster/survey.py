@@ -1,0 +1,113 @@
+"""Which plates have something to do. ``python -m openhcs_dagster.survey`` is asked about one, in its own process.
+
+Pipelines of several labs would clash in one process (two modules called ``pipelines``), and a broken one may do
+anything when it is imported; so every plate is compiled in a process of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_engine.errors import OpenHCSError
+
+ONE_PLATE_S: Final = 120.0
+"""Longest time one plate may take to compile, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a plate should be started."""
+
+    plate_id: str
+    start: bool
+    reason: str
+    """A sentence."""
+
+    def __str__(self) -> str:
+        return f"Plate {self.plate_id}: {self.reason}"
+
+
+class _Answer(msgspec.Struct):
+    due: list[str]
+    error: str | None = None
+
+
+def survey(entries: Sequence[CatalogueEntry], *, budget_s: float, at_once: int = 2) -> list[Verdict]:
+    """Judge all plates; those for which the time does not suffice are started, since current wells cost nothing."""
+    deadline = time.monotonic() + budget_s
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(lambda entry: judge(entry, deadline), entries))
+
+
+def judge(entry: CatalogueEntry, deadline: float) -> Verdict:
+    """Judge one plate: what needs no import first, then its plan."""
+    if not entry.output_plan.folder.is_dir():
+        return Verdict(plate_id=entry.id, start=True, reason="It is new.")
+    left = min(ONE_PLATE_S, deadline - time.monotonic())
+    answer = _ask(entry, left) if left > 0 else None
+    if answer is None:
+        return Verdict(plate_id=entry.id, start=True, reason="There was no time to compare it with its plan.")
+    if answer.error is not None:
+        return Verdict(plate_id=entry.id, start=False, reason=answer.error)
+    if answer.due:
+        return Verdict(plate_id=entry.id, start=True, reason=f"{len(answer.due)} wells are missing, failed or stale.")
+    return Verdict(plate_id=entry.id, start=False, reason="All its wells are current.")
+
+
+def due_wells(entry: CatalogueEntry) -> list[str]:
+    """Wells without a published result of the plan that the pipeline gives now. Compiles the plate in this process.
+
+    Raises
+    ------
+    OpenHCSError
+        If the plate cannot be read, or its pipeline cannot be imported or is refused.
+    """
+    from openhcs_dagster.compilation import compile_entry
+    from openhcs_dagster.listing import read_listing
+    from openhcs_engine.output.plate_folder import PlateFolder
+
+    contexts = compile_entry(entry, read_listing(Path(entry.folder), entry.id))
+    folder = PlateFolder(entry.output_plan.folder, entry.options.backend)
+    missing = [well for well, context in contexts.items() if not folder.published(well, context.fingerprint)]
+    return missing or [well for well in contexts if well not in entry.wells]
+
+
+def _ask(entry: CatalogueEntry, timeout_s: float) -> _Answer | None:
+    command = [sys.executable, "-m", "openhcs_dagster.survey"]
+    try:
+        done = subprocess.run(
+            command, input=msgspec.json.encode(entry), capture_output=True, timeout=timeout_s, check=False
+        )
+        return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Answer)
+    except subprocess.TimeoutExpired:
+        return None
+    except (IndexError, msgspec.MsgspecError):
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return _Answer(
+            due=[], error=f"Its plan could not be made: {' '.join(last) or 'the process ended without a word'}."
+        )
+
+
+def main() -> None:
+    """Read an entry from standard input, answer with one line of JSON."""
+    entry = msgspec.json.decode(sys.stdin.buffer.read(), type=CatalogueEntry)
+    try:
+        answer = _Answer(due=due_wells(entry))
+    except OpenHCSError as error:
+        answer = _Answer(due=[], error=str(error))
+    # A pipeline may print while it is imported: the answer is the last line.
+    sys.stdout.buffer.write(b"\n" + msgspec.json.encode(answer) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""``openhcs-dagster``: exit codes and what it says."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from openhcs_dagster.cli import main
+from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
+
+PIPELINE = """
+from openhcs_engine import FunctionStep, Pipeline, VariableComponents
+from openhcs_engine.functions import create_max_projection
+pipeline = Pipeline([FunctionStep(func=create_max_projection, variable_components=[VariableComponents.Z_INDEX])])
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with a pipeline and a home of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPENHCS_CATALOGUE", raising=False)
+    (tmp_path / f"pipe_{tmp_path.name}.py").write_text(PIPELINE)
+    return tmp_path
+
+
+def plate(lab: Path, name: str = "P001", **spec: object) -> Path:
+    wanted = {"rows": 1, "columns": 3, "sites": 1, "z": 2, "shape": (64, 64), **spec}
+    return write_imagexpress(lab / "raw" / name, SyntheticPlate(name=name, **wanted))  # type: ignore[arg-type]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main(list(arguments))
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code
+
+
+def add(lab: Path, folder: Path, *more: str) -> int:
+    pipeline = f"pipe_{lab.name}:pipeline"
+    return run("add", str(folder), "--pipeline", pipeline, "--output", str(lab / "out"), "--runner", "threads", *more)
+
+
+def test_a_plate_is_added_listed_and_removed(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The catalogue's whole life through the command line."""
+    assert add(lab, plate(lab), "--id", "mine") == 0
+    assert run("list") == 0
+    assert "mine" in capsys.readouterr().out
+
+    assert run("remove", "mine") == 0
+    assert run("list") == 0
+    assert "No plate is registered" in capsys.readouterr().out
+
+
+def test_materialize_runs_the_whole_graph_and_exits_0(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A good plate ends with its report, and the table says where it lies."""
+    add(lab, plate(lab))
+
+    assert run("materialize", "P001") == 0
+
+    assert (lab / "out" / "P001" / "report" / "index.html").is_file()
+    assert "report" in capsys.readouterr().out
+
+
+def test_materialize_exits_1_if_a_well_failed_and_names_it(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other wells are written and the report is made."""
+    add(lab, plate(lab, truncated_wells=("A02",)))
+
+    assert run("materialize", "P001") == 1
+
+    assert "A02" in capsys.readouterr().out
+    assert (lab / "out" / "P001" / "wells" / "A01.json").is_file()
+    assert not (lab / "out" / "P001" / "wells" / "A02.json").exists()
+    assert (lab / "out" / "P001" / "report" / "index.html").is_file()
+
+
+def test_materialize_takes_some_wells(lab: Path) -> None:
+    """Only the wells that were named are written, in any spelling."""
+    add(lab, plate(lab))
+
+    assert run("materialize", "P001", "--wells", "a1,A3") == 0
+
+    assert sorted(path.stem for path in (lab / "out" / "P001" / "wells").glob("*.json")) == ["A01", "A03"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["materialize", "nobody"], "No plate 'nobody' is registered (known: P001)"),
+        (["materialize", "P001", "--wells", "H12"], "has no well H12 (it has A01 to A03)"),
+        (["materialize", "P001", "--wells", "x"], "'x' is not the name of a well"),
+        (["materialize", "P001", "--wells", ","], "has no well"),
+        (["remove", "nobody"], "No plate 'nobody'"),
+        (["add", "{raw}", "--pipeline", "a:b"], "registered already"),
+        (["add", "{raw}", "--pipeline", "a:b", "--id", "p001"], "'p001' is the same as 'P001'"),
+        (["add", "{raw}", "--pipeline", "a:b", "--id", "a/b"], "cannot be a plate id"),
+        (["add", "{raw}", "--pipeline", "ab", "--id", "x"], "module:attribute"),
+        (["add", "{raw}", "--pipeline", "a:b", "--id", "x", "--backend", "tape"], "'tape' is not a backend"),
+        (["add", "{raw}", "--pipeline", "a:b", "--id", "x", "--output", "{raw}/out"], "lies inside the raw plate"),
+        (["add", "nowhere", "--pipeline", "a:b"], "nowhere"),
+    ],
+)
+def test_bad_usage_exits_2_with_a_sentence(
+    lab: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    """Every refusal says what was wrong, without a traceback."""
+    folder = plate(lab)
+    add(lab, folder)
+
+    code = run(*(argument.replace("{raw}", str(folder)) for argument in arguments))
+
+    told = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in told
+    assert sentence in told
+
+
+def test_a_pipeline_that_cannot_be_imported_exits_2(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plate is registered without importing its pipeline; running it says what is wrong with it."""
+    assert run("add", str(plate(lab)), "--pipeline", "absent:pipeline", "--output", str(lab / "out")) == 0
+
+    assert run("materialize", "P001") == 2
+
+    assert "No module 'absent'" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The UI does not start on a port that is in use, and says how to choose another."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        assert run("ui", "--port", str(port)) == 2
+
+    assert "--port" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_demo_ends_well_with_one_failed_well(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo exits 0 though its damaged well failed, says that this is its point, and can be repeated."""
+    assert run("demo") == 0
+    first = capsys.readouterr().out
+    assert run("demo") == 0
+
+    assert "C04 failed alone, and that is the point" in first
+    wells = sorted(path.stem for path in (lab / "demo" / "results" / "demo_plate" / "wells").glob("*.json"))
+    assert len(wells) == 23
+    assert "C04" not in wells
+    assert (lab / "demo" / "results" / "demo_plate" / "report" / "index.html").stat().st_size > 10_000

@@ -1,0 +1,33 @@
+"""A deployment in a temporary folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from openhcs_dagster.settings import Settings
+from tests.dagster.deployments import Deployment, StaleStatus, stale_status
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """A deployment with an instance of its own; modules imported from its folder are forgotten, too."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    settings = Settings(home=tmp_path / "home", catalogue=tmp_path / "home" / "plates")
+    settings.home.mkdir()
+    with dg.DagsterInstance.local_temp(str(settings.home)) as instance:
+        yield Deployment(tmp_path, settings, instance)
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def staleness(deployment: Deployment) -> StaleStatus:
+    """Asks GraphQL, as the UI does, for the stale status of a well; the code location is loaded anew each time."""
+    return lambda key, well=None: stale_status(deployment, key, well)

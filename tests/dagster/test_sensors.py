@@ -1,0 +1,226 @@
+"""What is noticed: finished runs of wells, and new plates in the inbox."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from openhcs_dagster.definitions import build_definitions, build_resources
+from openhcs_dagster.keys import PlateKeys, stretches
+from openhcs_dagster.resources import CodeLocation
+from openhcs_dagster.sensors import requests_after
+from tests.dagster.deployments import Deployment
+
+
+class Location(CodeLocation):
+    """A code location that counts its reloads."""
+
+    def reload(self) -> str:
+        Path(self.address_file).write_text("reloaded")
+        return "reloaded"
+
+
+def configure_inbox(deployment: Deployment) -> Path:
+    inbox = deployment.root / "inbox"
+    inbox.mkdir()
+    deployment.settings.inbox_file.write_text(
+        json.dumps({"folder": str(inbox), "pipeline": "absent:pipeline", "output": str(deployment.root / "out")})
+    )
+    return inbox
+
+
+def tick(deployment: Deployment, cursor: str | None) -> tuple[list[dg.RunRequest], str | None, str, bool]:
+    """One evaluation of the inbox's sensor by a freshly loaded code location: requests, cursor, why not, reloaded."""
+    defs = build_definitions(deployment.settings)
+    sensor = defs.resolve_sensor_def("new_plates")
+    flag = deployment.root / "reloaded"
+    flag.unlink(missing_ok=True)
+    resources = {**build_resources(deployment.settings), "code_location": Location(address_file=str(flag))}
+    with dg.build_sensor_context(
+        instance=deployment.instance,
+        cursor=cursor,
+        repository_def=defs.get_repository_def(),
+        resources={"catalogue": resources["catalogue"], "code_location": resources["code_location"]},
+    ) as context:
+        ticked = sensor.evaluate_tick(context)
+    return list(ticked.run_requests or []), ticked.cursor, ticked.skip_message or "", flag.exists()
+
+
+def test_without_an_inbox_the_sensor_says_how_to_configure_one(deployment: Deployment) -> None:
+    """The skip names the file to write and shows an example."""
+    requests, _, why, _ = tick(deployment, None)
+
+    assert requests == []
+    assert str(deployment.settings.inbox_file) in why
+    assert '"pipeline"' in why
+
+
+@pytest.mark.parametrize("content", ["{", '{"folder": 3}', "{}"])
+def test_an_inbox_file_that_cannot_be_read_is_named(deployment: Deployment, content: str) -> None:
+    """A mistyped inbox file is a skip with the reason, not a sensor that fails."""
+    deployment.settings.inbox_file.write_text(content)
+
+    _, _, why, _ = tick(deployment, None)
+
+    assert "cannot be read" in why
+
+
+def test_a_plate_is_registered_when_it_has_settled_and_started_one_tick_later(deployment: Deployment) -> None:
+    """First tick: seen. Second: unchanged, so registered and reloaded. Third: started once. Fourth: nothing."""
+    inbox = configure_inbox(deployment)
+    deployment.plate("P007").rename(inbox / "P007")
+
+    first, cursor, why_first, _ = tick(deployment, None)
+    second, cursor, why_second, reloaded = tick(deployment, cursor)
+    third, cursor, _, _ = tick(deployment, cursor)
+    fourth, _, why_fourth, _ = tick(deployment, cursor)
+
+    assert (first, second, fourth) == ([], [], [])
+    assert "waiting until it no longer changes" in why_first
+    assert "P007 is registered" in why_second
+    assert reloaded
+    (request,) = third
+    assert request.asset_selection == PlateKeys("P007").processing
+    assert request.tags["dagster/asset_partition_range_start"] == "A01"
+    assert request.tags["dagster/asset_partition_range_end"] == "B03"
+    assert deployment.catalogue.read("P007").pipeline == "absent:pipeline"
+    assert "No new folder" in why_fourth
+
+
+def test_a_plate_that_still_grows_is_left_alone(deployment: Deployment) -> None:
+    """As long as files appear or grow between two ticks nothing is registered."""
+    inbox = configure_inbox(deployment)
+    deployment.plate("P007").rename(inbox / "P007")
+    _, cursor, _, _ = tick(deployment, None)
+    (inbox / "P007" / "TimePoint_1" / "late.tif").write_bytes(b"x")
+
+    _, _, why, reloaded = tick(deployment, cursor)
+
+    assert "P007: " in why
+    assert "waiting" in why
+    assert not reloaded
+    assert not deployment.catalogue.list().entries
+
+
+def test_a_bare_folder_is_never_a_plate(deployment: Deployment) -> None:
+    """A settled folder without a vendor's description is named with the reason, and other plates are registered."""
+    inbox = configure_inbox(deployment)
+    (inbox / "empty").mkdir()
+    (inbox / "notes").mkdir()
+    (inbox / "notes" / "readme.txt").write_text("not a plate")
+    deployment.plate("P007").rename(inbox / "P007")
+    _, cursor, _, _ = tick(deployment, None)
+
+    _, cursor, why, _ = tick(deployment, cursor)
+    _, _, why_later, _ = tick(deployment, cursor)
+
+    assert [entry.id for entry in deployment.catalogue.list()] == ["P007"]
+    assert "notes: " in why
+    assert "empty: 0 files" in why or "empty" in why_later
+
+
+def test_without_its_description_an_imagexpress_folder_waits(deployment: Deployment) -> None:
+    """Images alone, without the HTD file that MetaXpress writes, are not registered."""
+    inbox = configure_inbox(deployment)
+    plate = deployment.plate("P007")
+    (description,) = plate.glob("*.HTD")
+    description.unlink()
+    plate.rename(inbox / "P007")
+    _, cursor, _, _ = tick(deployment, None)
+
+    _, _, why, _ = tick(deployment, cursor)
+
+    assert not deployment.catalogue.list().entries
+    assert "P007: " in why
+
+
+def run_of_wells(deployment: Deployment, plate: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    """A run as a daemon made it: with an origin, over a plate's wells."""
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+    from dagster._core.storage.dagster_run import DagsterRun
+    from dagster._core.utils import make_new_run_id
+
+    origin = RemoteJobOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("openhcs"), "__repository__"), "__ASSET_JOB"
+    )
+    run = DagsterRun(
+        job_name="__ASSET_JOB",
+        run_id=make_new_run_id(),
+        status=dg.DagsterRunStatus.STARTED,
+        asset_selection=frozenset(PlateKeys(plate).processing),
+        remote_job_origin=origin,
+    )
+    deployment.instance.add_run(run)
+    finish(deployment, run, status)
+    return run
+
+
+def finish(deployment: Deployment, run: dg.DagsterRun, status: dg.DagsterRunStatus) -> None:
+    if status is dg.DagsterRunStatus.SUCCESS:
+        deployment.instance.report_dagster_event(
+            dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=run.job_name), run_id=run.run_id
+        )
+    elif status is dg.DagsterRunStatus.FAILURE:
+        deployment.instance.report_run_failed(run)
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE])
+def test_the_report_follows_a_run_of_wells(deployment: Deployment, status: dg.DagsterRunStatus) -> None:
+    """Whether wells failed or not, the report of that plate is asked for."""
+    run = run_of_wells(deployment, "P001", status)
+
+    requests = requests_after(deployment.instance, run)
+
+    assert isinstance(requests, list)
+    (request,) = requests
+    assert request.asset_selection == [PlateKeys("P001").report]
+    assert request.job_name == "plate_reports"
+
+
+def test_several_runs_of_one_backfill_make_one_report(deployment: Deployment) -> None:
+    """While another run of the same wells is going on, or ended later, the report is left to that one's end."""
+    first = run_of_wells(deployment, "P001", dg.DagsterRunStatus.SUCCESS)
+    second = run_of_wells(deployment, "P001", dg.DagsterRunStatus.STARTED)
+
+    while_running = requests_after(deployment.instance, first)
+    finish(deployment, second, dg.DagsterRunStatus.FAILURE)
+    after_both = requests_after(deployment.instance, first)
+    of_the_last = requests_after(deployment.instance, second)
+
+    assert isinstance(while_running, dg.SkipReason)
+    assert isinstance(after_both, dg.SkipReason)
+    assert isinstance(of_the_last, list)
+    assert len(of_the_last) == 1
+
+
+def test_another_plates_run_does_not_delay_the_report(deployment: Deployment) -> None:
+    """Only runs of the same plate count."""
+    run = run_of_wells(deployment, "P001", dg.DagsterRunStatus.SUCCESS)
+    run_of_wells(deployment, "P002", dg.DagsterRunStatus.STARTED)
+
+    assert isinstance(requests_after(deployment.instance, run), list)
+
+
+def test_a_run_without_wells_makes_no_report(deployment: Deployment) -> None:
+    """The report's own run, or a user's asset, wakes nothing."""
+    run = dg.DagsterRun(job_name="j", run_id="r", asset_selection=frozenset([PlateKeys("P001").report]))
+
+    assert isinstance(requests_after(deployment.instance, run), dg.SkipReason)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("", []),
+        ("A01", [["A01"]]),
+        ("A01 A02 B01", [["A01", "A02"], ["B01"]]),
+        ("B02 A01", [["A01"], ["B02"]]),
+        ("A01 A02 A03 B01 B02", [["A01", "A02", "A03", "B01", "B02"]]),
+    ],
+)
+def test_scattered_wells_are_split_into_neighbours(asked: str, found: list[list[str]]) -> None:
+    """A ranged run can hold only wells that follow one another."""
+    assert stretches(asked.split(), ["A01", "A02", "A03", "B01", "B02"]) == found
