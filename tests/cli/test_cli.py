@@ -237,7 +237,7 @@ def _run(
         (lambda f, p: ["inspect", f / "nowhere"], "There is no folder"),
         (lambda f, p: ["inspect", f / "lab.py"], "lab.py is a file; give the plate folder"),
         (lambda f, p: _several(f), "one, two"),
-        (lambda f, p: _run(f, p, pipeline="lab:unknown_channel"), "channel 'Cy5' is not on this plate (has: DAPI, GFP)"),
+        (lambda f, p: _run(f, p, pipeline="lab:unknown_channel"), "'Cy5' is not on this plate (has: DAPI, GFP)"),
         (lambda f, p: _run(f, p, "--wells", "H12"), "Well 'H12' of the well filter is not on this plate"),
         (lambda f, p: _run(f, p, "--wells", "potato"), "'potato' is not the name of a well"),
         (lambda f, p: _run(f, p, pipeline="nowhere:project"), "No module 'nowhere' was found"),
@@ -268,7 +268,7 @@ def test_bad_input_is_refused_in_a_sentence(
 
 
 def test_a_read_only_output_is_refused(folder: Path, plate: Path) -> None:
-    """Nothing runs if nothing can be kept. (The superuser may write anywhere: a read-only file system is used there.)"""
+    """Nothing runs if nothing can be kept. (The superuser may write anywhere but to a read-only file system.)"""
     locked = folder / "locked"
     locked.mkdir()
     locked.chmod(0o500)
