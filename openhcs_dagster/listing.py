@@ -16,7 +16,9 @@ from openhcs_engine.model.plate import Plate
 FORMAT: Final = 1
 """Version of the listing document."""
 
-Row = tuple[str, int | None, int | None, int | None, int | None, str | None, str, bool, int, int]
+Row = tuple[
+    str, int | None, int | None, int | None, int | None, str | None, str, bool, int, int, tuple[int, ...] | None
+]
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,13 @@ def _row(plane: ImagePlane) -> Row:
     key = plane.key
     return (
         key.well, key.site, key.channel, key.z_index, key.timepoint,
-        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns,
+        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns, plane.array_index,
     )  # fmt: skip
 
 
 def _plane(row: Row) -> ImagePlane:
-    well, site, channel, z_index, timepoint, path, kind, present, size, mtime_ns = row
+    well, site, channel, z_index, timepoint, path, kind, present, size, mtime_ns, array_index = row
     return ImagePlane(
         key=ImageKey(well, site, channel, z_index, timepoint),
-        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns,
+        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns, array_index=array_index,
     )  # fmt: skip

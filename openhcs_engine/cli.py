@@ -5,6 +5,8 @@ Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreada
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -57,6 +59,12 @@ def _code_of(function: Callable[[], int]) -> int:
     except OpenHCSError as error:
         _complain(str(error))
         return REFUSED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into it again
+        return OK  # who reads the output has seen enough, as head
+    except OSError as error:
+        _complain(f"{error.filename or 'a file'}: {error.strerror or error}.")
+        return REFUSED
 
 
 def _complain(*lines: str) -> None:
@@ -77,6 +85,15 @@ class BackendName(StrEnum):
     DISK = "disk"
 
 
+class LayoutName(StrEnum):
+    """Layouts of synthetic plates."""
+
+    IMAGEXPRESS = "imagexpress"
+    PHENIX = "phenix"
+    CELLVOYAGER = "cellvoyager"
+    OMEZARR = "omezarr"
+
+
 class OnMissingName(StrEnum):
     """What a run does with declared planes that have no file."""
 
@@ -93,13 +110,27 @@ class ProjectionsName(StrEnum):
     ONLY = "only"
 
 
-PlateFolderArgument = Annotated[Path, typer.Argument(metavar="PLATE", help="Folder of the plate; only ever read.")]
+PlateFolderArgument = Annotated[
+    str, typer.Argument(metavar="PLATE", help="Folder of the plate, or its URL (s3://…); only ever read.")
+]
 PipelineOption = Annotated[
     str, typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else.")]
 WellsOption = Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")]
 PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
+MicroscopeOption = Annotated[
+    str | None, typer.Option("--microscope", metavar="NAME", help="The plate's format; default: found by content.")
+]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="A known pattern of file names, for other formats.")
+]
+PatternOption = Annotated[
+    str | None, typer.Option("--pattern", metavar="REGEX", help="File names with named groups: well, site, channel …")
+]
+PlanesCsvOption = Annotated[
+    str | None, typer.Option("--planes-csv", metavar="FILE", help="A table with a row for each plane.")
+]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
 OnMissingOption = Annotated[
     OnMissingName,
@@ -118,11 +149,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 
 @command()
-def inspect(plate: PlateFolderArgument, as_json: JsonOption = False, positions: PositionsOption = True) -> int:
+def inspect(
+    plate: PlateFolderArgument,
+    as_json: JsonOption = False,
+    positions: PositionsOption = True,
+    microscope: MicroscopeOption = None,
+    preset: PresetOption = None,
+    pattern: PatternOption = None,
+    planes_csv: PlanesCsvOption = None,
+) -> int:
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli_output import inspection, print_inspection, print_json
 
-    found, index = _read(plate, positions)
+    found, index = _read(plate, positions, microscope=microscope, preset=preset, pattern=pattern, planes_csv=planes_csv)
     if as_json:
         print_json(inspection(found, index))
     else:
@@ -131,11 +170,19 @@ def inspect(plate: PlateFolderArgument, as_json: JsonOption = False, positions: 
 
 
 @command()
-def planes(plate: PlateFolderArgument, as_json: JsonOption = False, positions: PositionsOption = True) -> int:
+def planes(
+    plate: PlateFolderArgument,
+    as_json: JsonOption = False,
+    positions: PositionsOption = True,
+    microscope: MicroscopeOption = None,
+    preset: PresetOption = None,
+    pattern: PatternOption = None,
+    planes_csv: PlanesCsvOption = None,
+) -> int:
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli_output import plane_rows, print_json, print_planes
 
-    _, index = _read(plate, positions)
+    _, index = _read(plate, positions, microscope=microscope, preset=preset, pattern=pattern, planes_csv=planes_csv)
     if as_json:
         print_json(plane_rows(index))
     else:
@@ -151,6 +198,10 @@ def compile_(
     plate_id: PlateIdOption = None,
     on_missing: OnMissingOption = OnMissingName.ERROR,
     projections: ProjectionsOption = ProjectionsName.FALLBACK,
+    microscope: MicroscopeOption = None,
+    preset: PresetOption = None,
+    pattern: PatternOption = None,
+    planes_csv: PlanesCsvOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Decide everything that would happen to each well, or say every reason why it cannot."""
@@ -180,6 +231,10 @@ def run(
     plate_id: PlateIdOption = None,
     on_missing: OnMissingOption = OnMissingName.ERROR,
     projections: ProjectionsOption = ProjectionsName.FALLBACK,
+    microscope: MicroscopeOption = None,
+    preset: PresetOption = None,
+    pattern: PatternOption = None,
+    planes_csv: PlanesCsvOption = None,
 ) -> int:
     """Compile and execute: one OME-Zarr plate, each well published by itself; finished wells are not computed again."""
     from openhcs_engine.cli_output import RunScreen
@@ -192,6 +247,10 @@ def run(
         backend=backend.value,
         on_missing=on_missing.value,
         projections=projections.value,
+        microscope=microscope,
+        preset=preset,
+        pattern=pattern,
+        planes_csv=planes_csv,
     )
     declared = _pipeline(pipeline)
     contexts: dict[str, ProcessingContext] = orchestrator.compile_pipelines(declared, well_filter=wells)
@@ -214,11 +273,12 @@ def synth(
     timepoints: Annotated[int, typer.Option("--timepoints", min=1)] = 1,
     size: Annotated[int, typer.Option("--size", min=32, help="Edge of an image in pixels.")] = 256,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    layout: Annotated[LayoutName, typer.Option("--layout", help="Whose files to write.")] = LayoutName.IMAGEXPRESS,
     truncated: Annotated[str, typer.Option("--truncated", metavar="C05", help="Wells with an image cut in half.")] = "",
 ) -> int:
-    """Write a synthetic ImageXpress plate with planted objects, control columns and known truth."""
+    """Write a synthetic plate with planted objects, control columns and known truth."""
     from openhcs_engine.model.wells import normalise_well
-    from openhcs_engine.synthetic import SyntheticPlate, truth_path, write_imagexpress
+    from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate, truth_path
 
     spec = SyntheticPlate(
         name=folder.name,
@@ -232,7 +292,7 @@ def synth(
         seed=seed,
         truncated_wells=tuple(normalise_well(well.strip()) for well in truncated.split(",") if well.strip()),
     )
-    written = write_imagexpress(folder, spec)
+    written = LAYOUTS[layout.value](folder, spec)
     sys.stdout.write(f"plate: {written}\ntruth: {truth_path(written)}\n")
     return OK
 
@@ -248,14 +308,14 @@ def verify(output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plat
     return SOME_FAILED if report.missing or report.damaged else OK
 
 
-def _orchestrator(plate: Path, **options: Any) -> PipelineOrchestrator:  # Any: the orchestrator's own keyword types
+def _orchestrator(plate: str, **options: Any) -> PipelineOrchestrator:  # Any: the orchestrator's own keyword types
     from openhcs_engine.orchestrator import PipelineOrchestrator
 
     return PipelineOrchestrator(plate, **options).initialize()
 
 
-def _read(plate: Path, positions: bool) -> tuple[Plate, ImageIndex]:
-    orchestrator = _orchestrator(plate)
+def _read(plate: str, positions: bool, **reading: str | None) -> tuple[Plate, ImageIndex]:
+    orchestrator = _orchestrator(plate, **reading)
     return orchestrator.locate() if positions else orchestrator.read
 
 
@@ -267,6 +327,9 @@ def _pipeline(reference: str) -> Pipeline:
 
 def main() -> None:
     """Entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows µ as \\xb5
     app()
 
 

@@ -15,12 +15,14 @@ from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners import RUNNERS
 from openhcs_engine.microscopes import DetectedMicroscope, detect_microscope
+from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.components import Component, GroupBy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate, grid_of
 from openhcs_engine.model.wells import validate_plate_id
 from openhcs_engine.output.layout import BACKENDS
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.vfs.raw import is_remote, local_folder
 
 DEFAULT_OUTPUT = Path("openhcs_output")
 """Below the current folder: results never go into or beside the raw plate unasked."""
@@ -32,7 +34,7 @@ class PipelineOrchestrator:
     Parameters
     ----------
     plate_path
-        The plate's folder; only ever read.
+        The plate's folder, or its fsspec URL (``s3://bucket/plate``); only ever read.
     output
         Directory that gets ``<plate_id>/`` with the results; default ``./openhcs_output``.
     plate_id
@@ -47,6 +49,11 @@ class PipelineOrchestrator:
     projections
         The instrument's own projections stand in where there is no plane (``fallback``), never (``ignore``), or are all
         that enters (``only``).
+    microscope
+        Name of the plate's format; default: found by content.
+    preset, pattern, planes_csv
+        For folders of no known format: a known file-name pattern, a regular expression with named groups, or a table of
+        planes; at most one.
 
     Raises
     ------
@@ -64,14 +71,26 @@ class PipelineOrchestrator:
         backend: Literal["zarr", "disk"] = "zarr",
         on_missing: OnMissing | str = OnMissing.ERROR,
         projections: Projections | str = Projections.FALLBACK,
+        microscope: str | None = None,
+        preset: str | None = None,
+        pattern: str | None = None,
+        planes_csv: str | Path | None = None,
     ) -> None:
-        self.plate_path = Path(plate_path).absolute()
+        address = str(plate_path)
+        self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
         self.output = Path(output if output is not None else DEFAULT_OUTPUT).absolute()
         self.runner = one_of("runner", runner, RUNNERS)
         self.backend = one_of("backend", backend, BACKENDS)
         self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
         self.projections = Projections(one_of("projections", projections, Projections))
         self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
+        self.reading = ReadOptions(
+            microscope=microscope,
+            preset=preset,
+            pattern=pattern,
+            planes_csv=None if planes_csv is None else str(Path(planes_csv).expanduser().absolute()),
+        )
+        self._handlers = self.reading.handlers()
         self._microscope: DetectedMicroscope | None = None
         self._read: tuple[Plate, ImageIndex] | None = None
         self._functions: dict[str, Callable[..., object]] = {}
@@ -79,7 +98,7 @@ class PipelineOrchestrator:
     def initialize(self) -> Self:
         """Read the plate's metadata and list its planes, once."""
         if self._read is None:
-            self._microscope = detect_microscope(self.plate_path)
+            self._microscope = detect_microscope(self.plate_path, self._handlers)
             self._read = self._microscope.read_plate(plate_id=self._plate_id)
         return self
 

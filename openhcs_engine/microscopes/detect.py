@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from openhcs_engine.errors import NotAPlateError, UnreadablePlateError
+from openhcs_engine.microscopes.cellvoyager import CellVoyagerHandler
 from openhcs_engine.microscopes.handler import MicroscopeHandler, one_plate
 from openhcs_engine.microscopes.imagexpress import ImageXpressHandler
-from openhcs_engine.microscopes.listing import FolderListing, list_folder
+from openhcs_engine.microscopes.listing import FolderListing, list_folder, list_url
+from openhcs_engine.microscopes.ome_zarr import OmeZarrHandler
+from openhcs_engine.microscopes.opera_phenix import OperaPhenixHandler
+from openhcs_engine.microscopes.patterns import PresetHandler
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate, SitePosition
+from openhcs_engine.vfs.raw import is_remote, local_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +27,16 @@ class DetectedMicroscope:
     listing: FolderListing
 
     def read_plate(self, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
-        """The plate and the index of its planes; see MicroscopeHandler.read_plate."""
-        return self.handler.read_plate(self.listing, plate_id)
+        """The plate and the index of its planes; see MicroscopeHandler.read_plate.
+
+        Of a folder that holds metadata and no image at all, the wells are those that were declared.
+        """
+        plate, index = self.handler.read_plate(self.listing, plate_id)
+        if not plate.wells and len(index):
+            declared = tuple(index.by_well)
+            absent = tuple(well for well in plate.absent_wells if well not in declared)
+            plate = replace(plate, wells=declared, absent_wells=absent)
+        return plate, index
 
     def locate(self, index: ImageIndex) -> ImageIndex:
         """The index with stage positions and heights; see MicroscopeHandler.locate."""
@@ -37,7 +49,7 @@ class DetectedMicroscope:
 
 def default_handlers() -> tuple[MicroscopeHandler, ...]:
     """All formats this version reads, in the order in which they are asked."""
-    return (ImageXpressHandler(),)
+    return (ImageXpressHandler(), OperaPhenixHandler(), CellVoyagerHandler(), OmeZarrHandler(), PresetHandler())
 
 
 def detect_microscope(
@@ -63,14 +75,18 @@ def detect_microscope(
     """
     asked = default_handlers() if handlers is None else tuple(handlers)
     listing = _listed(folder)
-    found = {handler: handler.plate_folders(listing) for handler in asked}
+    found = {handler: handler.plate_folders(listing) for handler in asked if not handler.last_resort}
+    if not any(found.values()):
+        found = {handler: handler.plate_folders(listing) for handler in asked if handler.last_resort}
     plate = one_plate(listing, [path for paths in found.values() for path in paths], asked)
     handler = next(handler for handler, paths in found.items() if plate in paths)
     return DetectedMicroscope(handler=handler, listing=listing)
 
 
 def _listed(folder: str | os.PathLike[str]) -> FolderListing:
-    path = Path(folder).expanduser()
+    if is_remote(str(folder)):
+        return _listed_url(str(folder))
+    path = local_folder(str(folder))
     shown = ascii(str(folder))[1:-1] if not str(folder).isprintable() else str(folder)
     try:
         if not path.exists():
@@ -86,4 +102,16 @@ def _listed(folder: str | os.PathLike[str]) -> FolderListing:
         raise UnreadablePlateError(f"{shown} cannot be listed: {error.strerror}.", path=str(folder)) from error
     if not listing.files:
         raise NotAPlateError(f"{shown} is empty: there is no plate in it.", path=str(folder))
+    return listing
+
+
+def _listed_url(url: str) -> FolderListing:
+    try:
+        listing = list_url(url)
+    except FileNotFoundError as error:
+        raise NotAPlateError(f"There is no folder {url}; give the folder of a plate.", path=url) from error
+    except OSError as error:
+        raise UnreadablePlateError(f"{url} cannot be listed: {error}.", path=url) from error
+    if not listing.files:
+        raise NotAPlateError(f"{url} is empty or does not exist: there is no plate in it.", path=url)
     return listing

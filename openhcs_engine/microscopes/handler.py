@@ -19,6 +19,8 @@ class MicroscopeHandler(ABC):
     """Key of the format, e.g. ``imagexpress``."""
     looks_for: ClassVar[str]
     """What makes a folder a plate of this format, for the error when nothing is found."""
+    last_resort: ClassVar[bool] = False
+    """True if it is asked only where no other format finds a plate."""
 
     @abstractmethod
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:

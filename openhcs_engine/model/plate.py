@@ -57,7 +57,7 @@ class SitePosition:
 
 
 def grid_of(positions: Iterable[SitePosition], tolerance_um: float = 1.0) -> Grid | None:
-    """The grid that the sites of the fullest well fill: None unless they fill a rectangle.
+    """The grid that the sites of the fullest well fill: None unless they fill a rectangle, each place once.
 
     Positions that differ by less than ``tolerance_um`` on an axis lie in one row or column.
     """
@@ -67,7 +67,8 @@ def grid_of(positions: Iterable[SitePosition], tolerance_um: float = 1.0) -> Gri
     sites = max(wells.values(), key=len, default=[])
     columns = _distinct([site.x_um for site in sites], tolerance_um)
     rows = _distinct([site.y_um for site in sites], tolerance_um)
-    return Grid(rows=rows, columns=columns) if sites and rows * columns == len(sites) else None
+    places = {(site.x_um, site.y_um) for site in sites}
+    return Grid(rows=rows, columns=columns) if sites and rows * columns == len(sites) == len(places) else None
 
 
 def _distinct(values: list[float], tolerance: float) -> int:

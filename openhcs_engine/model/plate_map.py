@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 from openhcs_engine.errors import PlateMapError
 from openhcs_engine.model.wells import plate_order
@@ -54,20 +55,42 @@ class PlateMapColumns:
 
     def __post_init__(self) -> None:
         pairs = self.roles.items() if isinstance(self.roles, Mapping) else self.roles
-        object.__setattr__(self, "roles", tuple((str(code).strip(), WellRole(role).value) for code, role in pairs))
-        if (self.row is None) != (self.column is None):
-            raise ValueError("row and column belong together: give both, or well alone.")
-        if self.well is not None and self.row is not None:
-            raise ValueError("Give either well, or row and column; not all three.")
-        if self.plate_wells is not None and self.plate_wells not in PLATE_FORMATS:
-            formats = ", ".join(map(str, PLATE_FORMATS))
-            raise ValueError(f"There is no plate of {self.plate_wells} wells; plate_wells is one of {formats}.")
+        object.__setattr__(self, "roles", tuple((str(code).strip(), str(role).strip()) for code, role in pairs))
+        words = [role.value for role in WellRole]
+        for code, role in self.role_codes.items():
+            _require(role in words, f"The role of code {code!r} is {role!r}; it must be one of {', '.join(words)}.")
+        _require((self.row is None) == (self.column is None), "row and column belong together: give both, or well.")
+        _require(self.well is None or self.row is None, "Give either well, or row and column; not all three.")
+        _require(
+            self.plate_wells is None or self.plate_wells in PLATE_FORMATS,
+            f"There is no plate of {self.plate_wells} wells (there are: {', '.join(map(str, PLATE_FORMATS))}).",
+        )
 
     @property
-    def role_codes(self) -> dict[str, WellRole]:
-        """The role that each code stands for; the words themselves where no codes were declared."""
-        pairs = self.roles.items() if isinstance(self.roles, Mapping) else self.roles
-        return {code: WellRole(role) for code, role in pairs} or {role.value: role for role in WellRole}
+    def role_codes(self) -> dict[str, str]:
+        """Code → word of the role; the words themselves where no codes were declared."""
+        return dict(self.roles) or {role.value: role.value for role in WellRole}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> PlateMapColumns:  # Any: JSON
+        """The columns that a mapping from a configuration declares.
+
+        Raises
+        ------
+        PlateMapError
+            If it has other keys, or says something impossible.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        _require(
+            not unknown, f"The columns of a plate map have no key {', '.join(unknown)} (they have: {', '.join(known)})."
+        )
+        return cls(**values)
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise PlateMapError(message, path="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +156,7 @@ class PlateMap:
 
     def wells_of(self, role: WellRole) -> tuple[str, ...]:
         """The wells of one role, in plate order."""
-        return tuple(well for well, found in zip(self.wells, self.roles, strict=True) if found is role)
+        return tuple(well for well, found in zip(self.wells, self.roles, strict=True) if found == role)
 
     def restricted(self, wells: Iterable[str]) -> PlateMap:
         """The part of the map that speaks of these wells."""
@@ -159,7 +182,7 @@ class PlateMap:
         ]
         if outside:
             raise PlateMapError(
-                f"{self.name} speaks of {len(outside)} wells that a plate of {rows * columns} wells does not have: "
+                f"{self.name} speaks of wells that a plate of {rows * columns} wells does not have: "
                 f"{_listed(outside)}. Correct the table, or give the plate's own map.",
                 path=self.name,
             )

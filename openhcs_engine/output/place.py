@@ -38,22 +38,24 @@ def _sentence(error: OSError, place: Path, doing: str) -> str:
     return f"{error.strerror or error} at {error.filename or place} while {doing}."
 
 
-def check_place(folder: Path, plate_root: Path) -> None:
+def check_place(folder: Path, plate_root: Path | None) -> None:
     """Refuse a folder in or around the raw plate, one that cannot be written, and one that holds something else.
+
+    ``plate_root`` None: the raw plate lies on no file system of this host.
 
     Raises
     ------
     OutputPlaceError
         With the reason.
     """
-    place, raw = folder.resolve(), plate_root.resolve()
-    if place == raw or raw in place.parents:
+    place, raw = folder.resolve(), plate_root and plate_root.resolve()
+    if raw is not None and (place == raw or raw in place.parents):
         raise OutputPlaceError(
             f"The output {folder} lies inside the raw plate {plate_root}, which is never written to; choose another "
             "output.",
             path=str(folder),
         )
-    if place in raw.parents:
+    if raw is not None and place in raw.parents:
         raise OutputPlaceError(
             f"The raw plate {plate_root} lies inside its own output {folder}; choose another output.", path=str(folder)
         )

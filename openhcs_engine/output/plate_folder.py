@@ -29,6 +29,7 @@ from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_to
 from openhcs_engine.output.place import check_free_space, check_place, hold, locked, output_errors
 from openhcs_engine.vfs.backend import TEMPORARY_PREFIX, check_key
 from openhcs_engine.vfs.files import remove, write_if_changed, write_whole
+from openhcs_engine.vfs.raw import is_remote
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PlateFolder:
 
     def check_place(self, plate_root: str | Path) -> None:
         """Refuse the folder before anything is written; see ``place.check_place``. OutputPlaceError has the reason."""
-        check_place(self.folder, Path(plate_root))
+        check_place(self.folder, None if is_remote(str(plate_root)) else Path(plate_root))
 
     def check_free_space(self, needed: int) -> None:
         """Refuse to start what will not fit; ``needed`` in bytes. OutputPlaceError says how much is missing."""
@@ -60,7 +61,7 @@ class PlateFolder:
     def save_contexts(self, document: bytes, fingerprint: str) -> Path:
         """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
         path = self.folder / CONTEXTS / f"{check_key(fingerprint)}.json"
-        with output_errors(self.folder, "saving the plan"):
+        with self._lock("saving the plan"):  # a sweep of another run would remove the unfinished file
             write_if_changed(path, document)
         return path
 

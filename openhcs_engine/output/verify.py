@@ -120,6 +120,8 @@ def _plans(place: Path) -> tuple[list[dict[str, ProcessingContext]], list[str]]:
             plans.append(contexts_from_json(path.read_bytes()))
         except ContextFileError as error:
             unreadable.append(f"{CONTEXTS}/{path.name}: {error}")
+        except OSError as error:
+            unreadable.append(f"{CONTEXTS}/{path.name} cannot be read ({error.strerror})")
     return plans, unreadable
 
 

@@ -5,11 +5,27 @@ one vendor does. Every pixel follows from the spec and its seed, plane by plane,
 The truth is written beside the plate folder, never into it.
 """
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from openhcs_engine.synthetic.cellvoyager import write_cellvoyager
 from openhcs_engine.synthetic.images import SyntheticImages, SyntheticObject, truth_path
 from openhcs_engine.synthetic.imagexpress import write_imagexpress
+from openhcs_engine.synthetic.ome_zarr import write_ome_zarr
+from openhcs_engine.synthetic.opera_phenix import write_opera_phenix
 from openhcs_engine.synthetic.plate import NEGATIVE, POSITIVE, SAMPLE, SyntheticPlate
 
+LAYOUTS: Final[Mapping[str, Callable[[Path, SyntheticPlate], Path]]] = {
+    "imagexpress": write_imagexpress,
+    "phenix": write_opera_phenix,
+    "cellvoyager": write_cellvoyager,
+    "omezarr": write_ome_zarr,
+}
+"""Writers by the name of the layout."""
+
 __all__ = [
+    "LAYOUTS",
     "NEGATIVE",
     "POSITIVE",
     "SAMPLE",
@@ -17,5 +33,8 @@ __all__ = [
     "SyntheticObject",
     "SyntheticPlate",
     "truth_path",
+    "write_cellvoyager",
     "write_imagexpress",
+    "write_ome_zarr",
+    "write_opera_phenix",
 ]

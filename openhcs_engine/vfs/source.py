@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, PlaneReadError
+from openhcs_engine.vfs.raw import open_raw
 from openhcs_engine.vfs.tiff_header import PlainPage, read_plain_page
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def read_plane(root: str | PathLike[str], relative_path: str, out: NDArray[Any] 
     Parameters
     ----------
     root
-        The plate folder.
+        The plate folder, or its URL.
     relative_path
         The file inside it, with ``/``.
     out
@@ -63,26 +64,28 @@ def read_plane(root: str | PathLike[str], relative_path: str, out: NDArray[Any] 
     PlaneMismatchError
         If ``out`` does not fit.
     """
-    with _Plane(Path(root) / relative_path, relative_path) as plane:
+    with _Plane(str(root), relative_path) as plane:
         return plane.read(out)
 
 
 def read_header(path: str | PathLike[str]) -> Header:
     """Shape and dtype of an image file, without decoding its pixels; the same errors as ``read_plane``."""
-    with _Plane(Path(path), str(path)) as plane:
+    place = Path(path)
+    with _Plane(str(place.parent), place.name) as plane:
         return plane.header()
 
 
 class _Plane:
     """An open image file."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
+    def __init__(self, root: str, name: str) -> None:
+        self.path, self.name = f"{root}/{name}", name
         try:
-            self.file: BinaryIO = path.open("rb", buffering=0)
+            self.file = open_raw(root, name)
         except OSError as error:
-            raise PlaneReadError(f"{name} cannot be opened: {error.strerror or error}.", path=str(path)) from error
-        self.size = os.fstat(self.file.fileno()).st_size
+            raise PlaneReadError(f"{name} cannot be opened: {error.strerror or error}.", path=self.path) from error
+        self.size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(0)
 
     def __enter__(self) -> _Plane:
         return self
@@ -153,14 +156,14 @@ class _Plane:
             raise PlaneMismatchError(
                 f"{self.name} is {_kind(shape, dtype.name)}, but the plate's planes of this channel are "
                 f"{_kind(out.shape, out.dtype.name)}.",
-                path=str(self.path),
+                path=self.path,
             )
 
     def _tiff_header(self) -> Header:
         import tifffile
 
         self._refuse_no_tiff()
-        with tifffile.TiffFile(self.path) as tiff:
+        with tifffile.TiffFile(self._from_start()) as tiff:
             page = tiff.pages.first
             dtype = self._check_page(page)
             return (page.imagelength, page.imagewidth), dtype.name
@@ -169,7 +172,7 @@ class _Plane:
         import tifffile
 
         self._refuse_no_tiff()
-        with tifffile.TiffFile(self.path) as tiff:
+        with tifffile.TiffFile(self._from_start()) as tiff:
             page = tiff.pages.first
             self._check_page(page)
             decoded: NDArray[Any] = page.asarray(maxworkers=1).reshape(page.imagelength, page.imagewidth)
@@ -219,6 +222,10 @@ class _Plane:
             self._fail(f"decodes to {decoded.shape} {decoded.dtype}, but its header says {shape} {dtype}")
         return decoded
 
+    def _from_start(self) -> BinaryIO:
+        self.file.seek(0)
+        return self.file
+
     def _start(self, count: int) -> bytes:
         self.file.seek(0)
         return self.file.read(count)
@@ -246,7 +253,7 @@ class _Plane:
         self._fail(f"has more than two dimensions ({what}); a plane is one grey image")
 
     def _fail(self, reason: str, cause: Exception | None = None) -> NoReturn:
-        raise PlaneReadError(f"{self.name} {reason}.", path=str(self.path)) from cause
+        raise PlaneReadError(f"{self.name} {reason}.", path=self.path) from cause
 
 
 def _kind(shape: tuple[int, ...], dtype: str) -> str:

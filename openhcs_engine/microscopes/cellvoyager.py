@@ -1,0 +1,308 @@
+"""Yokogawa CellVoyager CV7000 and CV8000: measurement folders, and bare folders of such names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final, TypeVar
+
+from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.microscopes.cellvoyager_names import parse_image_name
+from openhcs_engine.microscopes.cellvoyager_planes import (
+    PlateFiles,
+    measured_grid,
+    measured_z_step,
+    read_planes,
+    records_of_names,
+)
+from openhcs_engine.microscopes.cellvoyager_records import Records, read_records
+from openhcs_engine.microscopes.cellvoyager_settings import (
+    MAX_SETTINGS_BYTES,
+    Detail,
+    DetailChannel,
+    PlateFile,
+    Settings,
+    SettingsChannel,
+    parse_detail,
+    parse_plate_file,
+    parse_settings,
+)
+from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
+from openhcs_engine.microscopes.imagexpress_planes import Remarks
+from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.png_header import PNG_START, read_png_header
+from openhcs_engine.microscopes.tiff_header import read_tiff_header
+from openhcs_engine.model.image_index import ImageIndex, ImagePlane
+from openhcs_engine.model.plate import Channel, Plate, StageFrame
+from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+
+_MLF: Final = "measurementdata.mlf"
+_TRIES: Final = 10
+"""Unreadable images of one channel before its shape is given up."""
+_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+_STAGE_FRAME: Final = StageFrame(origin="well centre", y_axis="up")
+
+
+class CellVoyagerHandler(MicroscopeHandler):
+    """Reads CellVoyager plates."""
+
+    name: ClassVar[str] = "cellvoyager"
+    looks_for: ClassVar[str] = (
+        "a MeasurementData.mlf, or images named like PLATE_A01_T0001F001L01A01Z01C01.tif (or .png)"
+    )
+
+    def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
+        """Folders that hold records or images; those of images inside a measurement belong to it."""
+        return outermost(
+            folder
+            for folder, files in listing.by_folder.items()
+            if any(parse_image_name(file.name) is not None for file in files)
+            or any(_is_mlf(listing, file) for file in files)
+        )
+
+    def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
+        """Read the only CellVoyager plate of the folder; see MicroscopeHandler.read_plate.
+
+        Raises also UnreadablePlateError if ``MeasurementData.mlf`` is cut off: what it would have declared is unknown.
+        """
+        chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
+        base = one_plate(listing, self.plate_folders(listing), [self])
+        remarks = Remarks(warnings=list(listing.warnings))
+        mlf = _mlf_file(listing, base, remarks)
+        folder = base if mlf is None else mlf.folder
+        files = PlateFiles(listing, base, folder)
+        records = _records_of(listing, base, mlf, remarks)
+        remarks.warnings += records.warnings
+        planes = read_planes(records.images, files, remarks)
+        source = _Source(
+            listing=listing,
+            base=base,
+            records=records,
+            planes=planes,
+            detail=_read_beside(listing, files, folder, ".mrf", parse_detail, remarks),
+            plate_file=_read_beside(listing, files, folder, ".wpi", parse_plate_file, remarks),
+        )
+        wanted = None if source.detail is None else source.detail.settings_file
+        settings = _read_beside(listing, files, folder, ".mes", parse_settings, remarks, wanted)
+        source = replace(source, settings=settings)
+        if mlf is None:
+            remarks.warnings.insert(0, _lost_records(source))
+        return _plate(source, chosen, remarks), ImageIndex.of(planes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Everything that was read of one plate."""
+
+    listing: FolderListing
+    base: str
+    records: Records
+    planes: tuple[ImagePlane, ...]
+    detail: Detail | None = None
+    plate_file: PlateFile | None = None
+    settings: Settings | None = None
+
+    @property
+    def present(self) -> tuple[ImagePlane, ...]:
+        return tuple(plane for plane in self.planes if plane.present)
+
+
+def _is_mlf(listing: FolderListing, file: ListedFile) -> bool:
+    """True for records under any name, and for what bears their name and may be damaged; other tools write .mlf too."""
+    if file.path[-4:].lower() != ".mlf" or file.name.startswith("."):
+        return False
+    if file.name.lower() == _MLF:
+        return True
+    try:
+        return b"MeasurementData" in listing.read_bytes(file.path, 1024).replace(b"\0", b"")  # UTF-16 has zeros
+    except OSError:
+        return False
+
+
+def _mlf_file(listing: FolderListing, base: str, remarks: Remarks) -> ListedFile | None:
+    """The plate's records: in its folder, else in the nearest one below."""
+    inside = (files for folder, files in listing.by_folder.items() if is_inside(folder, base))
+    found = [file for files in inside for file in files if _is_mlf(listing, file)]
+    found.sort(key=lambda file: (file.path.count("/"), file.name.lower() != _MLF, file.path))
+    if len(found) > 1:
+        others = _listed(file.path for file in found[1:])
+        remarks.warnings.append(f"{found[0].path} was used; other records were not: {others}.")
+    return found[0] if found else None
+
+
+def _records_of(listing: FolderListing, base: str, mlf: ListedFile | None, remarks: Remarks) -> Records:
+    if mlf is None:
+        images = tuple(records_of_names(listing.by_folder.get(base, ())))
+        return Records(images=images, errors=(), warnings=())
+    try:
+        with listing.open(mlf.path) as stream:
+            return read_records(stream, mlf.path)
+    except OSError as error:
+        raise UnreadablePlateError(f"{mlf.path} cannot be read: {error.strerror}.", path=mlf.path) from error
+
+
+def _lost_records(source: _Source) -> str:
+    unknown = "stage positions, z positions, which images are projections, and which are missing"
+    return (
+        "There is no MeasurementData.mlf: planes were read by the names of their files, and "
+        f"{unknown if source.detail else 'pixel size, ' + unknown}, are unknown."
+    )
+
+
+_Parsed = TypeVar("_Parsed")
+
+
+def _read_beside(
+    listing: FolderListing,
+    files: PlateFiles,
+    folder: str,
+    suffix: str,
+    parse: Callable[[bytes, str], _Parsed],
+    remarks: Remarks,
+    wanted: str | None = None,
+) -> _Parsed | None:
+    """Read the plate's file of a suffix: the one that is wanted first, then those nearest to the records."""
+    found = files.with_suffix(suffix)
+    found.sort(key=lambda file: (file.name != wanted, file.folder != folder, file.path.count("/"), file.path))
+    for file in found:
+        try:
+            return parse(listing.read_bytes(file.path, MAX_SETTINGS_BYTES + 1), file.path)
+        except UnreadablePlateError as error:
+            remarks.warnings.append(f"{file.path} was not used: {error}")
+        except OSError as error:
+            remarks.warnings.append(f"{file.path} was not used: it cannot be read ({error.strerror}).")
+    return None
+
+
+def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
+    shown = source.present or source.planes
+    channels = tuple(
+        _channel(index, source, remarks)
+        for index in sorted({plane.key.channel for plane in shown if plane.key.channel is not None})
+    )
+    wells = tuple(sorted({plane.key.well for plane in source.present}, key=plate_order))
+    rows, columns = _plate_format(source)
+    has_positions = any(plane.x_um is not None and plane.y_um is not None for plane in source.planes)
+    slices = () if source.settings is None else source.settings.slices_um
+    return Plate(
+        plate_id=plate_id,
+        name=_instrument_name(source),
+        microscope=CellVoyagerHandler.name,
+        root=source.listing.root,
+        wells=wells,
+        absent_wells=_absent_wells(source, frozenset(wells), remarks),
+        sites=_numbers(plane.key.site for plane in shown),
+        channels=channels,
+        z_indexes=_numbers(plane.key.z_index for plane in shown),
+        timepoints=_numbers(plane.key.timepoint for plane in shown),
+        rows=rows,
+        columns=columns,
+        pixel_size_um=_pixel_size(source, channels, remarks),
+        z_step_um=measured_z_step(source.planes, slices, remarks),
+        grid=measured_grid(source.planes),
+        stage_frame=_STAGE_FRAME if has_positions else None,
+        shape=channels[0].shape if channels else None,
+        dtype=channels[0].dtype if channels else None,
+        errors=source.records.errors,
+        warnings=tuple(remarks.warnings),
+        notes=tuple(remarks.notes),
+    )
+
+
+def _numbers(values: Iterable[int | None]) -> tuple[int, ...]:
+    return tuple(sorted({value for value in values if value is not None}))
+
+
+def _plate_format(source: _Source) -> tuple[int | None, int | None]:
+    for said in (source.detail, source.plate_file):
+        if said is not None and said.rows is not None and said.columns is not None:
+            return said.rows, said.columns
+    return None, None
+
+
+def _instrument_name(source: _Source) -> str:
+    if source.detail is not None and source.detail.plate_name:
+        return source.detail.plate_name
+    if source.plate_file is not None and source.plate_file.name:
+        return source.plate_file.name
+    names = (parse_image_name(record.file.rpartition("/")[2]) for record in source.records.images[:1])
+    prefix = next((name.prefix for name in names if name is not None), None)
+    return prefix or source.base.rpartition("/")[2] or source.listing.name
+
+
+def _absent_wells(source: _Source, present: frozenset[str], remarks: Remarks) -> tuple[str, ...]:
+    """Wells that were selected or recorded, and have no image."""
+    selected = () if source.settings is None else source.settings.wells
+    wanted = {*selected, *(plane.key.well for plane in source.planes)}
+    absent = tuple(sorted(wanted - present, key=plate_order))
+    if not present:
+        remarks.warnings.append("The folder has the records of a measurement, but no image.")
+    elif absent:
+        remarks.warnings.append(f"Selected for acquisition, but without any image: {_listed(absent)}.")
+    return absent
+
+
+def _channel(index: int, source: _Source, remarks: Remarks) -> Channel:
+    said = SettingsChannel() if source.settings is None else source.settings.channels.get(index, SettingsChannel())
+    stated = _detail_channel(source, index).shape
+    shape, dtype = _read_form(source, index, remarks) or (None, None)
+    if shape is not None and stated is not None and shape != stated:
+        remarks.warnings.append(
+            f"Channel {index} was recorded with {stated[0]} x {stated[1]} pixels, but its images have "
+            f"{shape[0]} x {shape[1]}."
+        )
+    return Channel(index=index, name=said.name, wavelength_nm=said.wavelength_nm, shape=shape or stated, dtype=dtype)
+
+
+def _detail_channel(source: _Source, index: int) -> DetailChannel:
+    return DetailChannel() if source.detail is None else source.detail.channels.get(index, DetailChannel())
+
+
+def _read_form(source: _Source, index: int, remarks: Remarks) -> tuple[tuple[int, int], str] | None:
+    """Shape and dtype of the first image of a channel that can be read."""
+    images = [plane for plane in source.present if plane.key.channel == index]
+    for plane in images[:_TRIES]:
+        try:
+            shape, dtype, is_cut = _read_header(source.listing, str(plane.path), plane.size)
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            remarks.warnings.append(f"{plane.path} cannot be read: {reason}.")
+            continue
+        if is_cut:
+            remarks.warnings.append(f"{plane.path} is cut short: its pixels end beyond the end of the file.")
+        return shape, dtype
+    return None
+
+
+def _read_header(listing: FolderListing, path: str, size: int) -> tuple[tuple[int, int], str, bool]:
+    """Shape, dtype, and whether the file was cut. What it is, its first bytes say: names were changed before."""
+    with listing.open(path) as stream:
+        if stream.read(len(PNG_START)) == PNG_START:
+            shape, dtype = read_png_header(stream)
+            stream.seek(max(0, size - len(_PNG_END)))
+            return shape, dtype, stream.read() != _PNG_END
+        stream.seek(0)
+        tiff = read_tiff_header(stream, size)
+        return tiff.shape, tiff.dtype, tiff.pixels_end > size
+
+
+def _pixel_size(source: _Source, channels: Sequence[Channel], remarks: Remarks) -> float | None:
+    stated = [_detail_channel(source, channel.index) for channel in channels]
+    sizes = Counter(said.pixel_size_um for said in stated if said.pixel_size_um is not None)
+    if not sizes:
+        return None
+    if len(sizes) > 1:
+        remarks.warnings.append(
+            f"Channels have different pixel sizes ({_listed(sorted(sizes))} µm); the most frequent is used."
+        )
+    chosen = sizes.most_common(1)[0][0]
+    heights = {said.pixel_height_um for said in stated if said.pixel_size_um == chosen and said.pixel_height_um}
+    if heights - {chosen}:
+        remarks.warnings.append(f"Pixels are not square: {chosen} µm wide, {_listed(sorted(heights))} µm high.")
+    return chosen
+
+
+def _listed(values: Iterable[object]) -> str:
+    texts = [str(value) for value in values]
+    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")

@@ -1,0 +1,257 @@
+"""``MeasurementData.mlf``: one record for each image that a CellVoyager took, and for each that it failed to take.
+
+The file is read as a stream: 100,000 records are tens of megabytes of XML, and nothing of it is kept but the records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Final, NamedTuple, NoReturn
+from xml.sax import SAXException, SAXParseException
+from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import AttributesImpl, IncrementalParser, Locator
+
+from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
+
+MAX_MLF_BYTES: Final = 1 << 30
+"""A record has about 400 bytes: room for two million images."""
+_CHUNK: Final = 1 << 16
+_MAX_ELEMENT: Final = 1 << 20
+"""Bytes without a new element; a record's longest value is a file's name."""
+_MAX_DIGITS: Final = 6
+_MAX_TEXT: Final = 300
+_NAMED: Final = 5
+"""Incomplete records that are named one by one; the others are counted."""
+_NO_PROCESSING: Final = frozenset({"", "none"})
+
+
+class ImageRecord(NamedTuple):  # a tuple: plates have 100,000 of them
+    """One image, as the instrument recorded it, or as its file's name says."""
+
+    well: str
+    site: int
+    channel: int
+    """Of the camera and filter; the number of the action that took the image is another one."""
+    z_index: int
+    timepoint: int
+    timeline: int
+    action: int
+    is_projection: bool
+    """True: the instrument projected a z-stack, and this is its result."""
+    x_um: float | None
+    """Relative to the well's centre, to the right."""
+    y_um: float | None
+    """Relative to the well's centre, upwards."""
+    z_um: float | None
+    file: str
+    """As written, with ``\\`` as ``/``; relative to the measurement's folder, and not to be trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Everything that a ``MeasurementData.mlf`` says."""
+
+    images: tuple[ImageRecord, ...]
+    errors: tuple[str, ...]
+    """What the instrument recorded as failed, one sentence each."""
+    warnings: tuple[str, ...]
+
+
+def read_records(stream: BinaryIO, path: str) -> Records:
+    """Read all records of an mlf file; ``path`` is its name in messages.
+
+    Raises
+    ------
+    UnreadablePlateError
+        If it is cut off, damaged, hostile or of another kind; the message names the file and the line.
+    """
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.expatreader import create_parser
+
+    parser = create_parser(forbid_dtd=True)
+    reader = _Reader(parser, path)
+    parser.setContentHandler(reader)
+    try:
+        _feed(parser, reader, stream)
+    except UnreadablePlateError:
+        raise
+    except SAXParseException as error:
+        raise UnreadablePlateError(
+            f"{path} is cut off or damaged at line {error.getLineNumber()} ({error.getMessage()}): the acquisition or "
+            "a copy was interrupted. Copy it again, or take it away to have the images read by their names.",
+            path=path,
+        ) from error
+    except DefusedXmlException as error:
+        raise UnreadablePlateError(
+            f"{path} was not read: it declares a document type or entities, which no instrument writes.", path=path
+        ) from error
+    except (SAXException, LookupError, ValueError) as error:
+        raise UnreadablePlateError(f"{path} cannot be read as XML ({error}).", path=path) from error
+    return reader.records()
+
+
+def _feed(parser: IncrementalParser, reader: _Reader, stream: BinaryIO) -> None:
+    fed = last_element = 0
+    parser.feed(b"")  # without it, SAX takes an empty file for a whole one
+    while chunk := stream.read(_CHUNK):
+        fed += len(chunk)
+        before = reader.elements
+        parser.feed(chunk)
+        last_element = fed if reader.elements > before else last_element
+        if fed - last_element > _MAX_ELEMENT:
+            reader.fail("holds a value of more than 1 MiB, which no instrument writes")
+        if fed > MAX_MLF_BYTES:
+            reader.fail(f"is larger than {MAX_MLF_BYTES >> 20} MiB")
+    parser.close()
+
+
+class _Reader(ContentHandler):
+    """Collects records while the XML passes by."""
+
+    def __init__(self, locator: Locator, path: str) -> None:
+        super().__init__()
+        self.locator, self.path = locator, path
+        self.elements = 0
+        self.images: list[ImageRecord] = []
+        self.errors: list[str] = []
+        self.incomplete: list[str] = []
+        self.other_types: Counter[str] = Counter()
+        self.values: dict[str, str] | None = None
+        self.text: list[str] = []
+        self.local_names = _LocalNames()
+        self.wells: dict[tuple[str, str], str] = {}
+        # A plate's records repeat few numbers many times.
+        self.wholes: dict[str, int] = {}
+        self.numbers: dict[str, float] = {}
+
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802  # SAX
+        self.elements += 1
+        kind = self.local_names[name]
+        if self.elements == 1 and kind != "MeasurementData":
+            self.fail(f"is not a CellVoyager's measurement data: it begins with <{_clean(name)}>")
+        if kind == "MeasurementRecord":
+            local = self.local_names
+            self.values = {local[key]: value for key, value in attrs.items()}
+            self.text = []
+
+    def characters(self, content: str) -> None:
+        if self.values is not None:
+            self.text.append(content)
+
+    def endElement(self, name: str) -> None:  # noqa: N802  # SAX
+        if self.values is None or self.local_names[name] != "MeasurementRecord":
+            return
+        values, text, self.values = self.values, "".join(self.text).strip(), None
+        kind = values.get("Type", "IMG")
+        if kind == "IMG":
+            self.add_image(values, text)
+        elif kind == "ERR":
+            self.errors.append(self.sentence(values, text))
+        else:
+            self.other_types[_clean(kind)] += 1
+
+    def add_image(self, values: Mapping[str, str], text: str) -> None:
+        well = self.well(values)
+        if well is None or not text or "Ch" not in values:
+            self.incomplete.append(f"line {self.locator.getLineNumber()}")
+            return
+        self.images.append(
+            ImageRecord(
+                well=well,
+                site=self.whole(values, "FieldIndex"),
+                channel=self.whole(values, "Ch"),
+                z_index=self.whole(values, "ZIndex"),
+                timepoint=self.whole(values, "TimePoint"),
+                timeline=self.whole(values, "TimelineIndex"),
+                action=self.whole(values, "ActionIndex"),
+                is_projection=values.get("ZImageProcessing", "").lower() not in _NO_PROCESSING,
+                x_um=self.number(values, "X"),
+                y_um=self.number(values, "Y"),
+                z_um=self.number(values, "Z"),
+                file=text.replace("\\", "/"),
+            )
+        )
+
+    def well(self, values: Mapping[str, str]) -> str | None:
+        """Name of the record's well; None if it gives none."""
+        place = values.get("Row", ""), values.get("Column", "")
+        if "" in place:
+            return None
+        if place not in self.wells:
+            row, column = self.whole(values, "Row"), self.whole(values, "Column")
+            if not (1 <= row <= MAX_ROWS and 1 <= column <= MAX_COLUMNS):
+                self.fail(
+                    f"gives row {row} and column {column}; the largest plate has {MAX_ROWS} x {MAX_COLUMNS} wells"
+                )
+            self.wells[place] = well_name(row - 1, column - 1)
+        return self.wells[place]
+
+    def whole(self, values: Mapping[str, str], key: str) -> int:
+        """A counted coordinate; an axis that the record leaves out has one value, 1."""
+        text = values.get(key, "1")
+        if text not in self.wholes:
+            if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+                self.fail(f'gives {key}="{_clean(text)}", not a number')
+            self.wholes[text] = int(text)
+        return self.wholes[text]
+
+    def number(self, values: Mapping[str, str], key: str) -> float | None:
+        text = values.get(key)
+        if not text:
+            return None
+        if text not in self.numbers:
+            try:
+                value = float(text.replace(",", "."))  # a decimal comma, where the computer is set to one
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                self.fail(f'gives {key}="{_clean(text)}", not a number of µm')
+            self.numbers[text] = value
+        return self.numbers[text]
+
+    def sentence(self, values: Mapping[str, str], text: str) -> str:
+        """What failed, where and when; an autofocus error names no field and no channel."""
+        numbered = (
+            ("field", "FieldIndex"),
+            ("tile", "PartialTileIndex"),
+            ("channel", "Ch"),
+            ("z", "ZIndex"),
+            ("time point", "TimePoint"),
+        )
+        well = self.well(values)
+        places = ["The plate" if well is None else f"Well {well}"]
+        places += [f"{called} {_clean(values[key])}" for called, key in numbered if key in values]
+        time = f" ({_clean(values['Time'])})" if values.get("Time") else ""
+        return f"{', '.join(places)}{time}: {_clean(text) or 'the instrument recorded an error without a text'}"
+
+    def fail(self, what: str) -> NoReturn:
+        raise UnreadablePlateError(f"{self.path}, line {self.locator.getLineNumber()}, {what}.", path=self.path)
+
+    def records(self) -> Records:
+        warnings = [
+            f"{count} records of type {kind} in {self.path} were left out: only IMG and ERR are known."
+            for kind, count in sorted(self.other_types.items())
+        ]
+        if self.incomplete:
+            shown = ", ".join(self.incomplete[:_NAMED])
+            more = f" and {len(self.incomplete) - _NAMED} more" if len(self.incomplete) > _NAMED else ""
+            warnings.append(f"Records in {self.path} without a well, a channel or a file were left out: {shown}{more}.")
+        return Records(images=tuple(self.images), errors=tuple(self.errors), warnings=tuple(warnings))
+
+
+class _LocalNames(dict[str, str]):
+    """Names without the prefix of their namespace, which is the writer's choice; ``bts`` everywhere so far."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = local = name.rpartition(":")[2]
+        return local
+
+
+def _clean(text: str) -> str:
+    """Foreign text for a sentence: one line, printable, of bounded length."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_TEXT])
+    return " ".join(shown.split())

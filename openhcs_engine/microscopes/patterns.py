@@ -1,0 +1,308 @@
+"""Plates that are told by file names alone: a pattern with named groups, a preset, or a table of planes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from openhcs_engine.errors import NamePatternError, NotAPlateError
+from openhcs_engine.microscopes.bounded_match import Groups, match_all, match_all_at_once
+from openhcs_engine.microscopes.declared_planes import (
+    IMAGE_SUFFIXES,
+    DeclaredPlane,
+    DeclaredPlate,
+    build_plate,
+    canonical_well,
+    examples,
+    is_number,
+    well_of,
+)
+from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
+from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.planes_csv import CsvHandler
+from openhcs_engine.microscopes.presets import PRESETS
+from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
+
+VALID_GROUPS: Final = ("well", "row", "column", "site", "channel", "channel_name", "z", "timepoint", "plate")
+"""Named groups that a pattern may have."""
+MAX_PATTERN: Final = 1000
+"""Characters of a pattern."""
+_NEARLY_ALL: Final = 0.9
+"""Share of a folder's images that must have a preset's names before it is chosen without being asked for."""
+
+
+class PatternHandler(MicroscopeHandler):
+    """Reads a folder by the names of its files.
+
+    The pattern must match a file's whole name with its ending or, if it contains ``/``, the whole path below the plate
+    folder. ``well`` (any spelling), or ``row`` and ``column``, say the well; ``site``, ``z`` and ``timepoint`` are
+    numbers, ``channel`` is a number or a text; what a pattern does not say is 1. ``plate`` is the plate's name.
+    """
+
+    name: ClassVar[str] = "pattern"
+    looks_for: ClassVar[str] = "files with names that a given pattern matches"
+
+    def __init__(self, pattern: re.Pattern[str], name: str = "pattern", *, seconds: float | None = None) -> None:
+        """
+        Parameters
+        ----------
+        pattern : compiled regular expression
+            With named groups out of VALID_GROUPS.
+        name : str
+            Name of the preset it comes from, for messages; ``pattern`` for a user's own.
+        seconds : float, optional
+            Time that matching may take.
+
+        Raises
+        ------
+        NamePatternError
+            If the pattern has other groups, or does not say the well.
+        """
+        _check_groups(pattern)
+        self.pattern = pattern
+        self.title = f"preset {name}" if name in PRESETS else f"pattern {pattern.pattern}"
+        self.seconds = seconds
+
+    def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
+        """The folder itself: who gives a pattern says that this folder is the plate."""
+        return ("",)
+
+    def recognises(self, listing: FolderListing) -> bool:
+        """True if the pattern matches at least one file."""
+        return any(groups is not None for groups in self._match(listing.files))
+
+    def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
+        """Read all files that the pattern matches, in all folders; see MicroscopeHandler.read_plate."""
+        return self.read_files(listing, listing.files, plate_id)
+
+    def read_files(
+        self, listing: FolderListing, files: Sequence[ListedFile], plate_id: str | None = None, reason: str = ""
+    ) -> tuple[Plate, ImageIndex]:
+        """Read a plate of some of the listing's files; all others are noted as left out."""
+        chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
+        matches = dict(zip((file.path for file in files), self._match(files), strict=True))
+        found = _Found(listing)
+        for file in listing.files:
+            found.add(file, matches.get(file.path))
+        if not found.planes:
+            raise NotAPlateError(self._nothing(found), path=listing.root)
+        declared = DeclaredPlate(
+            plate_id=chosen,
+            name=next(iter(found.plates)) if len(found.plates) == 1 else listing.name,
+            microscope=self.name,
+            listing=listing,
+            planes=found.planes,
+            warnings=found.warnings(),
+            notes=[f"What each file is was read from its name by the {self.title}{reason}.", *found.notes()],
+        )
+        return build_plate(declared)
+
+    def _match(self, files: Sequence[ListedFile]) -> list[Groups | None]:
+        texts = [file.path if "/" in self.pattern.pattern else file.name for file in files]
+        if self.pattern in PRESETS.values():
+            return match_all_at_once(self.pattern, texts)
+        return match_all(self.pattern, texts) if self.seconds is None else match_all(self.pattern, texts, self.seconds)
+
+    def _nothing(self, found: _Found) -> str:
+        what = "path below it" if "/" in self.pattern.pattern else "name with its ending"
+        held = f"it holds {found.shown_unmatched()}" if found.unmatched else "it holds no file that could be one"
+        rejected = f" {' '.join(found.warnings())}" if found.rejected else ""
+        return (
+            f"{found.listing.root} holds no plane by the {self.title}: it must match a file's whole {what} ({held})."
+            f"{rejected} Correct the pattern, or choose another preset: {', '.join(PRESETS)}."
+        )
+
+
+class PresetHandler(MicroscopeHandler):
+    """Chooses a preset for a folder that no format claims, if nearly all of its images have that preset's names."""
+
+    name: ClassVar[str] = PatternHandler.name
+    looks_for: ClassVar[str] = "images with names like B7_01_1_1_DAPI_001.tif, A03f00d0.tif or Channel1-01-A-01.tif"
+    last_resort: ClassVar[bool] = True
+
+    def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
+        """Folders in which one preset matches nearly all images."""
+        return outermost(folder for folder, files in listing.by_folder.items() if _preset_of(files) is not None)
+
+    def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
+        """Read the only such folder; see MicroscopeHandler.read_plate."""
+        base = one_plate(listing, self.plate_folders(listing), [self])
+        inside = [file for file in listing.files if is_inside(file.folder, base)]
+        name = _preset_of(listing.by_folder[base])
+        assert name is not None  # plate_folders said so
+        reason = ", which fits nearly all images" + (f" in {base}" if base else "")
+        return PatternHandler(PRESETS[name], name).read_files(listing, inside, plate_id, reason)
+
+
+def _preset_of(files: Sequence[ListedFile]) -> str | None:
+    names = [file.name for file in files if _is_image(file)]
+    if not names:
+        return None
+    counts = {name: sum(pattern.fullmatch(text) is not None for text in names) for name, pattern in PRESETS.items()}
+    best = max(counts, key=lambda name: counts[name])
+    return best if counts[best] >= _NEARLY_ALL * len(names) else None
+
+
+def pattern_handler(
+    preset: str | None = None,
+    pattern: str | None = None,
+    planes_csv: str | os.PathLike[str] | None = None,
+) -> MicroscopeHandler:
+    """The handler for a folder whose files a person describes, by exactly one of the three.
+
+    Parameters
+    ----------
+    preset : str, optional
+        A key of PRESETS.
+    pattern : str, optional
+        A regular expression with named groups; see PatternHandler.
+    planes_csv : path, optional
+        A table with one row for each plane; see CsvHandler.
+
+    Raises
+    ------
+    NamePatternError
+        If none or several are given, the preset is unknown, or the pattern cannot be used.
+    """
+    given = {"preset": preset, "pattern": pattern, "planes CSV": planes_csv}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        told = f"a {' and a '.join(names)} were given" if names else "nothing was given"
+        raise NamePatternError(
+            f"Give either a preset ({', '.join(PRESETS)}), a pattern or a CSV of planes; {told}.", pattern=pattern or ""
+        )
+    if planes_csv is not None:
+        return CsvHandler(planes_csv)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise NamePatternError(
+                f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}, or give a pattern.", pattern=preset
+            )
+        return PatternHandler(PRESETS[preset], preset)
+    return PatternHandler(compile_pattern(pattern or ""))
+
+
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """Compile a user's regular expression.
+
+    Raises
+    ------
+    NamePatternError
+        If it is none, or too long.
+    """
+    if len(text) > MAX_PATTERN:
+        raise NamePatternError(
+            f"The pattern has {len(text)} characters; a pattern of file names has at most {MAX_PATTERN}.", pattern=text
+        )
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise NamePatternError(f"The pattern {text!r} is no regular expression: {error}.", pattern=text) from error
+
+
+def _check_groups(pattern: re.Pattern[str]) -> None:
+    groups = set(pattern.groupindex)
+    unknown = [name for name in pattern.groupindex if name not in VALID_GROUPS]
+    whole, parts = "well" in groups, groups & {"row", "column"}
+    if unknown:
+        problem = f"has the group {', '.join(unknown)}"
+    elif whole and parts:
+        problem = f"has both the group well and {' and '.join(sorted(parts))}"
+    elif not whole and len(parts) != 2:
+        problem = "does not say the well: it needs the group well, or the groups row and column"
+    elif "channel_name" in groups and "channel" not in groups:
+        problem = "has channel_name without channel; use channel, which may be a text"
+    else:
+        return
+    raise NamePatternError(
+        f"The pattern {pattern.pattern!r} {problem}. Valid groups, written (?P<well>...): {', '.join(VALID_GROUPS)}.",
+        pattern=pattern.pattern,
+    )
+
+
+class _Found:
+    """What the names of a folder say, file by file."""
+
+    def __init__(self, listing: FolderListing) -> None:
+        self.listing = listing
+        self.planes: list[DeclaredPlane] = []
+        self.plates: dict[str, None] = {}
+        self.unmatched: list[ListedFile] = []
+        self.rejected: list[tuple[ListedFile, str]] = []
+
+    def add(self, file: ListedFile, groups: Groups | None) -> None:
+        if groups is None or file.name.startswith("."):  # ._A01.tif: what macOS leaves on shares
+            self.unmatched.append(file)
+            return
+        problem, plane = _plane(file, groups)
+        if plane is None:
+            self.rejected.append((file, problem))
+            return
+        self.planes.append(plane)
+        if plate := groups.get("plate"):
+            self.plates[plate] = None
+
+    def warnings(self) -> list[str]:
+        warnings = []
+        if self.rejected:
+            shown = examples([f"{file.path}: {problem}" for file, problem in self.rejected])
+            warnings.append(f"Left out, although the pattern matches: {len(self.rejected)} of the files ({shown}).")
+        if len(self.plates) > 1:
+            shown = examples(sorted(self.plates))
+            warnings.append(f"The names speak of {len(self.plates)} plates ({shown}); they were read as one.")
+        return warnings
+
+    def notes(self) -> list[str]:
+        if not self.unmatched:
+            return []
+        count = f"{len(self.unmatched)} files do not match and were"
+        if len(self.unmatched) == 1:
+            count = "1 file does not match and was"
+        return [f"{count} left out ({self.shown_unmatched()})."]
+
+    def shown_unmatched(self) -> str:
+        """Three of them, images first."""
+        return examples([file.path for file in sorted(self.unmatched, key=lambda file: not _is_image(file))])
+
+
+def _is_image(file: ListedFile) -> bool:
+    return file.path.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith(".")
+
+
+def _plane(file: ListedFile, groups: Groups) -> tuple[str, DeclaredPlane | None]:
+    """The plane that a name declares, or why it declares none."""
+    well = _well(groups)
+    numbers = {name: groups.get(name) or "1" for name in ("site", "z", "timepoint")}
+    wrong = [f"{name} {text!r} is no number" for name, text in numbers.items() if not is_number(text)]
+    if well is None:
+        return f"{_well_text(groups)!r} is no well", None
+    if wrong:
+        return wrong[0], None
+    if not _is_image(file):
+        return "it is no TIFF or PNG", None
+    plane = DeclaredPlane(
+        source=file.path,
+        path=file.path,
+        file=file,
+        well=well,
+        site=int(numbers["site"]),
+        channel=groups.get("channel") or "1",
+        channel_name=groups.get("channel_name"),
+        z_index=int(numbers["z"]),
+        timepoint=int(numbers["timepoint"]),
+    )
+    return "", plane
+
+
+def _well(groups: Groups) -> str | None:
+    if "well" in groups:
+        return canonical_well(groups["well"] or "")
+    return well_of(groups["row"] or "", groups["column"] or "")
+
+
+def _well_text(groups: Groups) -> str:
+    return groups.get("well") or f"{groups.get('row') or ''}{groups.get('column') or ''}"

@@ -1,0 +1,226 @@
+"""A plate described by a CSV: one row for each plane, written by hand or by a script."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.microscopes.declared_planes import (
+    DeclaredPlane,
+    DeclaredPlate,
+    build_plate,
+    canonical_well,
+    examples,
+    is_number,
+)
+from openhcs_engine.microscopes.handler import MicroscopeHandler
+from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.tables import Table, TableError, read_tables
+from openhcs_engine.model.image_index import ImageIndex, PlaneKind
+from openhcs_engine.model.plate import Plate, StageFrame
+from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
+
+REQUIRED: Final = ("path", "well")
+NUMBERED: Final = ("site", "channel", "z_index", "timepoint")
+"""A column that is left out means 1 for every plane."""
+OPTIONAL: Final = ("channel_name", "x_um", "y_um", "z_um", "kind")
+CSV_STAGE_FRAME: Final = StageFrame(origin="plate", y_axis="down")
+"""What ``x_um`` and ``y_um`` mean in our CSV: the image's centre, y growing as the rows of pixels do."""
+
+
+class CsvHandler(MicroscopeHandler):
+    """Reads the planes that a CSV lists.
+
+    Columns: ``path`` (below the plate folder, with ``/``) and ``well``; ``site``, ``channel`` (number or text),
+    ``z_index``, ``timepoint``, each 1 if the column is left out; ``channel_name``; ``x_um`` and ``y_um``, the centre of
+    the image on the plate, x to the right and y downwards as seen in the images; ``z_um``; ``kind``: ``plane`` or
+    ``projection`` (which has no ``z_index``). A file that does not exist is a missing plane.
+    """
+
+    name: ClassVar[str] = "csv"
+    looks_for: ClassVar[str] = "the files that a given CSV of planes lists"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser()
+
+    def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
+        """The folder itself: who gives a table says that this folder is the plate."""
+        return ("",)
+
+    def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
+        """Read the plate that the CSV describes.
+
+        Raises
+        ------
+        UnreadablePlateError
+            If the CSV cannot be read, a cell of it cannot be understood (row and column are named), or two rows are the
+            same plane or the same file.
+        PlateIdError
+            If ``plate_id`` cannot be a folder's name.
+        """
+        chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
+        try:
+            (table,) = read_tables(self.path)
+            planes = _planes(table, {file.path: file for file in listing.files})
+        except TableError as error:
+            raise UnreadablePlateError(f"{self.path} is no table of planes: {error}.", path=str(self.path)) from error
+        positioned = any(plane.x_um is not None for plane in planes)
+        declared = DeclaredPlate(
+            plate_id=chosen,
+            name=listing.name,
+            microscope=self.name,
+            listing=listing,
+            planes=planes,
+            stage_frame=CSV_STAGE_FRAME if positioned else None,
+            notes=[f"What each file is was read from {self.path.name}.", *self._unlisted(listing, planes)],
+        )
+        return build_plate(declared)
+
+    def _unlisted(self, listing: FolderListing, planes: list[DeclaredPlane]) -> list[str]:
+        listed = {plane.path for plane in planes}
+        own = {str(self.path.absolute())}
+        left = [file.path for file in listing.files if file.path not in listed]
+        left = [path for path in left if str(Path(listing.root) / path) not in own]
+        return (
+            [f"Not in the table, and left out: {len(left)} of the folder's files ({examples(left)})."] if left else []
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row, read by the names of its columns."""
+
+    number: int
+    """As a spreadsheet counts it: the header is row 1."""
+    cells: Mapping[str, str]
+    decimal_comma: bool
+
+    def fail(self, column: str, problem: str) -> TableError:
+        return TableError(f'row {self.number}, column "{column}": {problem}')
+
+    def text(self, column: str) -> str:
+        text = self.cells.get(column, "")
+        if not text.isprintable():
+            raise self.fail(column, f"{text!a} has control characters")
+        return text
+
+    def required(self, column: str) -> str:
+        text = self.text(column)
+        if not text:
+            raise self.fail(column, "the cell is empty")
+        return text
+
+    def whole_number(self, column: str) -> int:
+        if column not in self.cells:
+            return 1
+        text = self.required(column)
+        if not is_number(text):
+            raise self.fail(column, f"{text!r} is no whole number")
+        return int(text)
+
+    def length(self, column: str) -> float | None:
+        """A length in µm; None if the cell is empty."""
+        text = self.text(column)
+        if not text:
+            return None
+        try:
+            value = float(text.replace(",", ".") if self.decimal_comma else text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.fail(column, f"{text!r} is no length in µm")
+        return value
+
+
+def _planes(table: Table, files: Mapping[str, ListedFile]) -> list[DeclaredPlane]:
+    header = next((number for number, row in enumerate(table.rows) if any(row)), None)
+    if header is None:
+        raise TableError("it is empty")
+    columns = _columns(table, header)
+    rows = [
+        _Row(number + 1, {name: table[number, place] for name, place in columns.items()}, table.separator != ",")
+        for number in range(header + 1, len(table.rows))
+        if any(table.rows[number])
+    ]
+    if not rows:
+        raise TableError("it has no row below its header")
+    planes = [_plane(row, files) for row in rows]
+    _refuse_same_file(planes)
+    return planes
+
+
+def _columns(table: Table, header: int) -> dict[str, int]:
+    known = (*REQUIRED, *NUMBERED, *OPTIONAL)
+    names = [name.lower() for name in table.rows[header]]
+    unknown = [name for name in names if name and name not in known]
+    absent = [name for name in REQUIRED if name not in names]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if absent or unknown or twice:
+        problem = (
+            f"has no column {' and '.join(absent)}"
+            if absent
+            else f"has an unknown column {', '.join(unknown)}"
+            if unknown
+            else f"has the column {', '.join(twice)} twice"
+        )
+        raise TableError(f"its header {problem} (valid columns: {', '.join(known)})")
+    return {name: place for place, name in enumerate(names) if name}
+
+
+def _plane(row: _Row, files: Mapping[str, ListedFile]) -> DeclaredPlane:
+    path, kind = _path(row), _kind(row)
+    well = canonical_well(row.required("well"))
+    if well is None:
+        raise row.fail("well", f"{row.text('well')!r} is no well (expected A01 to AF48, or r01c01)")
+    if kind is PlaneKind.PROJECTION and row.text("z_index"):
+        raise row.fail("z_index", "a projection has no z; leave the cell empty")
+    return DeclaredPlane(
+        source=f"row {row.number} ({path})",
+        path=path,
+        file=files.get(path),
+        well=well,
+        site=row.whole_number("site"),
+        channel=row.required("channel") if "channel" in row.cells else "1",
+        channel_name=row.text("channel_name") or None,
+        z_index=None if kind is PlaneKind.PROJECTION else row.whole_number("z_index"),
+        timepoint=row.whole_number("timepoint"),
+        kind=kind,
+        x_um=row.length("x_um"),
+        y_um=row.length("y_um"),
+        z_um=row.length("z_um"),
+    )
+
+
+def _path(row: _Row) -> str:
+    """The path, spelt as a listing spells it; never one that leaves the plate folder."""
+    text = row.required("path")
+    if "\\" in text:
+        raise row.fail("path", f"{text!r} has a backslash; write / between folders")
+    parts = text.split("/")
+    if parts[0] == "" or ".." in parts or parts[0].endswith(":"):
+        raise row.fail("path", f"{text!r} leads out of the plate folder; give paths below it")
+    kept = "/".join(part for part in parts if part not in ("", "."))
+    if not kept:
+        raise row.fail("path", f"{text!r} names no file")
+    return kept
+
+
+def _kind(row: _Row) -> PlaneKind:
+    text = row.text("kind").lower() or PlaneKind.PLANE.value
+    kinds = [kind.value for kind in PlaneKind]
+    if text not in kinds:
+        raise row.fail("kind", f"{text!r} is not one of {', '.join(kinds)}")
+    return PlaneKind(text)
+
+
+def _refuse_same_file(planes: list[DeclaredPlane]) -> None:
+    seen: dict[str, str] = {}
+    for plane in planes:
+        first = seen.setdefault(plane.path, plane.source)
+        if first != plane.source:
+            raise TableError(f"{first} and {plane.source} are the same file")

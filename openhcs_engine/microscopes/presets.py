@@ -1,0 +1,41 @@
+"""File-name patterns of instruments whose exports hold nothing but images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+
+def _preset(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII | re.VERBOSE)
+
+
+PRESETS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
+    {
+        # Gen5 of Cytation and Lionheart: B7_01_1_3_DAPI_001.tif, E5_01_4_1Z0_Confocal CY5_001.tif. Read step, channel,
+        # field, z from 0, name, time point. Steps below 0 (A1_-1_1_1_Stitched[GFP 469,525]_001.tif) are what Gen5
+        # computed from the planes.
+        "cytation": _preset(
+            r"""(?P<well>[A-Z]{1,2}[0-9]{1,2})_[0-9]{1,3}_(?P<channel>[0-9]{1,3})_(?P<site>[0-9]{1,5})
+            (?:Z(?P<z>[0-9]{1,5}))?_(?P<channel_name>.+)_(?P<timepoint>[0-9]{3,6})\.(?i:tiff?)"""
+        ),
+        # Cellomics ArrayScan, CellInsight: AS_09125_050118150001_A03f00d0.tif, MFGTMP_150406100001_A01f00d0.TIF. Field
+        # and channel count from 0; o instead of d marks overlays.
+        "arrayscan": _preset(
+            r"""(?:(?P<plate>.*)_)?(?P<well>[A-Z]{1,2}[0-9]{2})f(?P<site>[0-9]{1,5})d(?P<channel>[0-9]{1,3})
+            \.(?i:tiff?|png)"""
+        ),
+        # Yokogawa CV7000, CV8000: <plate>_B03_T0001F001L01A01Z01C01.tif. Time, field, time line, action, z, channel.
+        "cellvoyager": _preset(
+            r"""(?:(?P<plate>.*)_)?(?P<well>[A-Z]{1,2}[0-9]{2})_T(?P<timepoint>[0-9]{4,6})F(?P<site>[0-9]{3,5})
+            L[0-9]{2,4}A[0-9]{2,4}Z(?P<z>[0-9]{2,5})C(?P<channel>[0-9]{2,4})\.(?i:tiff?|png)"""
+        ),
+        # The plates of the Broad Bioimage Benchmark Collection: Channel1-01-A-01.tif. Channel, running number, well.
+        "channel_row_column": _preset(
+            r"""Channel(?P<channel>[0-9]{1,3})-[0-9]{1,5}-(?P<row>[A-Z]{1,2})-(?P<column>[0-9]{1,2})\.(?i:tiff?|png)"""
+        ),
+    }
+)
+"""Name → pattern of a whole file name."""

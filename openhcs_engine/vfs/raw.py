@@ -1,0 +1,91 @@
+"""Raw plates by their address: a folder of this host, or an fsspec URL (``s3://bucket/plate``). Only ever read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from openhcs_engine.errors import StorageError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+def is_remote(root: str) -> bool:
+    """True for a URL; ``file://`` is a folder of this host."""
+    return "://" in root and not root.startswith("file://")
+
+
+def local_folder(root: str) -> Path:
+    """The folder that a path or a ``file://`` URL names."""
+    return Path(root.removeprefix("file://")).expanduser()
+
+
+def open_raw(root: str, path: str) -> BinaryIO:
+    """Open one file of a plate for reading. A remote one is fetched whole: images are read from end to end anyway.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or the store does not answer.
+    """
+    if not is_remote(root):
+        return (Path(root) / path).open("rb", buffering=0)
+    files, folder = remote(root)
+    try:
+        return io.BytesIO(files.cat_file(f"{folder}/{path}"))
+    except OSError:
+        raise
+    except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def list_remote(root: str) -> Iterator[tuple[str, int, int]]:
+    """Path relative to the root, bytes, and time of the last change in ns (0 if the store does not tell) of every file.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    files, folder = remote(root)
+    try:
+        found = files.find(folder, detail=True)
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise OSError(f"{type(error).__name__}: {error}") from error
+    for path, about in found.items():
+        relative = str(path).removeprefix(folder.rstrip("/") + "/")
+        if relative and not relative.endswith("/"):
+            yield relative, int(about.get("size") or 0), _changed_ns(about)
+
+
+def remote(root: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL and the folder in it; settings come from fsspec's own configuration.
+
+    Raises
+    ------
+    StorageError
+        If fsspec does not know the protocol, or its package is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        files, folder = url_to_fs(root)
+    except (ImportError, ValueError) as error:
+        raise StorageError(f"{root} cannot be opened: {error}.") from error
+    return files, str(folder).rstrip("/")
+
+
+def _changed_ns(about: dict[str, Any]) -> int:  # Any: each store describes its files in its own words
+    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = about.get(name)
+        if isinstance(value, datetime):
+            return int(value.timestamp() * 1e9)
+        if isinstance(value, int | float):
+            return int(value * 1e9)
+    return 0
