@@ -131,6 +131,9 @@ PatternOption = Annotated[
 PlanesCsvOption = Annotated[
     str | None, typer.Option("--planes-csv", metavar="FILE", help="A table with a row for each plane.")
 ]
+PlateMapOption = Annotated[
+    str | None, typer.Option("--plate-map", metavar="FILE", help="What was in the wells: CSV, XLSX, or a declaration.")
+]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
 OnMissingOption = Annotated[
     OnMissingName,
@@ -157,11 +160,20 @@ def inspect(
     preset: PresetOption = None,
     pattern: PatternOption = None,
     planes_csv: PlanesCsvOption = None,
+    plate_map: PlateMapOption = None,
 ) -> int:
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli_output import inspection, print_inspection, print_json
 
-    found, index = _read(plate, positions, microscope=microscope, preset=preset, pattern=pattern, planes_csv=planes_csv)
+    found, index = _read(
+        plate,
+        positions,
+        microscope=microscope,
+        preset=preset,
+        pattern=pattern,
+        planes_csv=planes_csv,
+        plate_map=plate_map,
+    )
     if as_json:
         print_json(inspection(found, index))
     else:
@@ -178,11 +190,20 @@ def planes(
     preset: PresetOption = None,
     pattern: PatternOption = None,
     planes_csv: PlanesCsvOption = None,
+    plate_map: PlateMapOption = None,
 ) -> int:
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli_output import plane_rows, print_json, print_planes
 
-    _, index = _read(plate, positions, microscope=microscope, preset=preset, pattern=pattern, planes_csv=planes_csv)
+    _, index = _read(
+        plate,
+        positions,
+        microscope=microscope,
+        preset=preset,
+        pattern=pattern,
+        planes_csv=planes_csv,
+        plate_map=plate_map,
+    )
     if as_json:
         print_json(plane_rows(index))
     else:
@@ -202,6 +223,7 @@ def compile_(
     preset: PresetOption = None,
     pattern: PatternOption = None,
     planes_csv: PlanesCsvOption = None,
+    plate_map: PlateMapOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Decide everything that would happen to each well, or say every reason why it cannot."""
@@ -235,6 +257,7 @@ def run(
     preset: PresetOption = None,
     pattern: PatternOption = None,
     planes_csv: PlanesCsvOption = None,
+    plate_map: PlateMapOption = None,
 ) -> int:
     """Compile and execute: one OME-Zarr plate, each well published by itself; finished wells are not computed again."""
     from openhcs_engine.cli_output import RunScreen
@@ -251,6 +274,7 @@ def run(
         preset=preset,
         pattern=pattern,
         planes_csv=planes_csv,
+        plate_map=plate_map,
     )
     declared = _pipeline(pipeline)
     contexts: dict[str, ProcessingContext] = orchestrator.compile_pipelines(declared, well_filter=wells)

@@ -71,11 +71,20 @@ def inspection(plate: Plate, index: ImageIndex) -> JsonRow:
         "positions": index.site_positions(),
         "shape": plate.shape,
         "dtype": plate.dtype,
+        "plate_map": _plate_map(plate),
         "missing": plane_rows(index.missing()),
         "errors": plate.errors,
         "warnings": plate.warnings,
         "notes": plate.notes,
     }
+
+
+def _plate_map(plate: Plate) -> JsonRow | None:
+    """Conditions and role of each well; None where no map was given."""
+    plate_map = plate.plate_map
+    if plate_map is None:
+        return None
+    return {well: {**plate_map.of_well(well), "role": plate_map.role(well)} for well in plate_map.wells}
 
 
 def print_inspection(plate: Plate, index: ImageIndex) -> None:

@@ -54,6 +54,8 @@ class PipelineOrchestrator:
     preset, pattern, planes_csv
         For folders of no known format: a known file-name pattern, a regular expression with named groups, or a table of
         planes; at most one.
+    plate_map
+        A table of what was in the wells (CSV or XLSX), or a JSON file that declares its columns.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class PipelineOrchestrator:
         preset: str | None = None,
         pattern: str | None = None,
         planes_csv: str | Path | None = None,
+        plate_map: str | Path | None = None,
     ) -> None:
         address = str(plate_path)
         self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
@@ -88,7 +91,8 @@ class PipelineOrchestrator:
             microscope=microscope,
             preset=preset,
             pattern=pattern,
-            planes_csv=None if planes_csv is None else str(Path(planes_csv).expanduser().absolute()),
+            planes_csv=_absolute(planes_csv),
+            plate_map=_absolute(plate_map),
         )
         self._handlers = self.reading.handlers()
         self._microscope: DetectedMicroscope | None = None
@@ -99,7 +103,8 @@ class PipelineOrchestrator:
         """Read the plate's metadata and list its planes, once."""
         if self._read is None:
             self._microscope = detect_microscope(self.plate_path, self._handlers)
-            self._read = self._microscope.read_plate(plate_id=self._plate_id)
+            plate, index = self._microscope.read_plate(plate_id=self._plate_id)
+            self._read = self.reading.describe(plate), index
         return self
 
     @property
@@ -208,6 +213,10 @@ class PipelineOrchestrator:
         if self._read is None:
             raise PlateError("The orchestrator has not read its plate yet; call initialize() first.")
         return self._read
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:

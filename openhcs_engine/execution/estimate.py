@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -36,7 +35,7 @@ def _after(plan: StepPlan, index: ImageIndex) -> ImageIndex:
     for stack in index.group_stacks(plan.variable_components):
         route = plan.route(stack.key.get(plan.group_by) if plan.group_by else None)
         if route is not None and any(call.collapses for call in route.calls):
-            planes.append(replace(stack.planes[0], key=stack.collapsed_key))
+            planes.append(stack.planes[0].replace(key=stack.collapsed_key))
         elif route is not None or plan.uncovered == "pass":
             planes.extend(stack.planes)
     return ImageIndex(tuple(planes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
@@ -269,7 +269,7 @@ def z_step(planes: ImageIndex) -> float | None:
     stacks: dict[ImageKey, dict[int, float]] = {}
     for plane in planes:
         if plane.z_um is not None and plane.key.z_index is not None:
-            stacks.setdefault(replace(plane.key, z_index=None), {})[plane.key.z_index] = plane.z_um
+            stacks.setdefault(plane.key.replace(z_index=None), {})[plane.key.z_index] = plane.z_um
     heights = next((sorted(stack.items()) for stack in stacks.values() if len(stack) > 1), [])
     steps = [(upper - lower) / (above - below) for (below, lower), (above, upper) in pairwise(heights)]
     if not steps or max(steps) - min(steps) > _SAME_STEP_UM:

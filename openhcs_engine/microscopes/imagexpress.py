@@ -85,7 +85,7 @@ def _located(listing: FolderListing, plane: ImagePlane) -> ImagePlane:
     if said is None:
         return plane
     x, y = said.stage_um or (None, None)
-    return replace(plane, x_um=x, y_um=y, z_um=said.z_um)
+    return plane.replace(x_um=x, y_um=y, z_um=said.z_um)
 
 
 _FRAME: Final = StageFrame(origin="plate", y_axis="down")

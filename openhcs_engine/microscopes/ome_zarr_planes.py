@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
@@ -179,12 +179,12 @@ def missing_planes(
     there = {plane.key for plane in planes} if unread else set()
     for plane in planes if unread else ():
         for site in (plane.key.site, None):
-            patterns.setdefault(site, {}).setdefault(replace(plane.key, well="", site=site), plane)
+            patterns.setdefault(site, {}).setdefault(plane.key.replace(well="", site=site), plane)
     for listed in unread:
         site = numbering.site(listed)
         pattern = patterns.get(site) or patterns.get(None, {})
         for key, plane in pattern.items():
-            own = replace(key, well=listed.well, site=site)
+            own = key.replace(well=listed.well, site=site)
             if own not in there:
                 yield ImagePlane(key=own, path=listed.folder, kind=plane.kind, present=False)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from openhcs_engine.errors import OptionError
+import msgspec
+
+from openhcs_engine.errors import OptionError, PlateMapError
 from openhcs_engine.microscopes.detect import DetectedMicroscope, default_handlers, detect_microscope
 from openhcs_engine.microscopes.handler import MicroscopeHandler
 from openhcs_engine.microscopes.patterns import pattern_handler
+from openhcs_engine.microscopes.plate_map_file import join_plate_map, read_plate_map
+from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.plate_map import PlateMapColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +29,8 @@ class ReadOptions:
     """A regular expression of file names with named groups."""
     planes_csv: str | None = None
     """A table of planes."""
+    plate_map: str | None = None
+    """A table of conditions (CSV, XLSX), or a JSON file that names it and declares its columns."""
 
     def handlers(self) -> tuple[MicroscopeHandler, ...]:
         """The formats to try.
@@ -52,3 +61,31 @@ class ReadOptions:
     def detect(self, folder: str) -> DetectedMicroscope:
         """List a folder and find its plate under these options; see ``detect_microscope``."""
         return detect_microscope(folder, self.handlers())
+
+    def describe(self, plate: Plate) -> Plate:
+        """The plate with its map, and notes about wells that only one of the two knows.
+
+        Raises
+        ------
+        PlateMapError
+            If the map cannot be read, or does not fit the plate; the cell is named.
+        """
+        if self.plate_map is None:
+            return plate
+        table, columns = _declared_map(Path(self.plate_map))
+        joined, notes = join_plate_map(read_plate_map(table, columns), plate)
+        return replace(plate, plate_map=joined, notes=(*plate.notes, *notes))
+
+
+def _declared_map(path: Path) -> tuple[Path, PlateMapColumns | None]:
+    """The table, and what its columns mean if ``path`` is a declaration of them."""
+    if path.suffix.lower() != ".json":
+        return path, None
+    try:
+        declared = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise PlateMapError(f"{path} cannot be read as a plate map's declaration: {error}.", path=str(path)) from error
+    table = declared.pop("table", None)
+    if not isinstance(table, str):
+        raise PlateMapError(f'{path} names no table; add "table": "my_map.csv".', path=str(path))
+    return path.parent / table, PlateMapColumns.of(declared)

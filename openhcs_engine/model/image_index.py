@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
+
+from msgspec import Struct, structs
 
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import SitePosition
@@ -44,8 +47,7 @@ class OnMissing(StrEnum):
     """Zeros take their place, and the result says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageKey:
+class ImageKey(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 of them
     """Full coordinate of one 2-D plane. None on an axis: the plane stands for the whole axis (it was collapsed)."""
 
     well: str
@@ -59,14 +61,17 @@ class ImageKey:
         value: int | None = getattr(self, component.value)
         return value
 
+    def replace(self, **changes: int | str | None) -> ImageKey:
+        """The same coordinate with other values on some axes."""
+        return structs.replace(self, **changes)
+
     def order(self) -> tuple[int, ...]:
         """Sort key inside a well; collapsed axes sort first."""
         axes = (self.timepoint, self.site, self.channel, self.z_index)  # AXES, spelt out: this sorts 100,000 planes
         return tuple([-1 if value is None else value for value in axes])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePlane:
+class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
     """One plane and the place of its pixels."""
 
     key: ImageKey
@@ -87,6 +92,10 @@ class ImagePlane:
     z_um: float | None = None
     """Height of the plane as the instrument gives it, µm."""
 
+    def replace(self, **changes: Any) -> ImagePlane:  # Any: each field has its own type
+        """The same plane with other values in some fields."""
+        return structs.replace(self, **changes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
@@ -104,7 +113,7 @@ class Stack:
     @property
     def collapsed_key(self) -> ImageKey:
         """Identity of one plane that stands for the whole stack."""
-        return replace(self.key, **{component.value: None for component in self.variable})  # type: ignore[arg-type] # axes
+        return self.key.replace(**{component.value: None for component in self.variable})
 
 
 @dataclass(frozen=True)
@@ -193,7 +202,7 @@ def _without_position(plane: ImagePlane) -> ImagePlane:
     """Positions make no pixels: they stay with the plate, out of contexts and fingerprints."""
     if plane.x_um is None and plane.y_um is None and plane.z_um is None:
         return plane
-    return replace(plane, x_um=None, y_um=None, z_um=None)
+    return plane.replace(x_um=None, y_um=None, z_um=None)
 
 
 def _without_z(key: ImageKey) -> tuple[str, int | None, int | None, int | None]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from openhcs_engine.model.plate_map import PlateMap
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
@@ -110,6 +112,8 @@ class Plate:
     shape: tuple[int, int] | None = None
     """(y, x) in pixels, of the first channel."""
     dtype: str | None = None
+    plate_map: PlateMap | None = None
+    """What was in the wells, if a map was given."""
     errors: tuple[str, ...] = ()
     """What the instrument itself recorded as failed."""
     warnings: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,13 @@ class WellWriter:
             self.fields[key.site] = FieldWriter(self.folder / self._path(key.site), self.options)
         self.fields[key.site].write(key, plane)
 
-    def finish(self, labels: Mapping[int | None, str], scale: PixelScale) -> WrittenWell:
-        """Write all metadata; every field gets the same axes, those of all planes of the well."""
+    def finish(
+        self, labels: Mapping[int | None, str], scale: PixelScale, projected: Collection[int] = ()
+    ) -> WrittenWell:
+        """Write all metadata; every field gets the same axes, those of all planes of the well.
+
+        ``projected`` are channels whose pixels come from the instrument's own projections.
+        """
         axes = StackAxes.of([key for writer in self.fields.values() for key in writer.keys])
         looks = [self._look(channel, labels) for channel in axes.channels]
         files, absent, paths = [], list[ImageKey](), dict[str, int | None]()
@@ -169,6 +174,7 @@ class WellWriter:
             paths[path] = site
             missing = _never_written(self.well, site, axes, writer.keys)
             own = _own_attributes(self.well, site, axes, missing)
+            own["source"] = {str(channel): "projection" for channel in axes.channels if channel in projected}
             written = writer.finish(f"{self.well}/{path}", axes, _scale_of(axes, scale), looks, own)
             files += [replace(file, path=f"{path}/{file.path}") for file in written]
             absent += missing

@@ -11,7 +11,7 @@ import msgspec
 
 from openhcs_engine.context import FrozenMap, ProcessingContext
 from openhcs_engine.errors import ManifestError
-from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.model.image_index import ImageKey, PlaneKind
 from openhcs_engine.vfs.files import StoredFile
 
 FORMAT: Final = 1
@@ -75,7 +75,13 @@ class WellManifest:
         provenance: FrozenMap | None = None,
     ) -> WellManifest:
         """The manifest of a well that is finished now; ``provenance`` defaults to the versions and the pipeline."""
-        made_by = {"versions": context.versions, "pipeline_digest": context.pipeline_digest}
+        made_by = {
+            "versions": context.versions,
+            "pipeline_digest": context.pipeline_digest,
+            "on_missing": context.on_missing.value,
+            "missing": [plane.path for plane in context.index.missing()],
+            "projections": sorted(projected_channels(context)),
+        } | _conditions(context)
         return cls(
             well=context.well,
             fingerprint=context.fingerprint,
@@ -94,6 +100,24 @@ class WellManifest:
     def nbytes(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+
+def projected_channels(context: ProcessingContext) -> set[int]:
+    """Channels that entered the pipeline only as the instrument's projections."""
+    kinds: dict[int, set[PlaneKind]] = {}
+    for plane in context.index:
+        if plane.key.channel is not None:
+            kinds.setdefault(plane.key.channel, set()).add(plane.kind)
+    return {channel for channel, found in kinds.items() if found == {PlaneKind.PROJECTION}}
+
+
+def _conditions(context: ProcessingContext) -> dict[str, object]:
+    """What the plate map says of the well."""
+    plate_map = context.plate.plate_map
+    if plate_map is None:
+        return {}
+    role = plate_map.role(context.well)
+    return {"conditions": plate_map.of_well(context.well), "role": role and role.value}
 
 
 def manifest_to_json(manifest: WellManifest) -> bytes:

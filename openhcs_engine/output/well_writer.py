@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.metadata import PixelScale
 from openhcs_engine.ngff.plate_store import ImageOptions, WellWriter, WrittenWell, default_label
 from openhcs_engine.output.layout import image_place
-from openhcs_engine.output.manifest import StagedWell
+from openhcs_engine.output.manifest import StagedWell, projected_channels
 from openhcs_engine.output.place import output_errors
 from openhcs_engine.vfs.files import StoredFile, remove, write_new
 
@@ -33,7 +33,7 @@ class ImageWriter(Protocol):
     def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
         """Store one plane ``(y, x)``."""
 
-    def finish(self, labels: Labels, scale: PixelScale) -> WrittenWell:
+    def finish(self, labels: Labels, scale: PixelScale, projected: Collection[int]) -> WrittenWell:
         """Write what is known only at the end."""
 
 
@@ -95,7 +95,7 @@ def _write(
     if not count:
         raise ExecutionError(f"Well {context.well}: the pipeline left no image to write.")
     with output_errors(context.output.folder, f"writing well {context.well}"):
-        return writer.finish(labels, scale)
+        return writer.finish(labels, scale, projected_channels(context))
 
 
 @contextmanager
@@ -127,7 +127,7 @@ class TiffWellWriter:
             raise StorageError(f"Well {key.well}: two planes would be written as {name}.")
         self.files[name] = write_new(self.folder, name, self._encode(key, plane))
 
-    def finish(self, labels: Labels, scale: PixelScale) -> WrittenWell:
+    def finish(self, labels: Labels, scale: PixelScale, projected: Collection[int]) -> WrittenWell:
         """Nothing is left to write; planes that do not exist have no file."""
         return WrittenWell(tuple(self.files.values()), ())
 
@@ -147,7 +147,10 @@ class TiffWellWriter:
             else {"PhysicalSizeX": size, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": size, "PhysicalSizeYUnit": "µm"}
         )
         collapsed = [axis for axis in _NAMED_AXES if getattr(key, axis) is None]
-        told: dict[str, object] = {"Description": f"collapsed: {', '.join(collapsed)}"} if collapsed else {}
+        sentences = [f"collapsed: {', '.join(collapsed)}"] if collapsed else []
+        if key.channel in projected_channels(self.context):
+            sentences.append("source: projection")
+        told: dict[str, object] = {"Description": "; ".join(sentences)} if sentences else {}
         name = self.labels.get(key.channel) or default_label(key.channel)
         return {"axes": "YX", "Name": tiff_name(key, self.context), "Channel": {"Name": name}, **physical, **told}
 

@@ -113,7 +113,7 @@ def _recorded_keys(spec: SyntheticPlate) -> Iterator[ImageKey]:
     for key in replace(spec, missing=()).image_keys():
         yield key
         if spec.projections and key.z_index == spec.z:
-            yield replace(key, z_index=None)
+            yield key.replace(z_index=None)
 
 
 def _action(spec: SyntheticPlate, key: ImageKey) -> int:

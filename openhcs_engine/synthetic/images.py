@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,7 +123,7 @@ class SyntheticImages:
             for well in spec.wells
         }
         columns = {str(column + 1): spec.role(well_name(0, column)) for column in range(spec.columns)}
-        return {"seed": spec.seed, "spec": asdict(spec), "control_roles": columns, "wells": wells}
+        return {"seed": spec.seed, "spec": msgspec.to_builtins(spec), "control_roles": columns, "wells": wells}
 
 
 @dataclass(frozen=True, slots=True)

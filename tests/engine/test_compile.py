@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -236,7 +236,7 @@ def test_two_lambdas_have_two_names() -> None:
 def test_a_plate_without_images_is_refused_in_one_sentence() -> None:
     """Metadata alone can be inspected, not run."""
     plate, index = make_plate()
-    absent = ImageIndex(tuple(replace(plane, present=False) for plane in index))
+    absent = ImageIndex(tuple(plane.replace(present=False) for plane in index))
 
     with pytest.raises(PlateError, match="none of their image files"):
         compile_plate(plate, absent, Pipeline([FunctionStep(add)]), output=output_plan())

@@ -124,7 +124,7 @@ def test_the_fingerprint_knows_what_makes_pixels(contexts: dict[str, ProcessingC
         route = replace(context.steps[0].routes[0], calls=(replace(call, **changes),))  # type: ignore[arg-type]
         return replace(context, steps=(replace(context.steps[0], routes=(route,)), *context.steps[1:]))
 
-    plane = replace(context.index.planes[0], mtime_ns=2)
+    plane = context.index.planes[0].replace(mtime_ns=2)
     others = [
         with_call(kwargs=FrozenMap.of({"amount": 4})),
         with_call(source_sha256="0" * 64),

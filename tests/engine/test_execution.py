@@ -409,7 +409,7 @@ def test_planes_of_a_collapsed_axis_need_an_entry_too(small_plate: Path, tmp_pat
     pipeline = Pipeline([FunctionStep({1: add, 2: add, 3: add}, group_by="z_index")])
     contexts = orchestrator.compile_pipelines(pipeline, well_filter="A01")
     planes = tuple(
-        replace(plane, key=replace(plane.key, z_index=None)) if plane.key.z_index == 3 else plane
+        plane.replace(key=plane.key.replace(z_index=None)) if plane.key.z_index == 3 else plane
         for plane in contexts["A01"].index
     )
     contexts["A01"] = replace(contexts["A01"], index=ImageIndex.of(planes))

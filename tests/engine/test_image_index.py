@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,7 +45,7 @@ def test_a_stack_runs_along_its_first_component_slowest() -> None:
     assert [(plane.key.site, plane.key.z_index) for plane in stack.planes] == [
         (1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3),
     ]  # fmt: skip
-    assert stack.collapsed_key == replace(stack.key, site=None, z_index=None)
+    assert stack.collapsed_key == stack.key.replace(site=None, z_index=None)
 
 
 def test_channel_ten_comes_after_channel_two() -> None:
