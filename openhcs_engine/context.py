@@ -253,14 +253,16 @@ def _encode_extra(value: object) -> object:
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra, order="sorted")
 
-Row = tuple[int | None, int | None, int | None, int | None, str | None, str, bool, int, int, tuple[int, ...] | None]
+Row = tuple[
+    int | None, int | None, int | None, int | None, str | None, PlaneKind, bool, int, int, tuple[int, ...] | None
+]
 
 
 def _row(plane: ImagePlane) -> Row:
     key = plane.key
     return (
         key.site, key.channel, key.z_index, key.timepoint,
-        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns, plane.array_index,
+        plane.path, plane.kind, plane.present, plane.size, plane.mtime_ns, plane.array_index,
     )  # fmt: skip
 
 
@@ -268,7 +270,7 @@ def _plane(well: str, row: Row) -> ImagePlane:
     site, channel, z_index, timepoint, path, kind, present, size, mtime_ns, array_index = row
     return ImagePlane(
         key=ImageKey(well, site, channel, z_index, timepoint),
-        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns, array_index=array_index,
+        path=path, kind=kind, present=present, size=size, mtime_ns=mtime_ns, array_index=array_index,
     )  # fmt: skip
 
 

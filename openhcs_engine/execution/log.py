@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.execution.results import StepResult, WellResult
+from openhcs_engine.output.place import output_errors
 
 
 class RunLog:
     """Appends to ``logs/<run id>.log``; every line that is written is on disk."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{run_id}.log"
 
     def start(self, contexts: Mapping[str, ProcessingContext], runner: str, devices: tuple[str, ...]) -> None:
-        """Write what this run is asked to do."""
+        """Write what this run is asked to do; OutputPlaceError if the place takes no log."""
         first = next(iter(contexts.values()))
         steps = "".join(f"  {step.number}. {step.name}\n" for step in first.steps)
         warnings = "".join(f"warning: {warning}\n" for warning in first.plate.warnings)
-        self._write(
-            f"run {self.path.stem} at {_now()}\nplate {first.plate.plate_id} from {first.plate.root}\n"
-            f"plan {plan_fingerprint(contexts.values())}, {len(contexts)} wells, {runner} on {', '.join(devices)}\n"
-            f"versions {', '.join(first.versions)}\n{steps}{warnings}"
-        )
+        with output_errors(self.path.parent, "starting the run's log"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(
+                f"run {self.path.stem} at {_now()}\nplate {first.plate.plate_id} from {first.plate.root}\n"
+                f"plan {plan_fingerprint(contexts.values())}, {len(contexts)} wells, {runner} on {', '.join(devices)}\n"
+                f"versions {', '.join(first.versions)}\n{steps}{warnings}"
+            )
 
     def well(self, result: WellResult, printed: str = "") -> None:
         """Write one well's section."""
@@ -45,7 +48,11 @@ class RunLog:
         self._write(f"\n{sentence} at {_now()}\n")
 
     def _write(self, text: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with suppress(OSError):  # a disk that is full meanwhile: every result says so itself
+            self._append(text)
+
+    def _append(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 
 

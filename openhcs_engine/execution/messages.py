@@ -10,6 +10,8 @@ import msgspec
 from openhcs_engine.execution.results import WellResult
 
 _LENGTH = struct.Struct("<Q")
+_LONGEST = 1 << 32
+"""A longer message is none: a function wrote to a descriptor that is not its own."""
 
 
 class Setup(msgspec.Struct, tag="setup", forbid_unknown_fields=True):
@@ -49,9 +51,12 @@ def receive_task(pipe: IO[bytes]) -> ToWorker | None:
 
 
 def receive_result(pipe: IO[bytes]) -> WellResult | None:
-    """The next result of a worker; None if it ended."""
+    """The next result of a worker; None if it ended, or sent something else."""
     payload = _receive(pipe)
-    return None if payload is None else msgspec.msgpack.decode(payload, type=WellResult)
+    try:
+        return None if payload is None else msgspec.msgpack.decode(payload, type=WellResult)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _receive(pipe: IO[bytes]) -> bytes | None:
@@ -59,5 +64,7 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
     if len(head) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack(head)
+    if length > _LONGEST:
+        return None
     payload = pipe.read(length)
     return payload if len(payload) == length else None

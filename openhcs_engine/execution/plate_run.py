@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from openhcs_engine.context import ProcessingContext, contexts_to_json, plan_fingerprint
 from openhcs_engine.errors import ExecutionError
@@ -60,7 +59,7 @@ def execute_wells(
     names = _device_names(workers, devices)
     first = next(iter(contexts.values()))
     folder = PlateFolder(first.output.folder, first.output.backend)
-    folder.check_place(Path(first.plate.root))
+    folder.check_place(first.plate.root)
     unchanged = _unchanged(folder, contexts)
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
     folder.check_free_space(output_bytes(waiting.values()))

@@ -155,7 +155,11 @@ class _Crew:
                 context = self.waiting.get_nowait()
             except queue.Empty:
                 return
-            worker = self._worker(slot, device)
+            try:
+                worker = self._worker(slot, device)
+            except OSError as error:  # no memory, no descriptors: every well must still get its result
+                self.finished.put(_not_started(context, device, error))
+                continue
             if worker is None:
                 return
             finished = worker.run(context)
@@ -192,6 +196,22 @@ class _Crew:
         return result, printed
 
 
+def _not_started(context: ProcessingContext, device: str, error: OSError) -> Finished:
+    reason = WorkerDiedError(
+        f"Well {context.well}: no worker process could be started ({error.strerror or error}); run with fewer workers.",
+        well=context.well,
+    )
+    result = WellResult(
+        well=context.well,
+        status=WellStatus.FAILED,
+        fingerprint=context.fingerprint,
+        error=str(reason),
+        error_type=type(reason).__name__,
+        device=device,
+    )
+    return result, ""
+
+
 class _Worker:
     """One worker process and the pipes to it."""
 
@@ -207,6 +227,7 @@ class _Worker:
             stdout=self._output,
             stderr=self._output,
             pass_fds=(write_end,),
+            process_group=0,  # so that what a function starts ends with its worker
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(_search_path())},
         )
         os.close(write_end)
@@ -242,10 +263,12 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        return f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        return f"was killed by signal {-code}{_signal_name(-code)}" if code < 0 else f"ended with code {code}"
 
     def kill(self) -> None:
-        """End the process now, whatever it does, and close the pipes."""
+        """End the process and all that it started now, whatever they do, and close the pipes."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._results):
@@ -253,6 +276,11 @@ class _Worker:
                 if pipe is not None:
                     pipe.close()
         self._output.close()
+
+
+def _signal_name(number: int) -> str:
+    """`` (SIGKILL)``; nothing for real-time signals, most of which have no name."""
+    return f" ({signal.Signals(number).name})" if number in {known.value for known in signal.Signals} else ""
 
 
 def _search_path() -> list[str]:

@@ -16,6 +16,7 @@ from openhcs_engine.execution.results import StepResult
 from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
+from openhcs_engine.vfs.array_source import read_array_header, read_array_plane
 from openhcs_engine.vfs.memory import MemoryBackend
 from openhcs_engine.vfs.source import read_header, read_plane
 
@@ -37,6 +38,8 @@ class _Tally:
     planes_read: int = 0
     bytes_read: int = 0
     notes: dict[str, None] = field(default_factory=dict)
+    addresses: set[int] = field(default_factory=set)
+    """Where in memory the results that were stored begin; they live until the next step."""
 
 
 def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces, device: str) -> tuple[ImageIndex, StepResult]:
@@ -76,6 +79,7 @@ def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) 
     tally.planes_read += len(stack.planes)
     tally.bytes_read += array.nbytes
     result = array if route is None else _apply_route(plan, route, stack, array, places)
+    _refuse_same_array(plan, stack, result, tally)
     keys = _output_keys(route, stack, result, tally)
     for key, plane in zip(keys, result, strict=True):
         yield _save(plan, key, plane, places)
@@ -101,7 +105,9 @@ def _apply_route(plan: StepPlan, route: Route, stack: Stack, array: Array, place
             raise _step_error(
                 plan, stack, f"{call.reference} ran out of memory on a stack of {array.shape}."
             ) from error
-        except Exception as error:  # a user's function may raise anything
+        except (
+            BaseException
+        ) as error:  # a user's function may raise anything; its sys.exit() ends the well, not the run
             reason = f"{call.reference} raised {type(error).__name__}: {error}"
             raise _step_error(plan, stack, f"{reason} (stack {_describe(stack)}).") from error
     return array
@@ -145,7 +151,10 @@ def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
         if not plane.present:
             target[...] = 0  # only under OnMissing.BLANK; the result says so
             continue
-        read_plane(context.plate.root, str(plane.path), out=target)
+        if plane.array_index is None:
+            read_plane(context.plate.root, str(plane.path), out=target)
+        else:
+            read_array_plane(context.plate.root, str(plane.path), plane.array_index, out=target)
     return array
 
 
@@ -155,6 +164,8 @@ def _expected(plane: ImagePlane, context: ProcessingContext) -> tuple[tuple[int,
     shape = (channel and channel.shape) or context.plate.shape
     dtype = (channel and channel.dtype) or context.plate.dtype
     if shape is None or dtype is None:
+        if plane.array_index is not None:
+            return read_array_header(context.plate.root, str(plane.path))
         return read_header(Path(context.plate.root) / str(plane.path))
     return shape, dtype
 
@@ -164,6 +175,19 @@ def _refuse_unequal(plan: StepPlan, stack: Stack, planes: list[Array]) -> None:
     if len(kinds) > 1:
         shown = " and ".join(sorted(f"{shape} {dtype}" for shape, dtype in kinds))
         raise _step_error(plan, stack, f"planes of one stack differ: {shown} ({_describe(stack)}).")
+
+
+def _refuse_same_array(plan: StepPlan, stack: Stack, result: Array, tally: _Tally) -> None:
+    """A function that fills one array again and again overwrites what it made of the stack before."""
+    address = result.__array_interface__["data"][0]
+    if result.nbytes and address in tally.addresses:
+        raise _step_error(
+            plan,
+            stack,
+            "its function returned the same array for two stacks, so that the second overwrites the first; return a "
+            f"new array, for example with .copy() ({_describe(stack)}).",
+        )
+    tally.addresses.add(address)
 
 
 def _output_keys(route: Route | None, stack: Stack, result: Array, tally: _Tally) -> list[ImageKey]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError, PlateError
@@ -19,6 +20,9 @@ from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.well_writer import write_well
 from openhcs_engine.vfs.memory import MemoryBackend
+
+_LONGEST: Final = 2000
+"""Letters of an error's sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             fingerprint=context.fingerprint,
             error=_sentence(context.well, error),
             error_type=type(error.__cause__ or error).__name__,
-            traceback="".join(traceback.format_exception(error)),
+            traceback=_encodable("".join(traceback.format_exception(error))),
             seconds=perf_counter() - started,
             device=place.device,
             steps=tuple(done),
@@ -88,8 +92,14 @@ def _run_steps(
 
 def _sentence(well: str, error: Exception) -> str:
     """What a person reads; every sentence names the well."""
-    text = str(error) if isinstance(error, OpenHCSError) else f"{type(error).__name__}: {error}"
-    return text if text.startswith(f"Well {well}") else f"Well {well}: {text}"
+    text = _encodable(str(error) if isinstance(error, OpenHCSError) else f"{type(error).__name__}: {error}")
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text)} letters; see the log)"
+    return shown if shown.startswith(f"Well {well}") else f"Well {well}: {shown}"
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which a user's message may hold and neither file nor pipe takes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def note_missing_planes(context: ProcessingContext) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import queue
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,13 +23,33 @@ def main(results_fd: int) -> None:
     """Serve until the run closes the pipe. Ctrl-C is the run's business: it decides what happens to its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    tasks = _listen(sys.stdin.buffer)
+    tasks = _listen(_take_stdin(results_fd))
     with os.fdopen(results_fd, "wb") as results:
         setup = tasks.get()
         if isinstance(setup, Setup):
             sys.path[:] = setup.search_path
             _preload()
             _serve(tasks, results, setup)
+
+
+def _take_stdin(results_fd: int) -> BinaryIO:
+    """The pipe of messages, out of reach of users' functions: input() finds an empty standard input, not the tasks.
+
+    Processes that functions fork or start must not hold the pipes either: a dead worker is known by its closed pipe.
+    """
+    messages = os.dup(0)  # not inheritable
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.set_inheritable(results_fd, False)
+    os.register_at_fork(after_in_child=partial(_close, messages, results_fd))
+    return os.fdopen(messages, "rb")
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # the child may have closed all that it was born with
+            os.close(descriptor)
 
 
 def _listen(pipe: BinaryIO) -> queue.SimpleQueue[ToWorker]:
@@ -38,6 +59,9 @@ def _listen(pipe: BinaryIO) -> queue.SimpleQueue[ToWorker]:
     def read() -> None:
         while (message := receive_task(pipe)) is not None:
             messages.put(message)
+        # The run is gone: so is, at once, all that functions started. The run made this process the group's leader.
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
@@ -59,10 +83,15 @@ def _serve(tasks: queue.SimpleQueue[ToWorker], results: BinaryIO, setup: Setup) 
         assert isinstance(task, Task)
         (context,) = contexts_from_json(task.document).values()
         result = run_well(context, functions, place)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(ValueError, OSError):  # a function may have closed them
+            sys.stdout.flush()
+            sys.stderr.flush()
         send(results, result)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    try:
+        main(int(sys.argv[1]))
+    except BaseException:  # after this, the interpreter would wait for the listening thread and abort
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)

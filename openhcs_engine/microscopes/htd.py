@@ -18,7 +18,7 @@ from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
 
 MAX_HTD_BYTES: Final = 4 << 20
 """A 1536-well HTD has 15 KB."""
-_SIGNATURE = re.compile(rb'^(?:\xef\xbb\xbf)?\s*"?HTSInfoFile"?\s*,')
+_SIGNATURE = re.compile(rb'^(?:\xef\xbb\xbf)?\s*"?HTSInfoFile"?\s*,', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +92,10 @@ def _decoded(content: bytes) -> str:
 
 
 def _entries(text: str) -> dict[str, tuple[str, ...]]:
+    """Values by key; keys in lower case, as other programs' copies do not keep their letters' case."""
     # Line by line: a quote that is never closed must not swallow the rest of the file.
     rows = [_values(line) for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
-    return {row[0].strip(): tuple(value.strip() for value in row[1:]) for row in rows if row}
+    return {row[0].strip().casefold(): tuple(value.strip() for value in row[1:]) for row in rows if row}
 
 
 def _values(line: str) -> list[str]:
@@ -106,7 +107,7 @@ def _values(line: str) -> list[str]:
 
 def _text(entries: Mapping[str, tuple[str, ...]], key: str) -> str | None:
     """A text value; None if it is absent or empty. Bytes 0x81 and 0x82 stand for line breaks."""
-    value = re.sub(r"[\x81\x82]+", "\n", (entries.get(key) or ("",))[0])
+    value = re.sub(r"[\x81\x82]+", "\n", (entries.get(key.casefold()) or ("",))[0])
     return "".join(letter for letter in value if letter == "\n" or letter.isprintable()).strip() or None
 
 
@@ -120,13 +121,13 @@ def _htd(entries: Mapping[str, tuple[str, ...]]) -> Htd:
         selected_sites=_selected_sites(entries),
         waves=_waves(entries),
         timepoints=_count(entries, "TimePoints", 100_000) or 1,
-        z_steps=(_count(entries, "ZSteps", 100_000) or 1) if _is_true(entries, "ZSeries", "ZSteps" in entries) else 1,
+        z_steps=(_count(entries, "ZSteps", 100_000) or 1) if _is_true(entries, "ZSeries", "zsteps" in entries) else 1,
         description=_text(entries, "Description"),
     )
 
 
 def _count(entries: Mapping[str, tuple[str, ...]], key: str, limit: int) -> int | None:
-    values = entries.get(key)
+    values = entries.get(key.casefold())
     if not values:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", values[0], re.ASCII) or int(values[0]) > limit:
@@ -135,7 +136,7 @@ def _count(entries: Mapping[str, tuple[str, ...]], key: str, limit: int) -> int 
 
 
 def _is_true(entries: Mapping[str, tuple[str, ...]], key: str, default: bool) -> bool:
-    values = entries.get(key)
+    values = entries.get(key.casefold())
     return values[0].upper() == "TRUE" if values else default
 
 
@@ -144,7 +145,7 @@ def _selection(entries: Mapping[str, tuple[str, ...]], key: str, rows: int, colu
     return [
         (row, column)
         for row in range(rows)
-        for column, value in enumerate(entries.get(f"{key}{row + 1}", ())[:columns])
+        for column, value in enumerate(entries.get(f"{key}{row + 1}".casefold(), ())[:columns])
         if value.upper() == "TRUE"
     ]
 
@@ -172,13 +173,13 @@ def _selected_sites(entries: Mapping[str, tuple[str, ...]]) -> tuple[int, ...]:
 
 def _waves(entries: Mapping[str, tuple[str, ...]]) -> tuple[Wave, ...]:
     count = _count(entries, "NWavelengths", 999) if _is_true(entries, "Waves", True) else None
-    if not count and not entries.get("WaveName1"):
+    if not count and not entries.get("wavename1"):
         return ()
     return tuple(
         Wave(
             index=index,
             name=_text(entries, f"WaveName{index}"),
-            collected=(entries.get(f"WaveCollect{index}") or ("1",))[0].upper() not in {"0", "FALSE"},
+            collected=(entries.get(f"wavecollect{index}") or ("1",))[0].upper() not in {"0", "FALSE"},
         )
         for index in range(1, (count or 1) + 1)
     )
