@@ -6,7 +6,7 @@ Asset graphs are built from these entries alone; neither a plate's folder nor it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,8 @@ import msgspec
 
 from openhcs_engine.context import OutputPlan
 from openhcs_engine.errors import PlateError
+from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.model.image_index import OnMissing, Projections
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
 from openhcs_engine.vfs.files import write_whole
 
@@ -30,7 +32,7 @@ class CatalogueError(PlateError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a plate is run; none of this changes a pixel."""
+    """How a plate is run."""
 
     backend: str = "zarr"
     """``zarr``: one OME-Zarr plate; ``disk``: OME-TIFF files."""
@@ -40,6 +42,10 @@ class RunOptions:
     """Wells at a time; 0: as many as the machine has processors."""
     device: str = "cpu"
     """``gpu``: the wells lease GPUs and wait in their own queue."""
+    on_missing: str = "error"
+    """Declared planes without a file: ``error`` (their well fails), ``skip`` or ``blank``."""
+    projections: str = "fallback"
+    """The instrument's own projections: ``fallback``, ``ignore`` or ``only``."""
 
     def complaint(self) -> str | None:
         """What is wrong with the options, as a sentence; None if nothing is."""
@@ -47,6 +53,8 @@ class RunOptions:
             ("backend", self.backend, BACKENDS),
             ("runner", self.runner, RUNNERS),
             ("device", self.device, DEVICES),
+            ("way with missing planes", self.on_missing, tuple(OnMissing)),
+            ("use of projections", self.projections, tuple(Projections)),
         ):
             if value not in known:
                 return f"{value!r} is not a {name}; choose one of {', '.join(known)}."
@@ -72,6 +80,8 @@ class CatalogueEntry:
     output: str
     """Output directory, absolute; the plate gets ``output/id``."""
     options: RunOptions = RunOptions()
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """How the folder is read, where detection is not enough."""
     wells: tuple[str, ...]
     """Canonical names in plate order: the partitions."""
     listing_digest: str

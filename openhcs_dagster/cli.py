@@ -6,31 +6,36 @@ Exit codes: 0 all good; 1 some wells failed; 2 bad usage, unreadable plate, refu
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
 from openhcs_dagster.settings import Settings, prepare_home
-from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.command_line import (
+    OK,
+    REFUSED,
+    SOME_FAILED,
+    CommandLine,
+    MicroscopeOption,
+    PatternOption,
+    PlanesCsvOption,
+    PlateMapOption,
+    PresetOption,
+)
+from openhcs_engine.microscopes.options import ReadOptions, absolute
 
 if TYPE_CHECKING:
     from openhcs_dagster.materialize import PlateRun
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
-)
-
-OK, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+openhcs_dagster = CommandLine("openhcs-dagster", __doc__)
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The plate's id, as `list` shows it.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")]
 
 
-@app.command()
+@openhcs_dagster.command()
 def add(
     plate: Annotated[Path, typer.Argument(metavar="PLATE", help="Folder of the plate; only ever read.")],
     pipeline: Annotated[
@@ -45,6 +50,15 @@ def add(
     runner: Annotated[str, typer.Option("--runner", help="processes or threads.")] = "processes",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Wells at a time; 0: all free devices.")] = 0,
     device: Annotated[str, typer.Option("--device", help="What the wells lease: cpu or gpu.")] = "cpu",
+    on_missing: Annotated[str, typer.Option("--on-missing", help="Missing planes: error, skip or blank.")] = "error",
+    projections: Annotated[
+        str, typer.Option("--projections", help="The instrument's projections: fallback, ignore or only.")
+    ] = "fallback",
+    microscope: MicroscopeOption = None,
+    preset: PresetOption = None,
+    pattern: PatternOption = None,
+    planes_csv: PlanesCsvOption = None,
+    plate_map: PlateMapOption = None,
 ) -> int:
     """Register a plate: its asset graph appears in the UI at the next reload."""
     from openhcs_dagster.registration import register
@@ -56,13 +70,27 @@ def add(
         output=output,
         plate_id=plate_id,
         search_path=[Path.cwd(), *_python_path()],
-        options=RunOptions(backend=backend, runner=runner, workers=workers, device=device),
+        options=RunOptions(
+            backend=backend,
+            runner=runner,
+            workers=workers,
+            device=device,
+            on_missing=on_missing,
+            projections=projections,
+        ),
+        reading=ReadOptions(
+            microscope=microscope,
+            preset=preset,
+            pattern=pattern,
+            planes_csv=absolute(planes_csv),
+            plate_map=absolute(plate_map),
+        ),
     )
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
     return OK
 
 
-@app.command(name="list")
+@openhcs_dagster.command("list")
 def list_() -> int:
     """Show the registered plates, and catalogue files that cannot be read."""
     from openhcs_dagster.cli_output import print_catalogue
@@ -71,7 +99,7 @@ def list_() -> int:
     return OK
 
 
-@app.command()
+@openhcs_dagster.command()
 def remove(plate_id: IdArgument) -> int:
     """Forget a plate. Its raw folder and its results stay."""
     entry = _catalogue().remove(plate_id)
@@ -79,7 +107,7 @@ def remove(plate_id: IdArgument) -> int:
     return OK
 
 
-@app.command()
+@openhcs_dagster.command()
 def materialize(
     plate_id: IdArgument,
     wells: Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")] = None,
@@ -90,12 +118,12 @@ def materialize(
     asked = _wells_of(entry, wells)
     run = _materialize(entry, settings, asked)
     if run.refusal is not None:
-        _complain(run.refusal)
+        openhcs_dagster.complain(run.refusal)
         return REFUSED
     return SOME_FAILED if run.failed else OK
 
 
-@app.command()
+@openhcs_dagster.command()
 def ui(port: PortOption = 3000) -> int:
     """Serve the Dagster UI and run sensors and schedules, on this machine only, until Ctrl-C."""
     from openhcs_dagster.serving import serve
@@ -103,7 +131,7 @@ def ui(port: PortOption = 3000) -> int:
     return serve(_prepared(), port)
 
 
-@app.command()
+@openhcs_dagster.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where plate and results go.")] = Path("demo"),
 ) -> int:
@@ -114,7 +142,7 @@ def demo(
     entry = prepare_demo(folder, Catalogue(settings.catalogue))
     run = _materialize(entry, settings, ())
     if run.refusal is not None:
-        _complain(run.refusal)
+        openhcs_dagster.complain(run.refusal)
         return REFUSED
     damaged = ", ".join(outcome.well for outcome in run.failed)
     print(
@@ -127,29 +155,8 @@ def demo(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; every refusal is one or two sentences on standard error."""
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
-        status = app(args=arguments, standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _complain("stopped; wells that were published stay whole, and the next run does the rest.")
-        return INTERRUPTED
-    except (OpenHCSError, OSError) as error:
-        _complain(str(error))
-        return REFUSED
-    return status if isinstance(status, int) else OK
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"openhcs-dagster: {text}\n")
+    """Entry point."""
+    openhcs_dagster(arguments)
 
 
 def _settings() -> Settings:

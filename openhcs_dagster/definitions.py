@@ -10,7 +10,7 @@ from openhcs_dagster.jobs import reports_job
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, current_settings
 from openhcs_dagster.schedules import nightly_schedule
-from openhcs_dagster.sensors import new_plates_sensor, report_sensors
+from openhcs_dagster.sensors import lost_runs, new_plates_sensor, report_sensors
 from openhcs_dagster.settings import Settings
 
 
@@ -26,9 +26,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=[asset for graph in graphs for asset in graph.assets],
         asset_checks=[check for graph in graphs for check in graph.checks],
         jobs=[reports] if reports is not None else [],
-        sensors=[*report_sensors(reports), new_plates_sensor(settings.inbox_file, plates)],
+        sensors=[*report_sensors(reports), new_plates_sensor(settings.inbox_file, plates), lost_runs],
         # Without any asset there is no job of all assets for the schedule to name.
-        schedules=[nightly_schedule(plates)] if plates else [],
+        schedules=[nightly_schedule(plates, settings.nightly, settings.timezone)] if plates else [],
         resources=build_resources(settings),
         executor=dg.in_process_executor,
         metadata={"broken catalogue entries": "\n".join(map(str, catalogue.broken)) or "none"},

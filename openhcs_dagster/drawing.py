@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from openhcs_dagster.grey import Grey, Scale, scale_of, shrink, to_grey, write_scales
+from openhcs_dagster.grey import Grey, Scale, scale_of, to_grey, write_scales
+from openhcs_dagster.mosaic import Mosaic
 from openhcs_dagster.report import Layout, PlateSummary, WellState, report_folder
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.model.wells import row_letters
@@ -25,10 +26,12 @@ COLOURS: Final[Mapping[WellState, str]] = {
     WellState.FAILED: "#c93b3b",
     WellState.MISSING: "#b4bcc6",
 }
-MAX_TILE_PX: Final = 112
+MAX_TILE_PX: Final = 160
 """Longest edge of a well in a montage, pixels."""
-MONTAGE_PX: Final = 960
-"""Longest edge of a montage, where its wells are many."""
+MONTAGE_PX: Final = 1040
+"""Width of a montage, where its wells are many: that of the page."""
+MARGIN_PX: Final = 26
+"""Room for the letters of rows and the numbers of columns."""
 DPI: Final = 100
 
 
@@ -47,7 +50,9 @@ class PlatePictures:
 
 def draw(summary: PlateSummary, wells: PlateWells) -> PlatePictures:
     """Draw the plate, and keep its grey scales for later thumbnails."""
-    tiles = _tiles(summary.layout, wells)
+    side = _tile_side(summary.layout)
+    mosaic = Mosaic.of(summary.plate, side, len(summary.wells))
+    tiles = _tiles(wells, side, mosaic)
     scales = {channel: scale_of(of_channel.values()) for channel, of_channel in tiles.items()}
     write_scales(report_folder(summary.entry), scales)
     timed = any(well.seconds is not None for well in summary.wells)
@@ -56,23 +61,43 @@ def draw(summary: PlateSummary, wells: PlateWells) -> PlatePictures:
         seconds=_seconds(summary) if timed else None,
         montages={channel: _montage(summary, of_channel, scales[channel]) for channel, of_channel in tiles.items()},
         scales={
-            channel: f"First site. Black is {_number(dark)}, white is {_number(bright)} for all wells."
+            channel: f"{_sites(mosaic)}. Black is {number(dark)}, white is {number(bright)} for all wells."
             for channel, (dark, bright) in scales.items()
         },
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def number(value: float) -> str:
+    """A number as people write it: 62,629 and 0.0123, never 6.263e+04."""
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
 
 
-def _tiles(layout: Layout, wells: PlateWells) -> dict[str, dict[str, Any]]:
-    """By channel and well, the first site's smallest image, shrunk to a tile."""
-    side = max(8, min(MAX_TILE_PX, MONTAGE_PX // max(layout.columns, layout.rows)))
+def duration(seconds: float) -> str:
+    """A time as people say it: 5.3 s, 12 min 5 s, 3 h 4 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{hours:,} h {left} min"
+
+
+def _sites(mosaic: Mosaic) -> str:
+    drawn = len(mosaic.sites)
+    return f"All {drawn} sites of each well, by number" if drawn > 1 else "First site of each well"
+
+
+def _tile_side(layout: Layout) -> int:
+    return max(8, min(MAX_TILE_PX, MONTAGE_PX // layout.columns))
+
+
+def _tiles(wells: PlateWells, side: int, mosaic: Mosaic) -> dict[str, dict[str, Any]]:
+    """By channel and well, a small picture."""
     tiles: dict[str, dict[str, Any]] = {}
-    for well, planes in wells.small_planes(side):
-        for channel, plane in planes.items():
-            tiles.setdefault(channel, {})[well] = shrink(plane, side)
+    for well in wells:
+        for channel, plane in wells.small(well, side, mosaic).items():
+            tiles.setdefault(channel, {})[well] = plane
     return tiles
 
 
@@ -98,50 +123,81 @@ def _seconds(summary: PlateSummary) -> bytes:
     for well in summary.wells:
         if well.seconds is not None:
             values[layout.place(well.well)] = well.seconds
+    unit, length = _unit(float(np.nanmax(values)))
     figure, axes = _plate_axes(layout)
-    image = axes.imshow(values, cmap="viridis", vmin=0)
-    bar = figure.colorbar(image, ax=axes, label="s", fraction=0.03, pad=0.02)
+    image = axes.imshow(values / length, cmap="viridis", vmin=0)
+    bar = figure.colorbar(image, ax=axes, label=unit, fraction=0.03, pad=0.02)
     bar.outline.set_visible(False)  # type: ignore[operator,unused-ignore] # matplotlib's own types differ by version
     return _png(figure)
 
 
+def _unit(longest_s: float) -> tuple[str, float]:
+    if longest_s < 180:
+        return "s", 1.0
+    return ("min", 60.0) if longest_s < 3 * 3600 else ("h", 3600.0)
+
+
 def _montage(summary: PlateSummary, tiles: Mapping[str, Any], scale: Scale) -> bytes:
     layout = summary.layout
-    height, width = (max(tile.shape[axis] for tile in tiles.values()) for axis in (0, 1))
-    canvas: Grey = np.full((layout.rows * (height + 1), layout.columns * (width + 1)), 32, np.uint8)
+    height, width = (max(tile.shape[axis] for tile in tiles.values()) + 2 for axis in (0, 1))
+    canvas: Grey = np.full((layout.rows * height, layout.columns * width), 32, np.uint8)
     for well, tile in tiles.items():
         row, column = layout.place(well)
-        top, left = row * (height + 1), column * (width + 1)
+        top, left = row * height, column * width
         canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = to_grey(tile, scale)
-    figure, axes = _plate_axes(layout, aspect=(height + 1) / (width + 1), cell=max(0.2, (width + 1) / DPI))
-    extent = (-0.5, layout.columns - 0.5, layout.rows - 0.5, -0.5)
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased", aspect="auto")
-    for absent in summary.wells:
-        if absent.well not in tiles:
-            row, column = layout.place(absent.well)
-            axes.text(column, row, "×", color=COLOURS[absent.state], ha="center", va="center", fontsize=14)
+    figure, axes = _pixel_axes(layout, canvas)
+    for bad in summary.not_current:
+        _mark(axes, layout.place(bad.well), COLOURS[bad.state], has_picture=bad.well in tiles)
     return _png(figure)
 
 
-def _plate_axes(layout: Layout, aspect: float = 1.0, cell: float | None = None) -> tuple[Figure, Axes]:
-    """Axes with wells at whole numbers, lettered rows and numbered columns; ``cell`` is a well's width in inches."""
+def _mark(axes: Axes, place: tuple[int, int], colour: str, *, has_picture: bool) -> None:
+    """A cross where there is no picture; a frame around one that is of another plan, or older than a failure."""
+    from matplotlib.patches import Rectangle
+
+    row, column = place
+    if has_picture:
+        axes.add_patch(Rectangle((column - 0.49, row - 0.49), 0.97, 0.97, fill=False, edgecolor=colour, linewidth=1.5))
+    else:
+        axes.text(column, row, "×", color=colour, ha="center", va="center", fontsize=14)
+
+
+def _pixel_axes(layout: Layout, canvas: Grey) -> tuple[Figure, Axes]:
+    """A picture of a plate, its pixels neither enlarged nor shrunk."""
+    from matplotlib.figure import Figure
+
+    height, width = canvas.shape
+    whole_height, whole_width = height + MARGIN_PX, width + MARGIN_PX
+    figure = Figure(figsize=(whole_width / DPI, whole_height / DPI), dpi=DPI)
+    axes = figure.add_axes((MARGIN_PX / whole_width, 0, width / whole_width, height / whole_height))
+    extent = (-0.5, layout.columns - 0.5, layout.rows - 0.5, -0.5)
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest", aspect="auto")
+    _label_wells(axes, layout)
+    return figure, axes
+
+
+def _plate_axes(layout: Layout) -> tuple[Figure, Axes]:
+    """Axes with wells at whole numbers, lettered rows and numbered columns."""
     # Figure without pyplot: no backend, no state, safe in any thread.
     from matplotlib.figure import Figure
 
-    width = max(0.26, min(0.72, 10 / layout.columns)) if cell is None else cell
-    size = (layout.columns * width + 0.9, layout.rows * width * aspect + 0.7)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    width = max(0.26, min(0.72, 10 / layout.columns))
+    figure = Figure(figsize=(layout.columns * width + 0.9, layout.rows * width + 0.7), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlim(-0.5, layout.columns - 0.5)
     axes.set_ylim(layout.rows - 0.5, -0.5)
-    axes.set_aspect(aspect)
+    axes.set_aspect(1.0)
+    _label_wells(axes, layout)
+    return figure, axes
+
+
+def _label_wells(axes: Axes, layout: Layout) -> None:
     axes.set_xticks(range(layout.columns), [str(layout.first_column + column + 1) for column in range(layout.columns)])
     axes.set_yticks(range(layout.rows), [row_letters(layout.first_row + row) for row in range(layout.rows)])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=8, labelcolor="#5b6775")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return figure, axes
 
 
 def _png(figure: Figure) -> bytes:

@@ -85,16 +85,17 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
     for folder in _folders(inbox.folder):
         if str(folder.resolve()) in known:
             continue
-        footprints[folder.name] = now = footprint(folder)
-        if now != memory.footprints.get(folder.name) or not now[0]:
-            notes.append(f"{folder.name}: {now[0]} files, waiting until it no longer changes.")
+        try:
+            found, footprints[folder.name] = _judge(inbox, catalogue, folder, memory)
+        except OSError as error:  # one folder that cannot be read must not keep the others waiting
+            notes.append(f"{folder.name}: it cannot be read ({error}); it is looked at again.")
             continue
-        found = memory.refused.get(folder.name) or _register(inbox, catalogue, folder)
-        if isinstance(found, str):
-            refused[folder.name] = found
-            notes.append(f"{folder.name}: {found}")
-        else:
+        if isinstance(found, CatalogueEntry):
             registered.append(found)
+            continue
+        notes.append(f"{folder.name}: {found.reason}")
+        if found.is_final:
+            refused[folder.name] = found.reason
     left = (*(entry.id for entry in waiting), *(entry.id for entry in registered))
     return Look(
         memory=InboxMemory(footprints=footprints, refused=refused, waiting=left),
@@ -104,11 +105,33 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a folder is not registered."""
+
+    reason: str
+    is_final: bool
+    """True: until the folder changes."""
+
+
+def _judge(
+    inbox: Inbox, catalogue: Catalogue, folder: Path, memory: InboxMemory
+) -> tuple[CatalogueEntry | _Refusal, Footprint]:
+    now = footprint(folder)
+    if now != memory.footprints.get(folder.name) or not now[0]:
+        return _Refusal(f"{now[0]} files, waiting until it no longer changes.", is_final=False), now
+    found = memory.refused.get(folder.name) or _register(inbox, catalogue, folder)
+    return (_Refusal(found, is_final=True) if isinstance(found, str) else found), now
+
+
 def footprint(folder: Path) -> Footprint:
     """Number of files below a folder, their bytes, and the time of the last change."""
     files, size, latest = 0, 0, 0
     for entry in _walk(folder):
-        status = entry.stat()
+        try:
+            status = entry.stat()
+        except FileNotFoundError:  # a link to nowhere, or a file renamed while we look
+            status = entry.stat(follow_symlinks=False)
         files, size, latest = files + 1, size + status.st_size, max(latest, status.st_mtime_ns)
     return files, size, latest
 

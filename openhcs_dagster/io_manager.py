@@ -1,6 +1,6 @@
 """The virtual file system as Dagster's IO manager: what assets return is kept in one of its backends."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from openhcs_dagster.codecs import CODECS, codec_for, codec_of_key
+from openhcs_dagster.keys import PlateKeys, plates_of_wells
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.errors import MissingKeyError, StorageError, UnknownWellError
 from openhcs_engine.model.wells import plate_order
@@ -64,9 +65,11 @@ class VfsIOManager(dg.ConfigurableIOManager):
         """What an asset returned; for partitions a lazy mapping, for wells a reader of the plate."""
         upstream = context.upstream_output
         described = (upstream.definition_metadata if upstream else None) or {}
+        wells = context.asset_partition_keys if context.has_asset_partitions else None
         if WELLS_FOLDER in described:
-            wells = context.asset_partition_keys if context.has_asset_partitions else None
             return PlateWells(Path(described[WELLS_FOLDER]), described[WELLS_BACKEND], wells)
+        if plates_of_wells([context.asset_key]):
+            return self._wells_of_another_location(context.asset_key, wells)
         name = "/".join(context.asset_key.path)
         if not context.has_asset_partitions:
             return self._load(name)
@@ -77,6 +80,13 @@ class VfsIOManager(dg.ConfigurableIOManager):
         stored = {partition: key for partition, key in found.items() if key is not None}
         missing = tuple(partition for partition in partitions if partition not in stored)
         return StoredPartitions(self._backend(), stored, missing)
+
+    def _wells_of_another_location(self, key: dg.AssetKey, wells: Sequence[str] | None) -> PlateWells:
+        """Another code location knows the wells by name only; their plan, which is kept here, says where they are."""
+        (plate_id,) = plates_of_wells([key])
+        contexts: Any = self._load("/".join(PlateKeys(plate_id).contexts.path))
+        output = next(iter(contexts.values())).output
+        return PlateWells(output.folder, output.backend, wells)
 
     def _load(self, key: str) -> object:
         return _load(self._backend(), self._find(key) or self._absent(key))

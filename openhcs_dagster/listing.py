@@ -10,6 +10,7 @@ import msgspec
 
 from openhcs_engine.context import digest
 from openhcs_engine.errors import ContextFileError
+from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
 
@@ -40,7 +41,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     planes: list[Row]
 
 
-def read_listing(folder: Path, plate_id: str | None = None) -> PlateListing:
+def read_listing(folder: Path, plate_id: str | None = None, reading: ReadOptions | None = None) -> PlateListing:
     """List and parse a plate's folder once.
 
     Raises
@@ -48,9 +49,9 @@ def read_listing(folder: Path, plate_id: str | None = None) -> PlateListing:
     PlateError
         If the folder is no plate, several plates, or contradicts itself.
     """
-    from openhcs_engine.microscopes import detect_microscope  # brings the vendors' readers
-
-    return PlateListing(*detect_microscope(folder).read_plate(plate_id))
+    options = reading or ReadOptions()
+    plate, index = options.detect(str(folder)).read_plate(plate_id)
+    return PlateListing(options.describe(plate), index)
 
 
 def listing_to_json(listing: PlateListing) -> bytes:

@@ -12,6 +12,7 @@ from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.jobs import PLATE_TAG
 from openhcs_dagster.keys import PlateKeys, range_tags, stretches
+from openhcs_dagster.lost_runs import process_tag
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_dagster.report import report_folder
@@ -103,7 +104,7 @@ def _run(
         raise_on_error=False,
         asset_selection=list(selection),
         run_id=run_id,
-        tags=tags,
+        tags={**tags, **process_tag()},
     )
 
 

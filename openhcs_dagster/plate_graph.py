@@ -55,7 +55,7 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
     )
     def plate_index(catalogue: CatalogueResource, code_location: CodeLocation) -> dg.Output[PlateListing]:
         try:
-            listing = read_listing(Path(entry.folder), entry.id)
+            listing = read_listing(Path(entry.folder), entry.id, entry.reading)
         except (OpenHCSError, OSError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         if listing.plate.wells != entry.wells:
@@ -121,10 +121,10 @@ def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
     )
     def processed_wells(
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], device_pool: DevicePool
-    ) -> Iterator[dg.AssetMaterialization]:
+    ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
         asked = _asked_wells(context.partition_keys, compiled_contexts)
         lineage = upstream_tags(context.instance, keys.contexts)
-        pictures = records.Pictures(entry)
+        pictures = records.Pictures(entry, next(iter(asked.values())).plate)
         outcomes: list[Outcome] = []
         try:
             for result in _execute(entry, asked, device_pool, context.run.run_id):
@@ -134,13 +134,21 @@ def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
                     yield records.well_materialization(keys.wells, result, tags, pictures)
                 else:
                     context.log.error(result.error)
+                    yield records.well_failure(keys.wells, result)
         finally:
-            OutcomeLog(entry.output_plan.folder).record(context.run.run_id, outcomes)
+            _keep(outcomes, entry, context)
         failed = {outcome.well: outcome.error or "" for outcome in outcomes if outcome.error is not None}
         if failed:
             raise records.wells_failed(failed, len(asked))
 
     return processed_wells
+
+
+def _keep(outcomes: list[Outcome], entry: CatalogueEntry, context: dg.AssetExecutionContext) -> None:
+    try:
+        OutcomeLog(entry.output_plan.folder).record(context.run.run_id, outcomes)
+    except OSError as error:  # a full disk, which must not hide why the wells failed
+        context.log.error(f"The report will not know how these wells ended, since that could not be written: {error}.")
 
 
 def _asked_wells(partitions: Sequence[str], contexts: dict[str, ProcessingContext]) -> dict[str, ProcessingContext]:

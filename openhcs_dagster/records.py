@@ -12,11 +12,13 @@ from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.drawing import PlatePictures
 from openhcs_dagster.grey import png, read_scales, scale_of, shrink, to_grey
 from openhcs_dagster.listing import PlateListing
+from openhcs_dagster.mosaic import Mosaic
 from openhcs_dagster.report import PlateSummary, WellSummary, report_folder
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import ProcessingContext, StepPlan
 from openhcs_engine.errors import CompilationError, OpenHCSError
 from openhcs_engine.execution.results import WellResult
+from openhcs_engine.model.plate import Plate
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -86,18 +88,19 @@ def wells_failed(failed: Mapping[str, str], asked: int) -> dg.Failure:
 class Pictures:
     """Thumbnails of a plate's wells: on the plate's scale once a report has found one, before on the well's own."""
 
-    def __init__(self, entry: CatalogueEntry) -> None:
+    def __init__(self, entry: CatalogueEntry, plate: Plate) -> None:
         self._wells = PlateWells(entry.output_plan.folder, entry.options.backend)
         self._scales = read_scales(report_folder(entry))
+        self._mosaic = Mosaic.of(plate, PREVIEW_PX // 2)
 
     def metadata(self, well: str) -> Metadata:
-        """A markdown picture of the well's first site, channels side by side, and what its scale is."""
+        """A markdown picture of the well, channels side by side, and what its scale is."""
         try:
-            planes = self._wells.small(well, PREVIEW_PX)
+            planes = self._wells.small(well, PREVIEW_PX, self._mosaic)
         except OpenHCSError as error:  # a well without a picture is still a published well
             return {"preview": dg.MetadataValue.text(f"No picture: {error}")}
         if not planes:
-            return {"preview": dg.MetadataValue.text("No picture: the well's first planes do not exist.")}
+            return {"preview": dg.MetadataValue.text("No picture: the planes that it would show do not exist.")}
         # PNG of noise is not smaller than its pixels: the edge alone keeps the size.
         side = min(PREVIEW_PX, int(((THUMBNAIL_BYTES - 600) / len(planes)) ** 0.5))
         on_plate = all(channel in self._scales for channel in planes)
@@ -127,6 +130,7 @@ def well_materialization(
         partition=result.well,
         description=f"Well {result.well}: {result.status}",
         metadata={
+            **pictures.metadata(result.well),
             "status": dg.MetadataValue.text(result.status.value),
             "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
             "device": dg.MetadataValue.text(result.device),
@@ -135,9 +139,23 @@ def well_materialization(
             "store": dg.MetadataValue.path(result.store_path or ""),
             "bytes": dg.MetadataValue.int(result.bytes_written),
             "fingerprint": dg.MetadataValue.text(result.fingerprint),
-            **pictures.metadata(result.well),
         },
         tags=dict(tags),
+    )
+
+
+def well_failure(key: dg.AssetKey, result: WellResult) -> dg.AssetObservation:
+    """Why a well failed, where a person looks for it: on the well's own page, which else says only that it did."""
+    return dg.AssetObservation(
+        asset_key=key,
+        partition=result.well,
+        description=result.error,
+        metadata={
+            "status": dg.MetadataValue.text(result.status.value),
+            "why": dg.MetadataValue.text(result.error or ""),
+            "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
+            "device": dg.MetadataValue.text(result.device),
+        },
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
 from openhcs_dagster.listing import PlateListing, read_listing
+from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 
 
@@ -21,6 +22,7 @@ def register(
     plate_id: str | None = None,
     search_path: Sequence[Path] = (),
     options: RunOptions | None = None,
+    reading: ReadOptions | None = None,
 ) -> CatalogueEntry:
     """Read a plate's folder once and add it to the catalogue. The pipeline is not imported.
 
@@ -36,7 +38,7 @@ def register(
             f"The output {output} lies inside the raw plate {folder}, which is never written to; choose another one.",
             plate_id=wanted_id,
         )
-    listing = read_listing(folder, wanted_id)
+    listing = read_listing(folder, wanted_id, reading)
     entry = CatalogueEntry(
         id=wanted_id,
         name=listing.plate.name,
@@ -46,6 +48,7 @@ def register(
         search_path=tuple(str(place.resolve()) for place in search_path),
         output=str(output),
         options=options or RunOptions(),
+        reading=reading or ReadOptions(),
         wells=listing.plate.wells,
         listing_digest=listing.digest,
         added=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -8,7 +8,7 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from openhcs_dagster.drawing import COLOURS, PlatePictures
+from openhcs_dagster.drawing import COLOURS, PlatePictures, duration
 from openhcs_dagster.report import PlateSummary, WellState, WellSummary, report_folder
 from openhcs_engine.model.wells import row_letters
 from openhcs_engine.vfs.files import write_whole
@@ -34,6 +34,7 @@ section { background: #fff; border: 1px solid #dfe3e8; border-radius: 8px; paddi
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 6px 14px 6px 0; vertical-align: top; }
 th { color: #5b6775; font-weight: 600; border-bottom: 1px solid #dfe3e8; } td { border-bottom: 1px solid #eef0f3; }
+table.attention td:first-child { max-width: 420px; }
 td.key { color: #5b6775; white-space: nowrap; width: 1%; } code { font-size: 13px; overflow-wrap: anywhere; }
 .tag { display: inline-block; padding: 0 8px; border-radius: 9px; color: #fff; background: var(--c); font-size: 13px; }
 img { max-width: 100%; height: auto; } .legend { color: #5b6775; font-size: 13px; margin: 12px 0 0; }
@@ -54,7 +55,7 @@ def render(summary: PlateSummary, pictures: PlatePictures) -> str:
     plate = summary.plate
     title = f"Plate {escape(summary.entry.id)}"
     facts = f"{escape(plate.name)} · {escape(plate.microscope)} · {len(summary.wells)} wells · {_moment(summary.made)}"
-    side_by_side = _section("Wells", _status_map(summary)) + _section("Seconds per well", _seconds(pictures))
+    side_by_side = _section("Wells", _status_map(summary)) + _section("Time per well", _seconds(pictures))
     body = [
         f"<h1>{title}</h1><p class=sub>{facts}</p>",
         _totals(summary),
@@ -86,18 +87,21 @@ def _totals(summary: PlateSummary) -> str:
         f"<div class=total style='--c:{COLOURS[state]}'><b>{count}</b><span>{state}</span></div>"
         for state, count in summary.counts.items()
     ]
-    boxes.append(f"<div class=total><b>{summary.seconds:.1f} s</b><span>sum over wells</span></div>")
+    boxes.append(f"<div class=total><b>{duration(summary.seconds)}</b><span>of work on wells</span></div>")
     return f"<div class=totals>{''.join(boxes)}</div>"
 
 
 def _attention(wells: tuple[WellSummary, ...]) -> str:
     if not wells:
         return ""
+    groups: dict[tuple[WellState, str], list[str]] = {}
+    for well in wells:  # one row for all wells of one reason: a stale plate is one fact, not 384
+        groups.setdefault((well.state, well.reason), []).append(well.well)
     rows = "".join(
-        f"<tr><td><b>{well.well}</b></td><td>{_tag(well.state)}</td><td>{escape(well.reason)}</td></tr>"
-        for well in wells
+        f"<tr><td><b>{', '.join(names)}</b></td><td>{_tag(state)}</td><td>{escape(reason)}</td></tr>"
+        for (state, reason), names in groups.items()
     )
-    table = f"<table><tr><th>Well</th><th>State</th><th>Why</th></tr>{rows}</table>"
+    table = f"<table class=attention><tr><th>Wells</th><th>State</th><th>Why</th></tr>{rows}</table>"
     return _section(f"{len(wells)} {'well needs' if len(wells) == 1 else 'wells need'} attention", table)
 
 
@@ -124,7 +128,7 @@ def _status_map(summary: PlateSummary) -> str:
 def _well_cell(well: WellSummary | None) -> str:
     if well is None:
         return "<div class=none></div>"
-    seconds = f", {well.seconds:.2f} s on {well.device}" if well.seconds is not None else ""
+    seconds = f", {duration(well.seconds)} on {well.device}" if well.seconds is not None else ""
     text = f"{well.well}: {well.state}{seconds}" + (f". {well.reason}" if well.reason else "")
     failed = " failed" if well.state is WellState.FAILED else ""
     return f"<div class='well{failed}' style='--c:{COLOURS[well.state]}' title='{escape(text, quote=True)}'></div>"
@@ -133,7 +137,7 @@ def _well_cell(well: WellSummary | None) -> str:
 def _seconds(pictures: PlatePictures) -> str:
     if pictures.seconds is None:
         return "<p class=legend>No well was computed yet.</p>"
-    return _image(pictures.seconds, "Seconds per well")
+    return _image(pictures.seconds, "Time per well")
 
 
 def _image(png: bytes, text: str) -> str:

@@ -8,18 +8,22 @@ import dagster as dg
 
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.jobs import ALL_ASSETS, processing_request
+from openhcs_dagster.settings import NIGHTLY
 from openhcs_dagster.survey import survey
 
 SURVEY_S: Final = 45.0
 """Seconds for comparing plates with their plans: Dagster gives a schedule 60 in all."""
 
 
-def nightly_schedule(entries: Sequence[CatalogueEntry], cron: str = "0 1 * * *") -> dg.ScheduleDefinition:
+def nightly_schedule(
+    entries: Sequence[CatalogueEntry], cron: str = NIGHTLY, timezone: str = "UTC"
+) -> dg.ScheduleDefinition:
     """The schedule of the plates that this code location was loaded with."""
 
     @dg.schedule(
         name="nightly",
         cron_schedule=cron,
+        execution_timezone=timezone,
         job_name=ALL_ASSETS,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Starts every plate that is new, stale, or has failed or missing wells.",

@@ -1,4 +1,4 @@
-"""What is noticed: a run of wells ended, so the report is made anew; a plate arrived in the inbox."""
+"""What is noticed: wells ran, so the report is made anew; a plate arrived in the inbox; a run's process is gone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.inbox import InboxMemory, look_into
 from openhcs_dagster.jobs import processing_request, report_request
 from openhcs_dagster.keys import PlateKeys, plates_of_wells
+from openhcs_dagster.lost_runs import fail_lost_runs
 from openhcs_dagster.resources import CatalogueResource, CodeLocation
 from openhcs_dagster.settings import Inbox
 
@@ -108,3 +109,15 @@ def new_plates_sensor(inbox_file: Path, known: Sequence[CatalogueEntry]) -> dg.S
         return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return new_plates
+
+
+@dg.sensor(
+    name="lost_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=60,
+    description="Marks runs as failed whose process is gone, so that they do not keep others waiting.",
+)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Tidy up after a power cut or a killed process."""
+    lost = fail_lost_runs(context.instance)
+    return dg.SkipReason(f"Marked as failed: {', '.join(lost)}." if lost else "The process of every run is alive.")

@@ -13,6 +13,8 @@ from openhcs_engine.vfs.files import write_whole
 
 LOCATION: Final = "openhcs"
 """Name of the code location, as in workspace.yaml."""
+NIGHTLY: Final = "0 1 * * *"
+"""An hour after midnight."""
 
 _DAGSTER_YAML: Final = """\
 telemetry:
@@ -25,6 +27,11 @@ concurrency:
     default_limit: 1
   runs:
     max_concurrent_runs: 2
+# The pool's place of a run that was killed comes free again; without this every later plate would wait for ever.
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 60
+  free_slots_after_run_end_seconds: 60
 """
 _WORKSPACE_YAML: Final = f"""\
 load_from:
@@ -44,16 +51,24 @@ class Settings:
     """Folder with one JSON file a plate."""
     webserver: str = ""
     """``host:port`` of the web server that can reload the code location; empty if none is known."""
+    nightly: str = NIGHTLY
+    """When the nightly schedule starts, as cron says it."""
+    timezone: str = "UTC"
+    """The clock that ``nightly`` means, e.g. ``Europe/Berlin``."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
-        """From DAGSTER_HOME (default ``./.dagster_home``), OPENHCS_CATALOGUE (``plates`` in it), OPENHCS_WEBSERVER."""
+        """From DAGSTER_HOME (default ``./.dagster_home``), OPENHCS_CATALOGUE (``plates`` in it), OPENHCS_WEBSERVER,
+        OPENHCS_NIGHTLY (cron) and OPENHCS_TIMEZONE.
+        """
         home = Path(environ.get("DAGSTER_HOME") or ".dagster_home").expanduser().absolute()
         catalogue = environ.get("OPENHCS_CATALOGUE")
         return cls(
             home=home,
             catalogue=Path(catalogue).expanduser().absolute() if catalogue else home / "plates",
             webserver=environ.get("OPENHCS_WEBSERVER", ""),
+            nightly=environ.get("OPENHCS_NIGHTLY") or NIGHTLY,
+            timezone=environ.get("OPENHCS_TIMEZONE") or "UTC",
         )
 
     @property

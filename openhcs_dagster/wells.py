@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from openhcs_dagster.mosaic import Mosaic
 from openhcs_engine.errors import UnknownWellError
 from openhcs_engine.model.wells import plate_order
 
@@ -71,21 +72,20 @@ class PlateWells(Mapping[str, Well]):
         """Fingerprint with which a well was published; None if it is not."""
         return self._published.get(well)
 
-    def small_planes(self, side: int) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
-        """Each well with a small picture of each channel, one well after the other."""
-        for well in self:
-            yield well, self.small(well, side)
+    def small(self, well: str, side: int, mosaic: Mosaic) -> dict[str, NDArray[Any]]:
+        """A picture ``(y, x)`` of each channel, its longer edge at most ``side`` pixels, of the sites in the mosaic.
 
-    def small(self, well: str, side: int) -> dict[str, NDArray[Any]]:
-        """One plane ``(y, x)`` of each channel of the well's first site: the smallest level that has ``side`` pixels.
-
-        It is the first time point and the middle of z; channels whose plane does not exist are left out.
+        It is the first time point and the middle of z; channels whose planes do not exist are left out.
         """
-        field = next(iter(self._open(well).values()))
-        array = field.array(_level(field, side))
-        z = array.shape[2] // 2
-        planes = {label: array[0, channel, z] for channel, label in enumerate(_distinct(field.channel_labels))}
-        return {label: np.asarray(plane) for label, plane in planes.items() if not np.ma.is_masked(plane)}
+        fields = self._open(well)
+        drawn = {site: field for site, field in fields.items() if site in mosaic.sites}
+        if not drawn:  # the sites are one, or other ones than the plate's
+            drawn, mosaic = dict(list(fields.items())[:1]), Mosaic(sites=tuple(fields)[:1], columns=1)
+        channels: dict[str, dict[int | None, NDArray[Any]]] = {}
+        for site, field in drawn.items():
+            for channel, plane in _middle_planes(field, mosaic.site_side(side)).items():
+                channels.setdefault(channel, {})[site] = plane
+        return {channel: mosaic.compose(planes, side) for channel, planes in channels.items()}
 
     def _open(self, well: str) -> Well:
         if self.backend == "zarr":
@@ -95,6 +95,14 @@ class PlateWells(Mapping[str, Well]):
         from openhcs_dagster.tiff_wells import open_tiff_well
 
         return open_tiff_well(self.folder / "images" / well)
+
+
+def _middle_planes(field: Field, side: int) -> dict[str, NDArray[Any]]:
+    """One plane of each channel, of the smallest level that has ``side`` pixels."""
+    array = field.array(_level(field, side))
+    z = array.shape[2] // 2
+    planes = {label: array[0, channel, z] for channel, label in enumerate(_distinct(field.channel_labels))}
+    return {label: np.asarray(plane) for label, plane in planes.items() if not np.ma.is_masked(plane)}
 
 
 def _level(field: Field, side: int) -> int:

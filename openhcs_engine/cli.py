@@ -6,17 +6,23 @@ Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreada
 from __future__ import annotations
 
 import io
-import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openhcs_engine.errors import CompilationError, OpenHCSError
+from openhcs_engine.command_line import (
+    OK,
+    SOME_FAILED,
+    CommandLine,
+    MicroscopeOption,
+    PatternOption,
+    PlanesCsvOption,
+    PlateMapOption,
+    PresetOption,
+)
 
 if TYPE_CHECKING:
     from openhcs_engine.context import ProcessingContext
@@ -25,50 +31,7 @@ if TYPE_CHECKING:
     from openhcs_engine.orchestrator import PipelineOrchestrator
     from openhcs_engine.pipeline import Pipeline
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
-)
-
-P = ParamSpec("P")
-OK, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-
-
-def command(name: str | None = None) -> Callable[[Callable[P, int]], Callable[P, None]]:
-    """Register a command that returns its exit code; every refusal is one or two sentences on standard error."""
-
-    def register(function: Callable[P, int]) -> Callable[P, None]:
-        @app.command(name)
-        @wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-            raise typer.Exit(_code_of(lambda: function(*args, **kwargs)))
-
-        return guarded
-
-    return register
-
-
-def _code_of(function: Callable[[], int]) -> int:
-    try:
-        return function()
-    except KeyboardInterrupt:
-        _complain("stopped; wells that were published stay whole, and the next run does the rest.")
-        return INTERRUPTED
-    except CompilationError as error:
-        _complain("the pipeline cannot run on this plate:", *(f"  {violation}" for violation in error.violations))
-        return REFUSED
-    except OpenHCSError as error:
-        _complain(str(error))
-        return REFUSED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into it again
-        return OK  # who reads the output has seen enough, as head
-    except OSError as error:
-        _complain(f"{error.filename or 'a file'}: {error.strerror or error}.")
-        return REFUSED
-
-
-def _complain(*lines: str) -> None:
-    sys.stderr.write("openhcs: " + "\n".join(lines) + "\n")
+openhcs = CommandLine("openhcs", __doc__)
 
 
 class RunnerName(StrEnum):
@@ -119,21 +82,6 @@ PipelineOption = Annotated[
 OutputOption = Annotated[Path, typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else.")]
 WellsOption = Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")]
 PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
-MicroscopeOption = Annotated[
-    str | None, typer.Option("--microscope", metavar="NAME", help="The plate's format; default: found by content.")
-]
-PresetOption = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", help="A known pattern of file names, for other formats.")
-]
-PatternOption = Annotated[
-    str | None, typer.Option("--pattern", metavar="REGEX", help="File names with named groups: well, site, channel …")
-]
-PlanesCsvOption = Annotated[
-    str | None, typer.Option("--planes-csv", metavar="FILE", help="A table with a row for each plane.")
-]
-PlateMapOption = Annotated[
-    str | None, typer.Option("--plate-map", metavar="FILE", help="What was in the wells: CSV, XLSX, or a declaration.")
-]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
 OnMissingOption = Annotated[
     OnMissingName,
@@ -151,7 +99,7 @@ PositionsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-@command()
+@openhcs.command()
 def inspect(
     plate: PlateFolderArgument,
     as_json: JsonOption = False,
@@ -181,7 +129,7 @@ def inspect(
     return OK
 
 
-@command()
+@openhcs.command()
 def planes(
     plate: PlateFolderArgument,
     as_json: JsonOption = False,
@@ -211,7 +159,7 @@ def planes(
     return OK
 
 
-@command("compile")
+@openhcs.command("compile")
 def compile_(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
@@ -239,7 +187,7 @@ def compile_(
     return OK
 
 
-@command()
+@openhcs.command()
 def run(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
@@ -284,7 +232,7 @@ def run(
     return SOME_FAILED if screen.failed else OK
 
 
-@command()
+@openhcs.command()
 def synth(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Becomes the plate's folder; the truth lies beside it.")
@@ -321,7 +269,7 @@ def synth(
     return OK
 
 
-@command()
+@openhcs.command()
 def verify(output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")]) -> int:
     """Check a plate's output: is every well that was asked for there and whole?"""
     from openhcs_engine.cli_output import print_verification
@@ -354,7 +302,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows µ as \\xb5
-    app()
+    openhcs()
 
 
 if __name__ == "__main__":

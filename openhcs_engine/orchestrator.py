@@ -15,7 +15,7 @@ from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners import RUNNERS
 from openhcs_engine.microscopes import DetectedMicroscope, detect_microscope
-from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.microscopes.options import ReadOptions, absolute
 from openhcs_engine.model.components import Component, GroupBy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate, grid_of
@@ -91,8 +91,8 @@ class PipelineOrchestrator:
             microscope=microscope,
             preset=preset,
             pattern=pattern,
-            planes_csv=_absolute(planes_csv),
-            plate_map=_absolute(plate_map),
+            planes_csv=absolute(planes_csv),
+            plate_map=absolute(plate_map),
         )
         self._handlers = self.reading.handlers()
         self._microscope: DetectedMicroscope | None = None
@@ -213,10 +213,6 @@ class PipelineOrchestrator:
         if self._read is None:
             raise PlateError("The orchestrator has not read its plate yet; call initialize() first.")
         return self._read
-
-
-def _absolute(path: str | Path | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:

@@ -89,3 +89,8 @@ def _declared_map(path: Path) -> tuple[Path, PlateMapColumns | None]:
     if not isinstance(table, str):
         raise PlateMapError(f'{path} names no table; add "table": "my_map.csv".', path=str(path))
     return path.parent / table, PlateMapColumns.of(declared)
+
+
+def absolute(path: str | Path | None) -> str | None:
+    """A file's path that means the same in every process; None stays None."""
+    return None if path is None else str(Path(path).expanduser().absolute())

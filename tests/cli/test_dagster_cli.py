@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openhcs_dagster.catalogue import Catalogue
 from openhcs_dagster.cli import main
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
@@ -151,3 +152,30 @@ def test_the_demo_ends_well_with_one_failed_well(lab: Path, capsys: pytest.Captu
     assert len(wells) == 23
     assert "C04" not in wells
     assert (lab / "demo" / "results" / "demo_plate" / "report" / "index.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("arguments", [["dance"], ["add"], ["materialize"], ["add", "x", "--wrong"]])
+def test_bad_usage_of_the_command_itself_exits_2(
+    lab: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """An unknown command or option, a missing argument: the usage, and no traceback."""
+    assert run(*arguments) == 2
+    told = capsys.readouterr().err
+    assert "Usage" in told and "Traceback" not in told
+
+
+def test_reading_options_are_kept_with_the_plate(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `add` was told about reading and gaps is in the entry, paths made absolute; wrong ones are refused."""
+    folder = plate(lab)
+    (lab / "map.csv").write_text("Well,Compound\nA01,DMSO\n")
+    more = ["--plate-map", "map.csv", "--on-missing", "skip", "--projections", "ignore", "--microscope", "imagexpress"]
+
+    assert run("add", str(folder), "--pipeline", "a:b", "--id", "kept", *more) == 0
+    entry = Catalogue(lab / "home" / "plates").read("kept")
+
+    assert entry.reading.microscope == "imagexpress" and Path(str(entry.reading.plate_map)).is_absolute()
+    assert (entry.options.on_missing, entry.options.projections) == ("skip", "ignore")
+    assert run("add", str(folder), "--pipeline", "a:b", "--id", "other", "--on-missing", "hope") == 2
+    assert "choose one of error, skip, blank" in capsys.readouterr().err
+    assert run("add", str(folder), "--pipeline", "a:b", "--id", "other", "--microscope", "abacus") == 2
+    assert "choose from imagexpress" in capsys.readouterr().err

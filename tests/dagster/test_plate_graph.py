@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from openhcs_dagster.definitions import build_definitions, build_resources
+from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys, range_tags
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_engine.execution.results import WellStatus
@@ -380,3 +382,53 @@ def materialize(
     return defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=deployment.instance, asset_selection=selection, tags=tags, raise_on_error=False
     )
+
+
+def test_an_asset_of_another_code_location_gets_the_wells(deployment: Deployment) -> None:
+    """It knows ``processed_wells`` only by its key, and reads pixels through the same IO manager."""
+    entry = deployment.add(deployment.plate(), deployment.pipeline("elsewhere"))
+    deployment.run(entry, "A01", "A02")
+    key = PlateKeys("P001").wells
+    known_by_name = dg.AssetSpec(key, partitions_def=dg.StaticPartitionsDefinition(entry.wells))
+
+    @dg.asset(ins={"wells": dg.AssetIn(key=key)})
+    def brightest(wells: Any) -> Any:
+        return {well: int(next(iter(fields.values())).array()[0, 0, 0].max()) for well, fields in wells.items()}
+
+    result = dg.materialize(
+        [known_by_name, brightest],
+        resources={"io_manager": VfsIOManager(root=str(deployment.settings.values))},
+        instance=deployment.instance,
+        selection=[brightest],
+    )
+
+    assert list(result.asset_value("brightest")) == ["A01", "A02"]
+
+
+def test_a_failed_well_says_why_on_its_own_page(deployment: Deployment) -> None:
+    """The UI shows a failed partition without a word; an observation of the well carries its reason."""
+    entry = deployment.add(deployment.plate(truncated_wells=("A02",)), deployment.pipeline("why"))
+
+    deployment.run(entry)
+
+    observed = deployment.instance.fetch_observations(PlateKeys("P001").wells, limit=10).records
+    assert [record.partition_key for record in observed] == ["A02"]
+    observation = observed[0].event_log_entry.asset_observation
+    assert observation is not None
+    assert "is cut off" in str(observation.metadata["why"].value)
+
+
+def test_outcomes_that_cannot_be_kept_do_not_hide_why_wells_failed(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the run ends with its own sentence, not with that of its note-taking."""
+    entry = deployment.add(deployment.plate(truncated_wells=("A02",)), deployment.pipeline("full"))
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("openhcs_dagster.outcomes.write_whole", no_space)
+    run = deployment.run(entry)
+
+    assert sorted(recorded(deployment, "P001")) == [well for well in ALL if well != "A02"]
+    assert run.refusal is None

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from openhcs_dagster.catalogue import RunOptions
+from openhcs_dagster.drawing import duration, number
 from openhcs_dagster.grey import png, scale_of, shrink, to_grey
+from openhcs_dagster.mosaic import Mosaic
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.report import Layout
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.execution.results import WellResult, WellStatus
-from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.model.plate import Channel, Grid, Plate
 from tests.dagster.deployments import Deployment
 
 
@@ -140,3 +142,55 @@ def test_a_sparse_plate_is_drawn_as_the_block_of_its_wells() -> None:
 
     assert Layout.of(plate, ["C05", "D07"]) == Layout(first_row=2, first_column=4, rows=2, columns=3)
     assert Layout.of(plate, [f"{row}{column:02d}" for row in "ABCDEF" for column in range(1, 21)]).columns == 24
+
+
+def plate_of_sites(count: int, grid: Grid | None = None) -> Plate:
+    return Plate(
+        plate_id="p", name="p", microscope="m", root="/", wells=("A01",), sites=tuple(range(1, count + 1)),
+        z_indexes=(1,), channels=(Channel(index=1),), timepoints=(1,), grid=grid,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(58030.4, "58,030"), (62629.0, "62,629"), (0.0, "0"), (3.0, "3"), (0.01234, "0.0123")]
+)
+def test_numbers_are_written_as_people_write_them(value: float, written: str) -> None:
+    """No powers of ten where a person would write none."""
+    assert number(value) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(5.34, "5.3 s"), (59.99, "1 min 0 s"), (725.0, "12 min 5 s"), (11040.0, "3 h 4 min")]
+)
+def test_times_are_written_as_people_say_them(seconds: float, written: str) -> None:
+    """Hours of work are not a number of seconds."""
+    assert duration(seconds) == written
+
+
+def test_the_sites_of_a_well_lie_in_the_plates_grid() -> None:
+    """Four sites in one row of four, as the plate says; an absent one leaves its place dark."""
+    mosaic = Mosaic.of(plate_of_sites(4, Grid(rows=1, columns=4)), side=80)
+    planes = {site: np.full((20, 20), site * 100, np.uint16) for site in (1, 2, 4)}
+
+    whole = mosaic.compose(planes, side=80)
+
+    assert whole.shape == (20, 80)
+    assert [int(whole[0, column]) for column in (0, 20, 40, 60)] == [100, 200, 100, 400]
+
+
+@pytest.mark.parametrize(
+    ("sites", "side", "wells", "drawn"), [(4, 100, 24, 4), (9, 40, 96, 9), (9, 20, 96, 1), (16, 100, 384, 1)]
+)
+def test_sites_too_small_or_too_many_to_read_give_way_to_the_first(
+    sites: int, side: int, wells: int, drawn: int
+) -> None:
+    """A report must be made in seconds, and a site of a few pixels shows nothing."""
+    assert len(Mosaic.of(plate_of_sites(sites), side, wells).sites) == drawn
+
+
+def test_wells_with_one_reason_are_one_row(deployment: Deployment) -> None:
+    """A plate that is not run yet is one fact, not one a well."""
+    page = page_of(deployment, "A01")
+
+    assert page.count("It has not been run.</td>") == 1
+    assert "<b>A02, A03, B01, B02, B03</b>" in page

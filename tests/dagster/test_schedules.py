@@ -9,6 +9,7 @@ import dagster as dg
 
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.keys import PlateKeys
+from openhcs_dagster.settings import Settings
 from openhcs_dagster.survey import survey
 from tests.dagster.deployments import Deployment
 
@@ -78,3 +79,17 @@ def test_a_plate_for_which_there_is_no_time_is_started(deployment: Deployment) -
 
     assert verdict.start
     assert "no time" in verdict.reason
+
+
+def test_the_night_begins_when_the_lab_says_so(deployment: Deployment) -> None:
+    """OPENHCS_NIGHTLY and OPENHCS_TIMEZONE set the time; without them it is 01:00 UTC."""
+    deployment.add(deployment.plate(), deployment.pipeline("night"))
+    environ = {
+        "DAGSTER_HOME": str(deployment.settings.home),
+        "OPENHCS_NIGHTLY": "30 20 * * 1-5",
+        "OPENHCS_TIMEZONE": "Europe/Berlin",
+    }
+
+    schedule = build_definitions(Settings.of(environ)).resolve_schedule_def("nightly")
+
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 20 * * 1-5", "Europe/Berlin")

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import DagsterEvent
 
 from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.keys import PlateKeys, stretches
+from openhcs_dagster.lost_runs import PROCESS_TAG, fail_lost_runs, is_alive
 from openhcs_dagster.resources import CodeLocation
 from openhcs_dagster.sensors import requests_after
 from tests.dagster.deployments import Deployment
@@ -224,3 +231,59 @@ def test_a_run_without_wells_makes_no_report(deployment: Deployment) -> None:
 def test_scattered_wells_are_split_into_neighbours(asked: str, found: list[list[str]]) -> None:
     """A ranged run can hold only wells that follow one another."""
     assert stretches(asked.split(), ["A01", "A02", "A03", "B01", "B02"]) == found
+
+
+def started_run(deployment: Deployment, pid: int) -> str:
+    """A run as one leaves it that was killed: started, with a place of its pool."""
+    instance = deployment.instance
+    run_id = dg.DagsterRun(job_name="plates").run_id
+    instance.add_run(
+        dg.DagsterRun(job_name="plates", run_id=run_id, tags={PROCESS_TAG: f"{socket.gethostname()}:{pid}"})
+    )
+    for status in (dg.DagsterEventType.PIPELINE_STARTING, dg.DagsterEventType.PIPELINE_START):
+        event = DagsterEvent(event_type_value=status.value, job_name="plates")
+        instance.report_dagster_event(event, run_id)
+    instance.event_log_storage.set_concurrency_slots("openhcs_cpu", 1)
+    instance.event_log_storage.claim_concurrency_slot("openhcs_cpu", run_id, "wells")
+    return run_id
+
+
+def test_a_run_whose_process_is_gone_fails_and_frees_its_place(deployment: Deployment) -> None:
+    """After a power cut the next plate must not wait for a run that nobody executes."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    run_id = started_run(deployment, gone.pid)
+
+    lost = fail_lost_runs(deployment.instance)
+
+    run = deployment.instance.get_run_by_id(run_id)
+    assert lost == [run_id]
+    assert run is not None and run.status is dg.DagsterRunStatus.FAILURE
+    assert deployment.instance.event_log_storage.get_concurrency_info("openhcs_cpu").active_slot_count == 0
+
+
+def test_a_run_whose_process_lives_is_left_alone(deployment: Deployment) -> None:
+    """This very process holds the run."""
+    started_run(deployment, os.getpid())
+
+    assert fail_lost_runs(deployment.instance) == []
+
+
+def test_a_younger_process_with_the_same_number_is_not_the_run(deployment: Deployment) -> None:
+    """Numbers are given again after a restart: a process younger than the run cannot be its own."""
+    assert is_alive(os.getpid(), time.time())
+    assert not is_alive(os.getpid(), time.time() - 7 * 24 * 3600)
+
+
+def test_a_broken_link_in_one_folder_does_not_stop_the_inbox(deployment: Deployment) -> None:
+    """The plate beside it is registered all the same."""
+    inbox = configure_inbox(deployment)
+    (inbox / "odd").mkdir()
+    (inbox / "odd" / "gone.tif").symlink_to("/nowhere/gone.tif")
+    deployment.plate("P009").rename(inbox / "P009")
+
+    _, cursor, _, _ = tick(deployment, None)
+    _, _, _, reloaded = tick(deployment, cursor)
+
+    assert reloaded
+    assert [entry.id for entry in deployment.catalogue.list()] == ["P009"]
