@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Final, ParamSpec
@@ -70,13 +72,32 @@ class CommandLine:
             return function()
         except KeyboardInterrupt:
             self.complain("stopped; wells that were published stay whole, and the next run does the rest.")
+            _exit_beside_threads(INTERRUPTED)
             return INTERRUPTED
         except CompilationError as error:
             self.complain("the pipeline cannot run on this plate:", *(f"  {found}" for found in error.violations))
-        except (OpenHCSError, OSError) as error:
+        except BrokenPipeError:
+            _drop_output()
+            return OK  # who reads the output has seen enough, as head
+        except OpenHCSError as error:
             self.complain(str(error))
+        except OSError as error:
+            self.complain(f"{error.filename or 'writing the output'}: {error.strerror or error}.")
         return REFUSED
 
     def complain(self, *lines: str) -> None:
         """Write sentences to standard error."""
         sys.stderr.write(f"{self.name}: " + "\n".join(lines) + "\n")
+
+
+def _exit_beside_threads(code: int) -> None:
+    """End at once where threads still run: they cannot be ended, and Python would wait for them."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if any(not thread.daemon for thread in others):
+        os._exit(code)
+
+
+def _drop_output() -> None:
+    """Nobody reads standard output any more: what Python flushes at its end goes nowhere."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 # a descriptor, not a path
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

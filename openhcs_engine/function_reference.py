@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 
@@ -26,11 +27,43 @@ def resolve(reference: str) -> Callable[..., Any]:
 
 
 def source_sha256(function: Callable[..., Any]) -> str:
-    """Digest of a function's source text; of its bytecode where there is no text (a console, a C function)."""
-    function = inspect.unwrap(function)
+    """Digest of a function's source text, and of the values that its defaults and its closure hold.
+
+    Of its bytecode where there is no text (a console, a C function). Module constants and the functions that it calls
+    are not in it.
+    """
+    return _digest(function, ())
+
+
+def _digest(function: Callable[..., Any], callers: tuple[object, ...]) -> str:
+    inner = inspect.unwrap(function)
     try:
-        source = inspect.getsource(function).encode()
+        source = inspect.getsource(inner).encode()
     except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
+        code = getattr(inner, "__code__", None)
         source = b"" if code is None else code.co_code + repr(code.co_consts).encode()
-    return hashlib.sha256(source).hexdigest()
+    layers = (inner,) if inner is function else (inner, function)
+    bound = "".join(_told(value, (*callers, *layers)) for layer in layers for value in _bound_values(layer))
+    return hashlib.sha256(source + bound.encode()).hexdigest()
+
+
+def _bound_values(function: Callable[..., Any]) -> Iterator[object]:
+    """Values that the source text does not show: ``def f(stack, n=N)``, and the variables of a function around it."""
+    yield from getattr(function, "__defaults__", None) or ()
+    yield from (getattr(function, "__kwdefaults__", None) or {}).values()
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # a variable that has no value yet
+            yield cell.cell_contents
+
+
+def _told(value: object, callers: tuple[object, ...]) -> str:
+    """A text that is the same in every process; of other objects only their type."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return f"{value!r};"
+    if isinstance(value, list | tuple):
+        return f"[{''.join(_told(item, callers) for item in value)}]"
+    if inspect.isfunction(value):
+        return "recursion;" if value in callers else f"{_digest(value, callers)};"
+    if hasattr(value, "tobytes") and hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{hashlib.sha256(value.tobytes()).hexdigest()}{value.dtype}{value.shape};"
+    return f"{type(value).__qualname__};"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -15,11 +16,12 @@ from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.execution.steps import WellPlaces, run_step
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.image_index import ImageIndex, ImageKey, OnMissing
+from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.well_writer import write_well
 from openhcs_engine.vfs.memory import MemoryBackend
+from openhcs_engine.vfs.raw import is_remote
 
 _LONGEST: Final = 2000
 """Letters of an error's sentence."""
@@ -42,7 +44,8 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
     started = perf_counter()
     done: list[StepResult] = []
     try:
-        notes = note_missing_planes(context)
+        context, notes = with_files_of_now(context)
+        notes += note_missing_planes(context)
         staged = _run_steps(context, functions, place, done)
         manifest = WellManifest.of(
             context, staged, seconds=perf_counter() - started, device=place.device, plan=place.plan
@@ -100,6 +103,33 @@ def _sentence(well: str, error: Exception) -> str:
 def _encodable(text: str) -> str:
     """The text without lone surrogates, which a user's message may hold and neither file nor pipe takes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def with_files_of_now(context: ProcessingContext) -> tuple[ProcessingContext, tuple[str, ...]]:
+    """The context with the sizes and times that its raw files have now, and a note if they changed since the plan.
+
+    A mended file may be run again without a new plan; the well must then carry the fingerprint of what was read.
+    """
+    if is_remote(context.plate.root):
+        return context, ()
+    planes = tuple(_as_it_is_now(plane, context.plate.root) for plane in context.index)
+    changed = sum(1 for now, planned in zip(planes, context.index, strict=True) if now is not planned)
+    if not changed:
+        return context, ()
+    note = f"{changed} raw files changed after the plate was read; the fingerprint is that of what was read now"
+    return replace(context, index=ImageIndex(planes)), (note,)
+
+
+def _as_it_is_now(plane: ImagePlane, root: str) -> ImagePlane:
+    if not plane.present or plane.path is None or plane.array_index is not None:
+        return plane
+    try:
+        found = os.stat(f"{root}/{plane.path}")  # noqa: PTH116 # 40 planes a well: no Path objects
+    except OSError:
+        return plane  # reading it will say why
+    if (found.st_size, found.st_mtime_ns) == (plane.size, plane.mtime_ns):
+        return plane
+    return plane.replace(size=found.st_size, mtime_ns=found.st_mtime_ns)
 
 
 def note_missing_planes(context: ProcessingContext) -> tuple[str, ...]:

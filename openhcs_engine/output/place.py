@@ -87,10 +87,18 @@ def check_free_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(nearest_existing(folder.resolve())).free
     if free < needed:
         raise OutputPlaceError(
-            f"{folder} has {free / 1e9:.2f} GB of free space, but the results need up to {needed / 1e9:.2f} GB; free "
-            f"{(needed - free) / 1e9:.2f} GB, choose another output, or run fewer wells.",
+            f"{folder} has {_bytes(free)} of free space, but the results need up to {_bytes(needed)}; free "
+            f"{_bytes(needed - free)}, choose another output, or run fewer wells.",
             path=str(folder),
         )
+
+
+def _bytes(count: int) -> str:
+    """A size in the unit that suits it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def nearest_existing(path: Path) -> Path:

@@ -72,7 +72,7 @@ class _ImageXpressWriter:
         path = self.folder / f"TimePoint_{key.timepoint}" / f"ZStep_{key.z_index or 0}" / str(self.name(key))
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = self.images.plane(key)
-        description = _metaseries(self.spec, key)
+        description = _metaseries(self.spec, key).encode("ascii", "xmlcharrefreplace").decode()  # TIFF text is ASCII
         tifffile.imwrite(path, pixels, description=description, metadata=None, software="MetaSeries")
         if self.spec.thumbnails:
             thumbnail = path.with_name(str(self.name(key, thumbnail=True)))

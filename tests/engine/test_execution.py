@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +53,50 @@ def kill_worker_of_a02(stack: Array) -> Array:
 def print_and_pass(stack: Array) -> Array:
     """Prints, as users' functions do."""
     print("hello from a function")
+    return stack
+
+
+def exit_politely(stack: Array) -> Array:
+    """Ends the program, as scripts do."""
+    sys.exit(3)
+
+
+def say_the_unsayable(stack: Array) -> Array:
+    """Its message has a lone surrogate, as names of undecodable files do."""
+    raise ValueError("bad \ud800 letter")
+
+
+def reuse_one_array(stack: Array, kept: dict[int, Array] = {}) -> Array:  # noqa: B006 # the fault under test
+    """Fills the same array for each stack, one a thread."""
+    kept.setdefault(threading.get_ident(), np.empty_like(stack))[...] = stack
+    return kept[threading.get_ident()]
+
+
+def ask_the_user(stack: Array) -> Array:
+    """Waits for a person who is not there."""
+    input("Continue? ")
+    return stack
+
+
+def die_of_a_nameless_signal(stack: Array) -> Array:
+    """Real-time signals have numbers only."""
+    os.kill(os.getpid(), signal.SIGRTMIN + 6)
+    return stack
+
+
+def leave_a_child_and_die(stack: Array) -> Array:
+    """The child lives on, with the descriptors of its parent."""
+    if not os.fork():
+        time.sleep(300)
+        os._exit(0)
+    os._exit(9)
+
+
+def write_to_the_engines_pipe(stack: Array) -> Array:
+    """Writes to whatever descriptors it finds open."""
+    for descriptor in range(3, 32):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"garbage garbage garbage")
     return stack
 
 
@@ -164,6 +213,67 @@ def test_a_killed_worker_fails_only_the_well_it_held(
 
     assert "killed by signal 9 (SIGKILL)" in results["A02"].error
     assert [well for well, result in results.items() if not result.success] == ["A02"]
+
+
+@pytest.mark.parametrize("runner", ["processes", "threads"])
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (exit_politely, "raised SystemExit: 3"),
+        (say_the_unsayable, "raised ValueError: bad \\ud800 letter"),
+        (reuse_one_array, "returned the same array for two stacks"),
+    ],
+    ids=["sys.exit", "surrogate", "one array"],
+)
+def test_odd_functions_fail_their_wells_in_a_sentence(
+    small_plate: Path, tmp_path: Path, function: Callable[[Array], Array], sentence: str, runner: str
+) -> None:
+    """Neither the worker nor the run dies of them."""
+    pipeline = Pipeline([FunctionStep(function, variable_components=[Z])])
+    results = run(small_plate, tmp_path / "out", pipeline, runner=runner)
+
+    assert all(f'step 1 "{function.__name__}"' in result.error for result in results.values())
+    assert all(sentence in result.error for result in results.values())
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (ask_the_user, "raised EOFError"),
+        (die_of_a_nameless_signal, f"killed by signal {signal.SIGRTMIN + 6} while"),
+        (leave_a_child_and_die, "ended with code 9"),
+        (write_to_the_engines_pipe, "while it held this well"),
+    ],
+)
+def test_a_worker_in_disorder_never_hangs_the_run(
+    small_plate: Path, tmp_path: Path, function: Callable[[Array], Array], sentence: str
+) -> None:
+    """Every well gets its result, whatever its function does to the worker."""
+    results = run(small_plate, tmp_path / "out", Pipeline([FunctionStep(function, variable_components=[Z])]), "A01")
+
+    assert all(sentence in result.error for result in results.values())
+
+
+def test_a_machine_that_starts_no_process_fails_the_wells(
+    small_plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory or descriptors: each well says so."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr("openhcs_engine.execution.runners.subprocess.Popen", refuse)
+    results = run(small_plate, tmp_path / "out", Pipeline([DARKEST]))
+
+    assert all("no worker process could be started" in result.error for result in results.values())
+
+
+def test_a_log_that_cannot_be_written_is_refused(small_plate: Path, tmp_path: Path) -> None:
+    """Before any well is run, in a sentence."""
+    (tmp_path / "out" / "small").mkdir(parents=True)
+    (tmp_path / "out" / "small" / "logs").write_text("a file")
+    with pytest.raises(OutputPlaceError, match="while starting the run's log"):
+        run(small_plate, tmp_path / "out", Pipeline([DARKEST]))
 
 
 def _expect(sentence: str, *steps: FunctionStep) -> tuple[str, Pipeline]:
@@ -469,3 +579,22 @@ def test_an_unknown_option_lists_the_valid_ones(small_plate: Path) -> None:
     for option in ("runner", "backend", "on_missing", "projections"):
         with pytest.raises(OptionError, match=f"{option}='wrong' is unknown \\(choose from "):
             PipelineOrchestrator(small_plate, **{option: "wrong"})  # type: ignore[arg-type]
+
+
+def test_a_mended_file_gives_the_fingerprint_of_what_was_read(small_plate: Path, tmp_path: Path) -> None:
+    """Run with the old plan, the well is noted as changed; a new plan then finds it current and computes nothing."""
+    plate = tmp_path / "plate"
+    shutil.copytree(small_plate, plate)
+    victim = next(plate.rglob("*_A02_s1_w1.*"))
+    whole = victim.read_bytes()
+    os.truncate(victim, len(whole) // 2)
+    orchestrator = PipelineOrchestrator(plate, output=tmp_path / "out").initialize()
+    contexts = orchestrator.compile_pipelines(MAIN_JOB, well_filter="A02")
+    victim.write_bytes(whole)
+
+    mended = orchestrator.execute_compiled_plate(MAIN_JOB, contexts, max_workers=1)["A02"]
+    again = run(plate, tmp_path / "out", MAIN_JOB, ["A02"])["A02"]
+
+    assert mended.success and "1 raw files changed" in mended.notes[0]
+    assert mended.fingerprint != contexts["A02"].fingerprint
+    assert (again.status, again.fingerprint) == (WellStatus.UNCHANGED, mended.fingerprint)

@@ -90,6 +90,13 @@ def test_a_quote_that_is_not_closed_costs_only_its_line() -> None:
     assert parse_htd(htd('"Description", "unclosed', '"TimePoints", 4'), "p.HTD").timepoints == 4
 
 
+def test_the_case_of_keys_does_not_matter() -> None:
+    """Copies that other programs wrote may have lower-case keys."""
+    lines = ('"XWells", 3', '"WellsSelection1", TRUE, false', '"XSites", 2', '"YSites", 1', '"NWavelengths", 1')
+    as_written = htd(*lines, '"WaveName1", "dapi"', '"ZSteps", 3')
+    assert is_htd(as_written.lower()) and parse_htd(as_written.lower(), "p.HTD") == parse_htd(as_written, "p.HTD")
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

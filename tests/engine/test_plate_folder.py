@@ -363,7 +363,7 @@ def test_too_little_space_is_refused_before_the_run(tmp_path: Path) -> None:
     """With what is free and what is needed; a place that does not exist yet can be asked."""
     folder = PlateFolder(tmp_path / "not" / "yet" / "P1", "zarr")
     folder.check_free_space(1)
-    with pytest.raises(OutputPlaceError, match=r"GB of free space.*need up to 1000000\.00 GB"):
+    with pytest.raises(OutputPlaceError, match=r"GB of free space.*need up to 1000000\.0 GB"):
         folder.check_free_space(10**15)
 
 
