@@ -37,7 +37,7 @@ PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port 
 
 @openhcs_dagster.command()
 def add(
-    plate: Annotated[Path, typer.Argument(metavar="PLATE", help="Folder of the plate; only ever read.")],
+    plate: Annotated[str, typer.Argument(metavar="PLATE", help="Folder of the plate, or its URL; only ever read.")],
     pipeline: Annotated[
         str,
         typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH."),

@@ -41,7 +41,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     planes: list[Row]
 
 
-def read_listing(folder: Path, plate_id: str | None = None, reading: ReadOptions | None = None) -> PlateListing:
+def read_listing(folder: str | Path, plate_id: str | None = None, reading: ReadOptions | None = None) -> PlateListing:
     """List and parse a plate's folder once.
 
     Raises

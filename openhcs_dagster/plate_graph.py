@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 
@@ -55,7 +54,7 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
     )
     def plate_index(catalogue: CatalogueResource, code_location: CodeLocation) -> dg.Output[PlateListing]:
         try:
-            listing = read_listing(Path(entry.folder), entry.id, entry.reading)
+            listing = read_listing(entry.folder, entry.id, entry.reading)
         except (OpenHCSError, OSError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         if listing.plate.wells != entry.wells:

@@ -11,11 +11,12 @@ from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError,
 from openhcs_dagster.listing import PlateListing, read_listing
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
+from openhcs_engine.vfs.raw import is_remote, local_folder
 
 
 def register(
     catalogue: Catalogue,
-    folder: Path,
+    folder: str | Path,
     *,
     pipeline: str,
     output: Path,
@@ -31,18 +32,19 @@ def register(
     PlateError
         If the folder is no plate, its id is taken or impossible, or the output would lie inside the raw plate.
     """
-    folder, output = folder.expanduser().resolve(), output.expanduser().resolve()
-    wanted_id = plate_id_of_folder(folder.name) if plate_id is None else validate_plate_id(plate_id)
-    if output.is_relative_to(folder):
+    address, output = _address(str(folder)), output.expanduser().resolve()
+    name = address.rstrip("/").rpartition("/")[2]
+    wanted_id = plate_id_of_folder(name) if plate_id is None else validate_plate_id(plate_id)
+    if not is_remote(address) and output.is_relative_to(address):
         raise CatalogueError(
-            f"The output {output} lies inside the raw plate {folder}, which is never written to; choose another one.",
+            f"The output {output} lies inside the raw plate {address}, which is never written to; choose another one.",
             plate_id=wanted_id,
         )
-    listing = read_listing(folder, wanted_id, reading)
+    listing = read_listing(address, wanted_id, reading)
     entry = CatalogueEntry(
         id=wanted_id,
         name=listing.plate.name,
-        folder=str(folder),
+        folder=address,
         microscope=listing.plate.microscope,
         pipeline=pipeline,
         search_path=tuple(str(place.resolve()) for place in search_path),
@@ -55,6 +57,11 @@ def register(
     )
     catalogue.add(entry)
     return entry
+
+
+def _address(folder: str) -> str:
+    """A URL as it is; a folder by its real path, whatever link leads to it."""
+    return folder if is_remote(folder) else str(local_folder(folder).resolve())
 
 
 def renewed(entry: CatalogueEntry, listing: PlateListing) -> CatalogueEntry:

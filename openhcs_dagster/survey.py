@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -76,7 +75,7 @@ def due_wells(entry: CatalogueEntry) -> list[str]:
     from openhcs_dagster.listing import read_listing
     from openhcs_engine.output.plate_folder import PlateFolder
 
-    contexts = compile_entry(entry, read_listing(Path(entry.folder), entry.id, entry.reading))
+    contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading))
     folder = PlateFolder(entry.output_plan.folder, entry.options.backend)
     missing = [well for well, context in contexts.items() if not folder.published(well, context.fingerprint)]
     return missing or [well for well in contexts if well not in entry.wells]

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
+from openhcs_dagster.registration import register
 from openhcs_engine.errors import PlateIdError
+from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 
 def entry(plate_id: str = "P001", **changes: object) -> CatalogueEntry:
@@ -114,3 +116,21 @@ def test_a_copied_file_with_another_name_is_reported(catalogue: Catalogue) -> No
 
     assert len(contents.entries) == 1
     assert "name the file P001.json" in contents.broken[0].reason
+
+
+def test_a_plate_behind_a_url_is_registered_by_its_url(tmp_path: Path) -> None:
+    """The entry keeps the URL; a ``file://`` URL is the folder that it names."""
+    import fsspec
+
+    folder = write_imagexpress(tmp_path / "P9", SyntheticPlate(name="P9", rows=1, columns=2, z=1, shape=(32, 32)))
+    files = fsspec.filesystem("memory")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            files.pipe_file(f"/registered/P9/{path.relative_to(folder).as_posix()}", path.read_bytes())
+    catalogue = Catalogue(tmp_path / "plates")
+
+    remote = register(catalogue, "memory://registered/P9", pipeline="a:b", output=tmp_path / "out")
+    local = register(catalogue, f"file://{folder}", pipeline="a:b", output=tmp_path / "out", plate_id="local")
+
+    assert (remote.id, remote.folder, remote.wells) == ("P9", "memory://registered/P9", ("A01", "A02"))
+    assert (local.folder, local.wells) == (str(folder), remote.wells)
