@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Literal
 import numpy as np
 import pytest
 import zarr
-from ome_zarr_models import v04, v05
 
 from openhcs_engine.errors import OutputPlaceError, PlaneReadError
 from openhcs_engine.microscopes import detect_microscope
@@ -44,14 +44,24 @@ def test_a_written_plate_reads_back_equal(tmp_path: Path, version: Version) -> N
         np.testing.assert_array_equal(pixels, images.plane(plane.key))
 
 
-@pytest.mark.parametrize(("version", "model"), [("0.4", v04.HCS), ("0.5", v05.HCS)])
-def test_the_reference_models_accept_it(tmp_path: Path, version: Version, model: type[v04.HCS] | type[v05.HCS]) -> None:
-    """Plate, wells and images are valid by ome-zarr-models."""
+VALIDATE = """
+import sys, warnings
+import zarr
+warnings.simplefilter("ignore")  # it asks for a version that 0.5 moved elsewhere
+from ome_zarr_models.{module} import HCS
+print(len(list(HCS.from_zarr(zarr.open_group(sys.argv[1], mode="r")).well_groups)))
+"""
+
+
+@pytest.mark.parametrize(("version", "module"), [("0.4", "v04"), ("0.5", "v05")])
+def test_the_reference_models_accept_it(tmp_path: Path, version: Version, module: str) -> None:
+    """Plate, wells and images are valid by ome-zarr-models; in a process of its own, as 0.4 fails after 0.5 was used."""
     folder = write_ome_zarr(tmp_path / "plate", replace(SMALL, timepoints=1), version)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks for a version that 0.5 moved elsewhere
-        plate = model.from_zarr(zarr.open_group(str(folder), mode="r"))
-    assert len(list(plate.well_groups)) == 4
+    command = [sys.executable, "-c", VALIDATE.format(module=module), str(folder)]
+
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "4", done.stderr
 
 
 @BOTH
