@@ -55,7 +55,7 @@ print(len(list(HCS.from_zarr(zarr.open_group(sys.argv[1], mode="r")).well_groups
 
 @pytest.mark.parametrize(("version", "module"), [("0.4", "v04"), ("0.5", "v05")])
 def test_the_reference_models_accept_it(tmp_path: Path, version: Version, module: str) -> None:
-    """Plate, wells and images are valid by ome-zarr-models; in a process of its own, as 0.4 fails after 0.5 was used."""
+    """Plate, wells and images are valid by ome-zarr-models; in a process of its own: 0.4 fails after 0.5 was used."""
     folder = write_ome_zarr(tmp_path / "plate", replace(SMALL, timepoints=1), version)
     command = [sys.executable, "-c", VALIDATE.format(module=module), str(folder)]
 
