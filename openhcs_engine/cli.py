@@ -23,10 +23,10 @@ from openhcs_engine.command_line import (
     PlateMapOption,
     PresetOption,
 )
+from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 
 if TYPE_CHECKING:
     from openhcs_engine.context import ProcessingContext
-    from openhcs_engine.model.image_index import ImageIndex
     from openhcs_engine.model.plate import Plate
     from openhcs_engine.orchestrator import PipelineOrchestrator
     from openhcs_engine.pipeline import Pipeline
@@ -57,22 +57,6 @@ class LayoutName(StrEnum):
     OMEZARR = "omezarr"
 
 
-class OnMissingName(StrEnum):
-    """What a run does with declared planes that have no file."""
-
-    ERROR = "error"
-    SKIP = "skip"
-    BLANK = "blank"
-
-
-class ProjectionsName(StrEnum):
-    """Whether the instrument's projections enter the pipeline."""
-
-    FALLBACK = "fallback"
-    IGNORE = "ignore"
-    ONLY = "only"
-
-
 PlateFolderArgument = Annotated[
     str, typer.Argument(metavar="PLATE", help="Folder of the plate, or its URL (s3://…); only ever read.")
 ]
@@ -84,11 +68,11 @@ WellsOption = Annotated[str | None, typer.Option("--wells", metavar="A01,B02", h
 PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
 OnMissingOption = Annotated[
-    OnMissingName,
+    OnMissing,
     typer.Option("--on-missing", help="Wells with missing planes fail, go on without them, or with zeros."),
 ]
 ProjectionsOption = Annotated[
-    ProjectionsName,
+    Projections,
     typer.Option(
         "--projections", help="The instrument's projections enter where there is no plane, never, or only they."
     ),
@@ -165,8 +149,8 @@ def compile_(
     pipeline: PipelineOption,
     wells: WellsOption = None,
     plate_id: PlateIdOption = None,
-    on_missing: OnMissingOption = OnMissingName.ERROR,
-    projections: ProjectionsOption = ProjectionsName.FALLBACK,
+    on_missing: OnMissingOption = OnMissing.ERROR,
+    projections: ProjectionsOption = Projections.FALLBACK,
     microscope: MicroscopeOption = None,
     preset: PresetOption = None,
     pattern: PatternOption = None,
@@ -199,8 +183,8 @@ def run(
     runner: Annotated[RunnerName, typer.Option("--runner", help="Who runs the wells.")] = RunnerName.PROCESSES,
     backend: BackendOption = BackendName.ZARR,
     plate_id: PlateIdOption = None,
-    on_missing: OnMissingOption = OnMissingName.ERROR,
-    projections: ProjectionsOption = ProjectionsName.FALLBACK,
+    on_missing: OnMissingOption = OnMissing.ERROR,
+    projections: ProjectionsOption = Projections.FALLBACK,
     microscope: MicroscopeOption = None,
     preset: PresetOption = None,
     pattern: PatternOption = None,
