@@ -142,7 +142,13 @@ def print_plan(contexts: Mapping[str, ProcessingContext]) -> None:
         ]
         axes = ", ".join(component.value for component in step.variable_components)
         table.add_row(
-            str(step.number), step.name, escape("\n".join(functions)), axes, step.reads, step.writes, step.device
+            str(step.number),
+            step.name,
+            escape("\n".join(functions)),
+            axes,
+            step.reads,
+            step.writes,
+            first.device_of(step),
         )
     console = Console()
     console.print(table)

@@ -24,6 +24,9 @@ from openhcs_engine.model.plate import Channel, Plate
 FORMAT: Final = 1
 """Version of the plan document."""
 
+CPU: Final = "cpu"
+"""The logical device that every host has."""
+
 JsonValue: TypeAlias = Union[bool, int, float, str, tuple["JsonValue", ...], "FrozenMap", None]
 """What a parameter may be once frozen."""
 
@@ -136,6 +139,12 @@ class FunctionCall:
     """``preserve`` (the input's, rounded, clipped, never stretched), ``native`` (as returned), or a NumPy name."""
     collapses: bool = False
     """True: N planes become one, which stands for the whole axis."""
+    slice_by_slice: bool = False
+    """True: what it makes of a plane does not depend on the other planes, so that a stack may be cut into batches."""
+    declared: bool = True
+    """False: the function carries no decorator, and counts as NumPy."""
+    cpu_twin: FunctionCall | None = None
+    """What runs instead on the CPU if the device runs out of memory and the library has no CPU device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +177,6 @@ class StepPlan:
     """Backend of its input: ``source`` (the raw plate) or the intermediates' backend."""
     writes: str = "memory"
     """Backend of its output: the intermediates' backend, or ``output`` (the plate store)."""
-    device: str = "cpu"
-    """Logical device class; the pool maps it to a real one at run time."""
 
     def route(self, value: int | None) -> Route | None:
         """The route of a stack whose grouping component is ``value``; None if the pattern does not cover it."""
@@ -208,6 +215,13 @@ class ProcessingContext:
     """Digest of the pipeline that made it; executing with another pipeline is refused."""
     on_missing: OnMissing = OnMissing.ERROR
     """What happens if declared planes have no file."""
+    devices: tuple[str, ...] = ()
+    """Logical device of each step (``cpu``, ``gpu:0``, ``gpu:1`` …); empty: all on the CPU. The pool maps them to real
+    devices at run time."""
+
+    def device_of(self, step: StepPlan) -> str:
+        """Logical device of a step."""
+        return self.devices[step.number - 1] if self.devices else CPU
 
     @cached_property
     def fingerprint(self) -> str:
@@ -242,7 +256,7 @@ def digest(value: object) -> str:
 
 
 def _pixels_of(step: StepPlan) -> StepPlan:
-    return replace(step, reads="", writes="", device="")
+    return replace(step, reads="", writes="")
 
 
 def _encode_extra(value: object) -> object:
@@ -277,6 +291,7 @@ def _plane(well: str, row: Row) -> ImagePlane:
 class _WellEntry(msgspec.Struct, forbid_unknown_fields=True):
     fingerprint: str
     planes: list[Row]
+    devices: tuple[str, ...] = ()
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -305,7 +320,11 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext]) -> bytes:
             pipeline_digest=first.pipeline_digest,
             on_missing=first.on_missing,
             wells={
-                well: _WellEntry(fingerprint=context.fingerprint, planes=[_row(plane) for plane in context.index])
+                well: _WellEntry(
+                    fingerprint=context.fingerprint,
+                    planes=[_row(plane) for plane in context.index],
+                    devices=context.devices,
+                )
                 for well, context in contexts.items()
             },
         )
@@ -336,6 +355,7 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
             versions=parsed.versions,
             pipeline_digest=parsed.pipeline_digest,
             on_missing=parsed.on_missing,
+            devices=entry.devices,
         )
         for well, entry in parsed.wells.items()
     }

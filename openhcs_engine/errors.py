@@ -13,7 +13,8 @@
     │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
     │   └── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError
     ├── ArrayError            arrays between functions
-    │   └── PlaneMismatchError, StackShapeError, PixelValueError
+    │   ├── PlaneMismatchError, StackShapeError, PixelValueError
+    │   └── MemoryConversionError, LibraryUnavailableError
     └── ExecutionError        a step, a worker
         └── StepError, WorkerDiedError, DeviceUnavailableError
 
@@ -208,6 +209,20 @@ class StackShapeError(ArrayError, ValueError):
 
 class PixelValueError(ArrayError, ValueError):
     """Values that have no place in the pixel type they should have, such as NaN in uint16."""
+
+
+class MemoryConversionError(ArrayError, TypeError):
+    """An array cannot become one of another library with the same values, dtype and shape."""
+
+    source: str
+    target: str
+    reason: str
+
+
+class LibraryUnavailableError(ArrayError, ImportError):
+    """An array library is not installed, or cannot work on this host."""
+
+    library: str
 
 
 class ExecutionError(OpenHCSError):

@@ -130,4 +130,4 @@ def pipeline_digest(plate: Plate, pipeline: Sequence[FunctionStep]) -> str:
 
 def pipeline_digest_of(steps: tuple[StepPlan, ...]) -> str:
     """Digest of frozen steps, places and devices left out."""
-    return digest([replace(step, reads="", writes="", device="") for step in steps])
+    return digest([replace(step, reads="", writes="") for step in steps])

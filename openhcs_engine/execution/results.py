@@ -18,6 +18,27 @@ class WellStatus(StrEnum):
     """Nothing of this run was published."""
 
 
+class Rung(StrEnum):
+    """What the engine does, in this order, when a function runs out of a device's memory."""
+
+    FREE = "free caches and retry"
+    BATCHES = "smaller batches"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungResult:
+    """One rung that was tried, or skipped, for a stack."""
+
+    rung: Rung
+    outcome: str
+    """``helped``, ``did not help`` or ``skipped``."""
+    detail: str
+    """Why, or how: the reason of a skip, the planes a batch, the device that ran out of memory."""
+    stacks: int = 1
+    """Stacks of the step to which the same happened."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
     """One step of one well."""
@@ -37,6 +58,8 @@ class StepResult:
     """Conversions at its boundaries, e.g. ``numpy -> numpy: same``."""
     fallback: str | None = None
     """Why it did not run where it was planned to; None: it did."""
+    rungs: tuple[RungResult, ...] = ()
+    """What was done when memory ran out, in order; empty: it never did."""
     notes: tuple[str, ...] = ()
     """What a person should know: an undeclared collapse, planes passed or dropped."""
 

@@ -37,6 +37,11 @@ class FunctionContract:
     """``preserve`` (the input's dtype, rounded and clipped), ``native`` (as returned), or a NumPy name."""
     collapses: bool = False
     """True: returns one plane that stands for all planes of the stack."""
+    slice_by_slice: bool = False
+    """True: what it makes of a plane does not depend on the other planes; the engine may call it with fewer at once."""
+    cpu: Callable[..., Any] | None = None
+    """A function with the same parameters and results that runs on the CPU: where the library has no CPU device, the
+    last rung when a GPU runs out of memory."""
     declared: bool = True
     """False: the function was not decorated, and counts as NumPy."""
 
@@ -59,6 +64,8 @@ class MemoryDecorator(Protocol):
         output_type: MemoryType | str | None = None,
         dtype: str = PRESERVE,
         collapses: bool = False,
+        slice_by_slice: bool = False,
+        cpu: Callable[..., Any] | None = None,
     ) -> Callable[[F], F]: ...
 
 
@@ -79,12 +86,16 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
         output_type: MemoryType | str | None = None,
         dtype: str = PRESERVE,
         collapses: bool = False,
+        slice_by_slice: bool = False,
+        cpu: Callable[..., Any] | None = None,
     ) -> Any:  # the overloads of MemoryDecorator say what
         contract = FunctionContract(
             input_type=_memory_type(input_type, memory_type),
             output_type=_memory_type(output_type, memory_type),
             dtype=_dtype_policy(dtype),
             collapses=collapses,
+            slice_by_slice=slice_by_slice,
+            cpu=cpu,
         )
         return (lambda target: _attach(contract, target)) if func is None else _attach(contract, func)
 
@@ -148,3 +159,8 @@ def _describe(contract: FunctionContract) -> str:
 
 
 numpy = memory_decorator(MemoryType.NUMPY)
+cupy = memory_decorator(MemoryType.CUPY)
+torch = memory_decorator(MemoryType.TORCH)
+tensorflow = memory_decorator(MemoryType.TENSORFLOW)
+jax = memory_decorator(MemoryType.JAX)
+pyclesperanto = memory_decorator(MemoryType.PYCLESPERANTO)

@@ -109,7 +109,8 @@ def test_the_fingerprint_ignores_places_and_names(contexts: dict[str, Processing
         context,
         output=output_plan(Path("/elsewhere"), "disk"),
         plate=replace(context.plate, root="/mnt/other"),
-        steps=tuple(replace(step, device="gpu", reads="disk") for step in context.steps),
+        steps=tuple(replace(step, reads="disk") for step in context.steps),
+        devices=("gpu:0",) * len(context.steps),
     )
 
     assert moved.fingerprint == context.fingerprint

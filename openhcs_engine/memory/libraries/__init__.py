@@ -1,0 +1,1 @@
+"""The array libraries, one adapter a file."""
