@@ -14,14 +14,17 @@ import msgspec
 
 from openhcs_engine.context import OutputPlan
 from openhcs_engine.errors import PlateError
+from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import OnMissing, Projections
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
+from openhcs_engine.ngff.options import NGFF_VERSIONS, ImageOptions
 from openhcs_engine.vfs.files import write_whole
 
 BACKENDS: Final = ("zarr", "disk")
 RUNNERS: Final = ("processes", "threads")
-DEVICES: Final = ("cpu", "gpu")
+GPU_BEFORE: Final = "gpu"
+"""What entries of earlier versions call ``gpu_required``."""
 
 
 class CatalogueError(PlateError, ValueError):
@@ -40,20 +43,37 @@ class RunOptions:
     """``processes`` or ``threads``."""
     workers: int = 0
     """Wells at a time; 0: as many as the machine has processors."""
-    device: str = "cpu"
-    """``gpu``: the wells lease GPUs and wait in their own queue."""
+    device: str = DevicePolicy.AUTO.value
+    """``auto``: GPUs for what can use them, where there are some; ``cpu``; ``gpu_required``: never the CPU instead."""
     on_missing: str = "error"
     """Declared planes without a file: ``error`` (their well fails), ``skip`` or ``blank``."""
+    ngff: str = "0.5"
+    """Version of OME-Zarr that is written: ``0.5`` or ``0.4``."""
     projections: str = "fallback"
     """The instrument's own projections: ``fallback``, ``ignore`` or ``only``."""
+
+    def __post_init__(self) -> None:
+        if self.device == GPU_BEFORE:
+            object.__setattr__(self, "device", DevicePolicy.GPU_REQUIRED.value)
+
+    @property
+    def queue(self) -> str:
+        """Kind of devices in whose queue the wells wait: what may use a GPU waits with what needs one."""
+        return CPU if self.device == DevicePolicy.CPU else GPU
+
+    @property
+    def badges(self) -> tuple[str, ...]:
+        """What the UI shows on the wells: their backend, and their device where the options settle it."""
+        return (self.backend,) if self.device == DevicePolicy.AUTO else (self.backend, self.queue)
 
     def complaint(self) -> str | None:
         """What is wrong with the options, as a sentence; None if nothing is."""
         for name, value, known in (
             ("backend", self.backend, BACKENDS),
             ("runner", self.runner, RUNNERS),
-            ("device", self.device, DEVICES),
+            ("device", self.device, tuple(DevicePolicy)),
             ("way with missing planes", self.on_missing, tuple(OnMissing)),
+            ("version of OME-Zarr", self.ngff, NGFF_VERSIONS),
             ("use of projections", self.projections, tuple(Projections)),
         ):
             if value not in known:
@@ -97,7 +117,12 @@ class CatalogueEntry:
     @property
     def output_plan(self) -> OutputPlan:
         """Where the engine puts this plate's results."""
-        return OutputPlan(root=self.output, plate_id=self.id, backend=self.options.backend)
+        return OutputPlan(
+            root=self.output,
+            plate_id=self.id,
+            backend=self.options.backend,
+            images=ImageOptions(ngff=self.options.ngff),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """What must hold of a processed plate."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from openhcs_dagster.catalogue import CatalogueEntry
@@ -7,6 +9,7 @@ from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.report import summarise
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import ProcessingContext
+from openhcs_engine.errors import NotAnOutputError
 
 NAMED = 20
 """Wells that the sentence names before it only counts."""
@@ -38,3 +41,49 @@ def wells_are_current(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         )
 
     return check
+
+
+def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
+    """Every published file is as it was written, to the byte, and nothing else lies among them."""
+
+    @dg.asset_check(
+        asset=PlateKeys(entry.id).report,
+        name="wells_are_whole",
+        description="Every published file is as it was written (checksums), and no foreign file lies among them.",
+    )
+    def check() -> dg.AssetCheckResult:
+        from openhcs_engine.output.verify import PLATE, verify
+
+        folder = entry.output_plan.folder
+        try:
+            report = verify(folder)
+        except NotAnOutputError as error:
+            return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=str(error))
+        bad = [
+            f"{'plate' if damage.well == PLATE else f'well {damage.well}'}: {reason}"
+            for damage in report.damaged
+            for reason in damage.reasons
+        ]
+        return dg.AssetCheckResult(
+            passed=not bad and not report.foreign,
+            severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
+            description=_whole_or_not(bad, report.foreign, f"openhcs verify {folder} --repair"),
+            metadata={
+                "whole wells": len(report.whole),
+                "damaged wells": len(report.damaged),
+                "foreign files": len(report.foreign),
+            },
+        )
+
+    return check
+
+
+def _whole_or_not(bad: Sequence[str], foreign: Sequence[str], command: str) -> str:
+    if bad:
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        told = f"Damaged: {'; '.join(bad[:NAMED])}{more}."
+        return f"{told} `{command}` drops these wells, and the next run makes them again."
+    if foreign:
+        more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
+        return f"Belong to no well: {', '.join(foreign[:NAMED])}{more}."
+    return "All published files are as they were written."

@@ -6,6 +6,7 @@ Exit codes: 0 all good; 1 some wells failed; 2 bad usage, unreadable plate, refu
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,18 +14,8 @@ import typer
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
 from openhcs_dagster.settings import Settings, prepare_home
-from openhcs_engine.command_line import (
-    OK,
-    REFUSED,
-    SOME_FAILED,
-    CommandLine,
-    MicroscopeOption,
-    PatternOption,
-    PlanesCsvOption,
-    PlateMapOption,
-    PresetOption,
-)
-from openhcs_engine.microscopes.options import ReadOptions, absolute
+from openhcs_engine.command_line import OK, REFUSED, SOME_FAILED, CommandLine, Reading, with_reading_options
+from openhcs_engine.microscopes.options import ReadOptions
 
 if TYPE_CHECKING:
     from openhcs_dagster.materialize import PlateRun
@@ -36,6 +27,7 @@ PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port 
 
 
 @openhcs_dagster.command()
+@with_reading_options
 def add(
     plate: Annotated[str, typer.Argument(metavar="PLATE", help="Folder of the plate, or its URL; only ever read.")],
     pipeline: Annotated[
@@ -49,16 +41,14 @@ def add(
     backend: Annotated[str, typer.Option("--backend", help="zarr (OME-Zarr plate) or disk (OME-TIFF files).")] = "zarr",
     runner: Annotated[str, typer.Option("--runner", help="processes or threads.")] = "processes",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Wells at a time; 0: all free devices.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="What the wells lease: cpu or gpu.")] = "cpu",
+    ngff: Annotated[str, typer.Option("--ngff", help="Version of OME-Zarr: 0.5 or 0.4.")] = "0.5",
+    device: Annotated[str, typer.Option("--device", help="What wells may use: auto, cpu or gpu_required.")] = "auto",
     on_missing: Annotated[str, typer.Option("--on-missing", help="Missing planes: error, skip or blank.")] = "error",
     projections: Annotated[
         str, typer.Option("--projections", help="The instrument's projections: fallback, ignore or only.")
     ] = "fallback",
-    microscope: MicroscopeOption = None,
-    preset: PresetOption = None,
-    pattern: PatternOption = None,
-    planes_csv: PlanesCsvOption = None,
-    plate_map: PlateMapOption = None,
+    *,
+    reading: Reading,
 ) -> int:
     """Register a plate: its asset graph appears in the UI at the next reload."""
     from openhcs_dagster.registration import register
@@ -74,17 +64,12 @@ def add(
             backend=backend,
             runner=runner,
             workers=workers,
+            ngff=ngff,
             device=device,
             on_missing=on_missing,
             projections=projections,
         ),
-        reading=ReadOptions(
-            microscope=microscope,
-            preset=preset,
-            pattern=pattern,
-            planes_csv=absolute(planes_csv),
-            plate_map=absolute(plate_map),
-        ),
+        reading=ReadOptions.of(reading),
     )
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
     return OK
@@ -170,7 +155,8 @@ def _catalogue() -> Catalogue:
 def _prepared() -> Settings:
     """The settings, with a home that exists and that Dagster will use."""
     settings = _settings()
-    prepare_home(settings.home)
+    if lacking := prepare_home(settings.home):
+        print(lacking, file=sys.stderr)
     os.environ["DAGSTER_HOME"] = str(settings.home)
     return settings
 

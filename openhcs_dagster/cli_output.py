@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
     from openhcs_dagster.materialize import PlateRun
 
 _COLOURS = {"done": "green", "unchanged": "green", "failed": "red"}
+_NO_WIDTH = 10_000
 FAILED_SHOWN = 20
 """Failed wells that are listed; the report has them all."""
 
 
 def print_catalogue(contents: Contents) -> None:
     """All plates as a table; broken files below it."""
-    console = Console()
+    # A pipe has no width: there each plate is one line, for the program that reads it.
+    console = Console(width=None if sys.stdout.isatty() else _NO_WIDTH)
     if contents.entries:
-        table = Table("plate", "wells", "microscope", "pipeline", "folder", "results", title_justify="left")
+        table = Table(title_justify="left")
+        for column in ("plate", "wells", "microscope", "pipeline", "folder", "results"):
+            table.add_column(column, overflow="fold")
         for entry in contents:
             texts = (entry.id, str(len(entry.wells)), entry.microscope, entry.pipeline, entry.folder)
             table.add_row(*map(escape, texts), escape(str(entry.output_plan.folder)))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.listing import PlateListing
-from openhcs_engine.context import ProcessingContext
+from openhcs_engine.context import ProcessingContext, digest, plan_fingerprint
+from openhcs_engine.memory.devices import DevicePolicy, Inventory, find_inventory
 from openhcs_engine.model.image_index import OnMissing, Projections
 
+if TYPE_CHECKING:
+    from openhcs_engine.compiler import Compilation
 
-def compile_entry(entry: CatalogueEntry, listing: PlateListing) -> dict[str, ProcessingContext]:
+
+def compile_entry(entry: CatalogueEntry, listing: PlateListing, devices: Inventory | None = None) -> Compilation:
     """Import the plate's pipeline and freeze what will happen to each well.
+
+    Parameters
+    ----------
+    entry, listing
+        The plate.
+    devices
+        What the steps may be planned for, as far as the plate's policy allows; default: this host's.
 
     Raises
     ------
@@ -18,7 +32,8 @@ def compile_entry(entry: CatalogueEntry, listing: PlateListing) -> dict[str, Pro
     CompilationError
         If it cannot run on this plate; ``violations`` lists every reason.
     """
-    from openhcs_engine.compiler.compile import compile_plate
+    from openhcs_engine.compiler import compile_plate
+    from openhcs_engine.memory.packages import cpu_builds
     from openhcs_engine.pipeline.load import load_pipeline
 
     pipeline = load_pipeline(entry.pipeline, entry.search_path)
@@ -29,4 +44,15 @@ def compile_entry(entry: CatalogueEntry, listing: PlateListing) -> dict[str, Pro
         output=entry.output_plan,
         projections=Projections(entry.options.projections),
         on_missing=OnMissing(entry.options.on_missing),
-    ).contexts
+        devices=devices or find_inventory(),
+        device_policy=DevicePolicy(entry.options.device),
+        cpu_builds=cpu_builds,
+        locate=lambda: entry.reading.detect(str(entry.folder)).locate(listing.index),
+    )
+
+
+def plan_version(contexts: Mapping[str, ProcessingContext]) -> str:
+    """Version of a plan in the UI: a changed plate map makes records and report stale, though no well's pixels are."""
+    fingerprint = plan_fingerprint(contexts.values())
+    plate_map = next(iter(contexts.values())).plate.plate_map
+    return fingerprint if plate_map is None else digest([fingerprint, plate_map])

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
+from openhcs_dagster.conditions import RoleColours
 from openhcs_dagster.grey import Grey, Scale, scale_of, to_grey, write_scales
 from openhcs_dagster.mosaic import Mosaic
+from openhcs_dagster.plate_canvas import PlateCanvas, heat_colour
 from openhcs_dagster.report import Layout, PlateSummary, WellState, report_folder
 from openhcs_dagster.wells import PlateWells
-from openhcs_engine.model.wells import row_letters
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS: Final[Mapping[WellState, str]] = {
     WellState.DONE: "#2f9e68",
@@ -30,9 +26,12 @@ MAX_TILE_PX: Final = 160
 """Longest edge of a well in a montage, pixels."""
 MONTAGE_PX: Final = 1040
 """Width of a montage, where its wells are many: that of the page."""
-MARGIN_PX: Final = 26
-"""Room for the letters of rows and the numbers of columns."""
-DPI: Final = 100
+LEGEND_PX: Final = 560
+"""Width in which the line below a map fits."""
+HEAT_PX: Final = 430
+"""Width of a heat map's cells together: it stands beside another map and must not be shrunk there."""
+SYMBOL_PX: Final = (20, 60)
+"""Smallest and largest edge of a well that is drawn as a symbol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,8 @@ class PlatePictures:
     """By channel."""
     scales: Mapping[str, str]
     """By channel, what black and white mean."""
+    plate_map: bytes | None = None
+    """What was in the wells; None if no plate map says."""
 
 
 def draw(summary: PlateSummary, wells: PlateWells) -> PlatePictures:
@@ -55,10 +56,10 @@ def draw(summary: PlateSummary, wells: PlateWells) -> PlatePictures:
     tiles = _tiles(wells, side, mosaic)
     scales = {channel: scale_of(of_channel.values()) for channel, of_channel in tiles.items()}
     write_scales(report_folder(summary.entry), scales)
-    timed = any(well.seconds is not None for well in summary.wells)
     return PlatePictures(
         status=_status(summary),
-        seconds=_seconds(summary) if timed else None,
+        seconds=_seconds(summary),
+        plate_map=_plate_map(summary) if summary.conditions else None,
         montages={channel: _montage(summary, of_channel, scales[channel]) for channel, of_channel in tiles.items()},
         scales={
             channel: f"{_sites(mosaic)}. Black is {number(dark)}, white is {number(bright)} for all wells."
@@ -102,33 +103,46 @@ def _tiles(wells: PlateWells, side: int, mosaic: Mosaic) -> dict[str, dict[str, 
 
 
 def _status(summary: PlateSummary) -> bytes:
-    from matplotlib.patches import Circle, Patch
-
-    figure, axes = _plate_axes(summary.layout)
+    canvas = _symbols(summary.layout)
     for well in summary.wells:
-        row, column = summary.layout.place(well.well)
-        hatch = "////" if well.state is WellState.FAILED else None
-        axes.add_patch(
-            Circle((column, row), 0.42, facecolor=COLOURS[well.state], edgecolor="white", linewidth=0, hatch=hatch)
-        )
-    shown = [(state, count) for state, count in summary.counts.items() if count]
-    handles = [Patch(facecolor=COLOURS[state], label=f"{state} ({count})") for state, count in shown]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=5, frameon=False, fontsize=9)
-    return _png(figure)
+        canvas.circle(summary.layout.place(well.well), COLOURS[well.state], hatched=well.state is WellState.FAILED)
+    canvas.legend([(COLOURS[state], f"{state} ({count})") for state, count in summary.counts.items() if count])
+    return canvas.png()
 
 
-def _seconds(summary: PlateSummary) -> bytes:
-    layout = summary.layout
-    values = np.full((layout.rows, layout.columns), np.nan)
-    for well in summary.wells:
-        if well.seconds is not None:
-            values[layout.place(well.well)] = well.seconds
-    unit, length = _unit(float(np.nanmax(values)))
-    figure, axes = _plate_axes(layout)
-    image = axes.imshow(values / length, cmap="viridis", vmin=0)
-    bar = figure.colorbar(image, ax=axes, label=unit, fraction=0.03, pad=0.02)
-    bar.outline.set_visible(False)  # type: ignore[operator,unused-ignore] # matplotlib's own types differ by version
-    return _png(figure)
+def _plate_map(summary: PlateSummary) -> bytes:
+    wells = list(summary.conditions.values())
+    colours, canvas = RoleColours.of(wells), _symbols(summary.layout)
+    for well, conditions in summary.conditions.items():
+        canvas.circle(summary.layout.place(well), colours.colour(conditions))
+    canvas.legend(colours.legend(wells))
+    return canvas.png()
+
+
+def _symbols(layout: Layout) -> PlateCanvas:
+    """A map with room for a line of words below it."""
+    side = _square(layout)
+    return PlateCanvas(layout, side, right=max(20, LEGEND_PX - layout.columns * side[1]), below=30)
+
+
+def _square(layout: Layout) -> tuple[int, int]:
+    """A cell of a map in which a well is a symbol."""
+    side = max(SYMBOL_PX[0], min(SYMBOL_PX[1], 980 // layout.columns))
+    return side, side
+
+
+def _seconds(summary: PlateSummary) -> bytes | None:
+    timed = {well.well: well.seconds for well in summary.wells if well.seconds is not None}
+    if not timed:
+        return None
+    longest = max(timed.values())
+    unit, length = _unit(longest)
+    side = max(8, min(38, HEAT_PX // summary.layout.columns))
+    canvas = PlateCanvas(summary.layout, (side, side), right=90)
+    for well, seconds in timed.items():
+        canvas.square(summary.layout.place(well), heat_colour(seconds / max(longest, 1e-9)))
+    canvas.scale(longest / length, unit)
+    return canvas.png()
 
 
 def _unit(longest_s: float) -> tuple[str, float]:
@@ -140,67 +154,15 @@ def _unit(longest_s: float) -> tuple[str, float]:
 def _montage(summary: PlateSummary, tiles: Mapping[str, Any], scale: Scale) -> bytes:
     layout = summary.layout
     height, width = (max(tile.shape[axis] for tile in tiles.values()) + 2 for axis in (0, 1))
-    canvas: Grey = np.full((layout.rows * height, layout.columns * width), 32, np.uint8)
+    grey: Grey = np.full((layout.rows * height, layout.columns * width), 32, np.uint8)
     for well, tile in tiles.items():
         row, column = layout.place(well)
         top, left = row * height, column * width
-        canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = to_grey(tile, scale)
-    figure, axes = _pixel_axes(layout, canvas)
+        grey[top : top + tile.shape[0], left : left + tile.shape[1]] = to_grey(tile, scale)
+    canvas = PlateCanvas(layout, (height, width), coloured=bool(summary.not_current))
+    canvas.pixels(grey)
     for bad in summary.not_current:
-        _mark(axes, layout.place(bad.well), COLOURS[bad.state], has_picture=bad.well in tiles)
-    return _png(figure)
-
-
-def _mark(axes: Axes, place: tuple[int, int], colour: str, *, has_picture: bool) -> None:
-    """A cross where there is no picture; a frame around one that is of another plan, or older than a failure."""
-    from matplotlib.patches import Rectangle
-
-    row, column = place
-    if has_picture:
-        axes.add_patch(Rectangle((column - 0.49, row - 0.49), 0.97, 0.97, fill=False, edgecolor=colour, linewidth=1.5))
-    else:
-        axes.text(column, row, "×", color=colour, ha="center", va="center", fontsize=14)
-
-
-def _pixel_axes(layout: Layout, canvas: Grey) -> tuple[Figure, Axes]:
-    """A picture of a plate, its pixels neither enlarged nor shrunk."""
-    from matplotlib.figure import Figure
-
-    height, width = canvas.shape
-    whole_height, whole_width = height + MARGIN_PX, width + MARGIN_PX
-    figure = Figure(figsize=(whole_width / DPI, whole_height / DPI), dpi=DPI)
-    axes = figure.add_axes((MARGIN_PX / whole_width, 0, width / whole_width, height / whole_height))
-    extent = (-0.5, layout.columns - 0.5, layout.rows - 0.5, -0.5)
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest", aspect="auto")
-    _label_wells(axes, layout)
-    return figure, axes
-
-
-def _plate_axes(layout: Layout) -> tuple[Figure, Axes]:
-    """Axes with wells at whole numbers, lettered rows and numbered columns."""
-    # Figure without pyplot: no backend, no state, safe in any thread.
-    from matplotlib.figure import Figure
-
-    width = max(0.26, min(0.72, 10 / layout.columns))
-    figure = Figure(figsize=(layout.columns * width + 0.9, layout.rows * width + 0.7), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlim(-0.5, layout.columns - 0.5)
-    axes.set_ylim(layout.rows - 0.5, -0.5)
-    axes.set_aspect(1.0)
-    _label_wells(axes, layout)
-    return figure, axes
-
-
-def _label_wells(axes: Axes, layout: Layout) -> None:
-    axes.set_xticks(range(layout.columns), [str(layout.first_column + column + 1) for column in range(layout.columns)])
-    axes.set_yticks(range(layout.rows), [row_letters(layout.first_row + row) for row in range(layout.rows)])
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=8, labelcolor="#5b6775")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor="white")
-    return file.getvalue()
+        # A frame around what is of another plan, or older than a failure; a cross where there is no picture.
+        mark = canvas.frame if bad.well in tiles else canvas.cross
+        mark(layout.place(bad.well), COLOURS[bad.state])
+    return canvas.png()

@@ -63,7 +63,7 @@ def png(grey: Grey) -> bytes:
     """A grey PNG."""
     from imagecodecs import png_encode
 
-    return bytes(png_encode(np.ascontiguousarray(grey), level=9))
+    return bytes(png_encode(np.ascontiguousarray(grey), level=6))
 
 
 def write_scales(folder: Path, scales: Mapping[str, Scale]) -> None:

@@ -1,7 +1,9 @@
 """Which folders of an inbox are complete plates.
 
 A microscope writes for hours. A folder counts as complete when the number, sizes and times of its files were the same
-in two looks, and its format's own description of the plate is there; a bare folder never does.
+in two looks, and its format's own description of the plate is there; a bare folder never does, unless the inbox says
+what its files are. An OME-Zarr plate describes itself before its first well is written: it is complete when every well
+that it lists has its images.
 """
 
 from __future__ import annotations
@@ -14,13 +16,22 @@ from typing import Final
 
 import msgspec
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, RunOptions
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.registration import register
 from openhcs_dagster.settings import Inbox
 from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.microscopes.detect import DetectedMicroscope
+from openhcs_engine.microscopes.ome_zarr import OmeZarrHandler
+from openhcs_engine.microscopes.presets import PRESETS
+from openhcs_engine.model.wells import plate_order
 
-DESCRIPTIONS: Final = {"imagexpress": ".htd"}
-"""Ending of the file without which a format's acquisition is not finished, although its images could be read."""
+DESCRIPTIONS: Final = {
+    "imagexpress": (".htd",),
+    "opera_phenix": (".xml",),
+    "cellvoyager": (".mlf",),
+    "ome_zarr": ("zarr.json", ".zattrs"),
+}
+"""Endings of the files without which a format's acquisition is not finished, although its images could be read."""
 
 Footprint = tuple[int, int, int]
 """Files, bytes, time of the last change in ns."""
@@ -33,7 +44,9 @@ class InboxMemory:
     footprints: dict[str, Footprint] = field(default_factory=dict)
     """By folder name, as last seen."""
     refused: dict[str, str] = field(default_factory=dict)
-    """Why a settled folder is no plate; kept until the folder changes."""
+    """Why a settled folder is no plate; kept until the folder or the inbox file changes."""
+    inbox: str = ""
+    """What the inbox file said when they were refused."""
     waiting: tuple[str, ...] = ()
     """Plates that were registered and have not been started."""
 
@@ -77,9 +90,10 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
     """Register the folders that settled since the last look."""
     entries = {entry.id: entry for entry in catalogue.list()}
     waiting = tuple(entries[plate] for plate in memory.waiting if plate in entries)
-    if not inbox.folder.is_dir():
-        note = f"The inbox {inbox.folder} is no folder; correct the inbox file."
+    if note := _no_inbox(inbox.folder):
         return Look(memory=memory, registered=(), waiting=waiting, notes=(note,))
+    if memory.inbox != str(inbox):
+        memory = replace(memory, refused={})
     known = {entry.folder for entry in entries.values()}
     footprints, refused, registered, notes = {}, {}, [], []
     for folder in _folders(inbox.folder):
@@ -98,11 +112,23 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
             refused[folder.name] = found.reason
     left = (*(entry.id for entry in waiting), *(entry.id for entry in registered))
     return Look(
-        memory=InboxMemory(footprints=footprints, refused=refused, waiting=left),
+        memory=InboxMemory(footprints=footprints, refused=refused, inbox=str(inbox), waiting=left),
         registered=tuple(registered),
         waiting=waiting,
         notes=tuple(notes),
     )
+
+
+def _no_inbox(folder: Path) -> str | None:
+    """Why plates cannot arrive in a folder; None if they can."""
+    if not folder.is_dir():
+        return f"The inbox {folder} is no folder; correct the inbox file."
+    own = [
+        path.name for path in folder.iterdir() if path.name.lower().endswith((".htd", ".mlf", "zarr.json", ".zattrs"))
+    ]
+    if own:
+        return f"The inbox {folder} is a plate itself (it holds {own[0]}); write the folder in which plates arrive."
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +171,34 @@ def _walk(folder: Path | str) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _lacks_its_description(folder: Path) -> str | None:
-    from openhcs_engine.microscopes import detect_microscope
+def _unfinished(inbox: Inbox, folder: Path) -> str | None:
+    """Why a folder is not complete, although it can be read; None if it is."""
+    detected = inbox.reading.detect(str(folder))
+    if detected.handler.last_resort:
+        return (
+            "It has images and nothing that describes the plate. If their names say enough, choose a preset in the "
+            f"inbox file ({', '.join(PRESETS)}), or give a pattern."
+        )
+    endings = DESCRIPTIONS.get(detected.handler.name)
+    if endings is not None and not any(file.path.lower().endswith(endings) for file in detected.listing.files):
+        return (
+            f"It has images, but no {' or '.join(endings).upper()} file yet; it is registered when that file is there."
+        )
+    if isinstance(detected.handler, OmeZarrHandler):
+        return _wells_to_come(detected)
+    return None
 
-    detected = detect_microscope(folder)
-    ending = DESCRIPTIONS.get(detected.handler.name, "")
-    if any(file.path.lower().endswith(ending) for file in detected.listing.files):
+
+def _wells_to_come(detected: DetectedMicroscope) -> str | None:
+    plate, index = detected.read_plate()
+    absent = {*plate.absent_wells, *(plane.key.well for plane in index.missing())}
+    if not absent:
         return None
-    return f"It has images, but no {ending.upper()} file yet; it is registered when that file is there."
+    named = ", ".join(sorted(absent, key=plate_order)[:6]) + (" ..." if len(absent) > 6 else "")
+    return (
+        f"The plate lists wells whose images are not there yet ({len(absent)}: {named}); it is registered when they "
+        "are. If they will never come, register it with `openhcs-dagster add`."
+    )
 
 
 def _folders(inbox: Path) -> list[Path]:
@@ -161,7 +207,7 @@ def _folders(inbox: Path) -> list[Path]:
 
 def _register(inbox: Inbox, catalogue: Catalogue, folder: Path) -> CatalogueEntry | str:
     try:
-        if unfinished := _lacks_its_description(folder):
+        if unfinished := _unfinished(inbox, folder):
             return unfinished
         return register(
             catalogue,
@@ -169,7 +215,8 @@ def _register(inbox: Inbox, catalogue: Catalogue, folder: Path) -> CatalogueEntr
             pipeline=inbox.pipeline,
             search_path=[Path(place) for place in inbox.search_path],
             output=inbox.output,
-            options=RunOptions(backend=inbox.backend),
+            options=inbox.options,
+            reading=inbox.reading,
         )
     except OpenHCSError as error:
         return str(error)

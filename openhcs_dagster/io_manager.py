@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
 import dagster as dg
 from pydantic import PrivateAttr
 
-from openhcs_dagster.codecs import CODECS, codec_for, codec_of_key
+from openhcs_dagster.codecs import CODECS, codec_for, codec_of_suffix
 from openhcs_dagster.keys import PlateKeys, plates_of_wells
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.errors import MissingKeyError, StorageError, UnknownWellError
@@ -46,18 +47,19 @@ class VfsIOManager(dg.ConfigurableIOManager):
     travels in an event. An asset that takes ``processed_wells`` as its input gets a ``PlateWells``.
     """
 
-    backend: Literal["disk", "memory", "zarr"] = "disk"
+    backend: str = "disk"
+    """``disk``, ``zarr``, ``memory`` (one run in one process), or a backend of one's own as ``module:Class``."""
     root: str = ""
-    """Folder for the disk and zarr backends."""
+    """Folder or URL in which a backend that keeps values gets its place."""
     _places: StorageRegistry | None = PrivateAttr(default=None)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store what an asset returned; for several partitions at once, a mapping with a value for each."""
-        folder = "/".join(context.asset_key.path)
+        name = _name(context.asset_key)
         if not context.has_asset_partitions:
-            values = {folder: obj}
+            values = {name: obj}
         else:
-            values = {f"{folder}/{key}": value for key, value in _by_partition(context, obj).items()}
+            values = {f"{name}/{_part(key)}": value for key, value in _by_partition(context, obj).items()}
         kept = [self._store(key, value) for key, value in values.items()]
         context.add_output_metadata({"stored as": ", ".join(kept[:3]), "backend": self.backend})
 
@@ -70,21 +72,23 @@ class VfsIOManager(dg.ConfigurableIOManager):
             return PlateWells(Path(described[WELLS_FOLDER]), described[WELLS_BACKEND], wells)
         if plates_of_wells([context.asset_key]):
             return self._wells_of_another_location(context.asset_key, wells)
-        name = "/".join(context.asset_key.path)
+        name = _name(context.asset_key)
         if not context.has_asset_partitions:
             return self._load(name)
         partitions = sorted(context.asset_partition_keys, key=_plate_order)
         if len(partitions) == 1 and not _wants_mapping(context):
-            return self._load(f"{name}/{partitions[0]}")
-        found = {partition: self._find(f"{name}/{partition}") for partition in partitions}
-        stored = {partition: key for partition, key in found.items() if key is not None}
+            return self._load(f"{name}/{_part(partitions[0])}")
+        there = self._stored_in(name)
+        stored = {partition: there[key] for partition in partitions if (key := f"{name}/{_part(partition)}") in there}
+        if partitions and not stored and not self._backend().persistent:
+            self._absent(name)
         missing = tuple(partition for partition in partitions if partition not in stored)
         return StoredPartitions(self._backend(), stored, missing)
 
     def _wells_of_another_location(self, key: dg.AssetKey, wells: Sequence[str] | None) -> PlateWells:
         """Another code location knows the wells by name only; their plan, which is kept here, says where they are."""
         (plate_id,) = plates_of_wells([key])
-        contexts: Any = self._load("/".join(PlateKeys(plate_id).contexts.path))
+        contexts: Any = self._load(_name(PlateKeys(plate_id).contexts))
         output = next(iter(contexts.values())).output
         return PlateWells(output.folder, output.backend, wells)
 
@@ -104,11 +108,16 @@ class VfsIOManager(dg.ConfigurableIOManager):
         backend = self._backend()
         return next((key + codec.suffix for codec in CODECS if backend.exists(key + codec.suffix)), None)
 
+    def _stored_in(self, folder: str) -> dict[str, str]:
+        """The keys below an asset's name, by what they are without the codec's suffix: one listing for all."""
+        return {_without_suffix(key): key for key in self._backend().list(folder)}
+
     def _absent(self, key: str) -> NoReturn:
-        if self.backend == "memory":
+        if not self._backend().persistent:
             raise StorageError(
-                f"Asset {key} is not in this run's memory: the memory backend keeps values only for the run that made "
-                "them. Materialize both assets in one run, or give the IO manager the backend 'disk' or 'zarr'."
+                f"Asset {key} is not in this run's memory: the {self.backend} backend keeps values only for the run "
+                "that made them. Materialize both assets in one run, or give the IO manager the backend 'disk' or "
+                "'zarr'."
             )
         raise MissingKeyError(
             f"Nothing is stored for asset {key} in the {self.backend} backend below {self.root}; materialize it first.",
@@ -122,7 +131,24 @@ class VfsIOManager(dg.ConfigurableIOManager):
 
 
 def _load(backend: StorageBackend, key: str) -> object:
-    return codec_of_key(key).load(backend, key)
+    codec = codec_of_suffix(key[len(_without_suffix(key)) :])
+    if codec is None:
+        raise StorageError(f"{key} was not stored by this version, which cannot read it; materialize its asset again.")
+    return codec.load(backend, key)
+
+
+def _name(key: dg.AssetKey) -> str:
+    return "/".join((*key.path[:-1], _part(key.path[-1])))
+
+
+def _part(name: str) -> str:
+    """A partition's or an asset's name as the last part of a key: the first dot there begins the codec's suffix."""
+    return quote(name, safe=" ").replace(".", "%2E")
+
+
+def _without_suffix(key: str) -> str:
+    folder, slash, name = key.rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def _by_partition(context: dg.OutputContext, obj: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from openhcs_engine.errors import ContextFileError
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.vfs.stamps import stamp
 
 FORMAT: Final = 1
 """Version of the listing document."""
@@ -24,15 +25,16 @@ Row = tuple[
 
 @dataclass(frozen=True)
 class PlateListing:
-    """A plate and its planes at one moment."""
+    """A plate and its planes, all of them stamped, at one moment."""
 
     plate: Plate
     index: ImageIndex
 
     @property
     def digest(self) -> str:
-        """sha256 of wells, planes, sizes and times of change; independent of where the folder lies."""
-        return digest([self.plate.wells, [_row(plane) for plane in self.index]])
+        """sha256 of the plate, its plate map, its planes with sizes and times; independent of where the folder lies."""
+        plate = replace(self.plate, root="", warnings=(), notes=())  # texts that may name the folder
+        return digest([plate, [_row(plane) for plane in self.index]])
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,11 +49,11 @@ def read_listing(folder: str | Path, plate_id: str | None = None, reading: ReadO
     Raises
     ------
     PlateError
-        If the folder is no plate, several plates, or contradicts itself.
+        If the folder is no plate, several plates, or contradicts itself, or if a file of it vanishes meanwhile.
     """
     options = reading or ReadOptions()
     plate, index = options.detect(str(folder)).read_plate(plate_id)
-    return PlateListing(options.describe(plate), index)
+    return PlateListing(options.describe(plate), stamp(index, plate.root))
 
 
 def listing_to_json(listing: PlateListing) -> bytes:
@@ -73,7 +75,7 @@ def _row(plane: ImagePlane) -> Row:
     key = plane.key
     return (
         key.well, key.site, key.channel, key.z_index, key.timepoint,
-        plane.path, plane.kind.value, plane.present, plane.size, plane.mtime_ns, plane.array_index,
+        plane.path, plane.kind.value, plane.present, *plane.stamp, plane.array_index,
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from openhcs_dagster import checks, drawing, records, report, report_page
+from openhcs_dagster import checks, drawing, records, report, report_page, wells_table
 from openhcs_dagster.catalogue import CatalogueEntry
-from openhcs_dagster.compilation import compile_entry
+from openhcs_dagster.compilation import compile_entry, plan_version
 from openhcs_dagster.io_manager import WELLS_BACKEND, WELLS_FOLDER
 from openhcs_dagster.keys import GRAPH_VERSION, WELLS, PlateKeys
 from openhcs_dagster.lineage import upstream_tags, version_tags
@@ -17,9 +17,10 @@ from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.registration import renewed
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, inherit_search_path
 from openhcs_dagster.wells import PlateWells
-from openhcs_engine.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.execution.results import WellResult
+from openhcs_engine.memory.devices import DevicePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class PlateGraph:
 
 
 def plate_graph(entry: CatalogueEntry) -> PlateGraph:
-    """``plate_index → compiled_contexts → processed_wells → plate_report``, with the report's check.
+    """``plate_index → compiled_contexts → processed_wells → plate_report``, with the report's checks.
 
     Touches neither the plate's folder nor its pipeline.
     """
@@ -39,7 +40,7 @@ def plate_graph(entry: CatalogueEntry) -> PlateGraph:
         # The backfill policy is "beta" since years; a line a plate at every load would hide warnings that matter.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = (_plate_index(entry), _compiled_contexts(entry), _processed_wells(entry), _plate_report(entry))
-    return PlateGraph(assets=assets, checks=(checks.wells_are_current(entry),))
+    return PlateGraph(assets=assets, checks=(checks.wells_are_current(entry), checks.wells_are_whole(entry)))
 
 
 def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
@@ -85,14 +86,17 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         group_name=entry.group,
         code_version=GRAPH_VERSION,
     )
-    def compiled_contexts(plate_index: PlateListing) -> dg.Output[dict[str, ProcessingContext]]:
+    def compiled_contexts(
+        plate_index: PlateListing, device_pool: DevicePool
+    ) -> dg.Output[dict[str, ProcessingContext]]:
         try:
-            contexts = compile_entry(entry, plate_index)
+            compilation = compile_entry(entry, plate_index, device_pool.inventory())
         except OpenHCSError as error:
             raise dg.Failure(str(error), metadata=records.refusal_metadata(error), allow_retries=False) from None
-        version = plan_fingerprint(contexts.values())
         return dg.Output(
-            contexts, data_version=dg.DataVersion(version), metadata=records.plan_metadata(contexts, entry)
+            compilation.contexts,
+            data_version=dg.DataVersion(plan_version(compilation.contexts)),
+            metadata=records.plan_metadata(compilation, entry),
         )
 
     return compiled_contexts
@@ -103,11 +107,11 @@ def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
 
     @dg.asset(
         name=WELLS,
-        kinds={entry.options.backend, entry.options.device},
+        kinds=set(entry.options.badges),
         partitions_def=dg.StaticPartitionsDefinition(entry.wells),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
-        pool=f"openhcs_{entry.options.device}",
+        pool=f"openhcs_{entry.options.queue}",
         metadata={
             WELLS_FOLDER: str(entry.output_plan.folder),
             WELLS_BACKEND: entry.options.backend,
@@ -123,17 +127,20 @@ def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
         asked = _asked_wells(context.partition_keys, compiled_contexts)
         lineage = upstream_tags(context.instance, keys.contexts)
-        pictures = records.Pictures(entry, next(iter(asked.values())).plate)
+        plate = next(iter(asked.values())).plate
+        pictures = records.Pictures(entry, plate)
         outcomes: list[Outcome] = []
         try:
             for result in _execute(entry, asked, device_pool, context.run.run_id):
                 outcomes.append(Outcome.of(result, context.run.run_id))
+                contents = records.well_conditions(plate.plate_map, result.well)
                 if result.success:
                     tags = {**lineage, **version_tags(GRAPH_VERSION, result.fingerprint)}
-                    yield records.well_materialization(keys.wells, result, tags, pictures)
+                    described = {**pictures.metadata(result.well), **contents}
+                    yield records.well_materialization(keys.wells, result, tags, described)
                 else:
                     context.log.error(result.error)
-                    yield records.well_failure(keys.wells, result)
+                    yield records.well_failure(keys.wells, result, contents)
         finally:
             _keep(outcomes, entry, context)
         failed = {outcome.well: outcome.error or "" for outcome in outcomes if outcome.error is not None}
@@ -170,10 +177,17 @@ def _execute(
     from openhcs_engine.execution.plate_run import execute_wells
 
     inherit_search_path(entry)
+    policy = DevicePolicy(entry.options.device)
     try:
-        with device_pool.lease(entry.options.device, entry.options.workers) as leased:
-            devices = [device.label for device in leased]
-            yield from execute_wells(contexts, runner=entry.options.runner, devices=devices, run_id=run_id)
+        with device_pool.lease(contexts, policy, entry.options.workers) as leased:
+            yield from execute_wells(
+                contexts,
+                runner=entry.options.runner,
+                devices=leased,
+                policy=policy,
+                pool=device_pool.pool(policy),
+                run_id=run_id,
+            )
     except OpenHCSError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 
@@ -183,7 +197,7 @@ def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
 
     @dg.asset(
         name="plate_report",
-        kinds={"html", "matplotlib"},
+        kinds={"html"},
         ins={
             "compiled_contexts": dg.AssetIn(key=keys.contexts),
             "processed_wells": dg.AssetIn(key=keys.wells),
@@ -198,9 +212,10 @@ def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         summary = report.summarise(entry, compiled_contexts, processed_wells)
         pictures = drawing.draw(summary, processed_wells)
-        page = report_page.write_page(summary, pictures)
+        page, table = report_page.write_page(summary, pictures), wells_table.write_table(summary)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(summary.digest), metadata=records.report_metadata(summary, pictures, page)
+            data_version=dg.DataVersion(summary.digest),
+            metadata=records.report_metadata(summary, pictures, page, table),
         )
 
     return plate_report

@@ -3,22 +3,28 @@
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import numpy as np
 
 from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.conditions import NAMED, WellConditions
 from openhcs_dagster.drawing import PlatePictures
 from openhcs_dagster.grey import png, read_scales, scale_of, shrink, to_grey
 from openhcs_dagster.listing import PlateListing
 from openhcs_dagster.mosaic import Mosaic
 from openhcs_dagster.report import PlateSummary, WellSummary, report_folder
+from openhcs_dagster.step_tables import plan_table, steps_table
 from openhcs_dagster.wells import PlateWells
-from openhcs_engine.context import ProcessingContext, StepPlan
+from openhcs_engine.context import plan_fingerprint
 from openhcs_engine.errors import CompilationError, OpenHCSError
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.plate_map import PlateMap
+
+if TYPE_CHECKING:
+    from openhcs_engine.compiler import Compilation
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -44,24 +50,23 @@ def listing_metadata(listing: PlateListing) -> Metadata:
     }
 
 
-def plan_metadata(contexts: Mapping[str, ProcessingContext], entry: CatalogueEntry) -> Metadata:
+def plan_metadata(compilation: "Compilation", entry: CatalogueEntry) -> Metadata:
     """What will happen."""
+    contexts = compilation.contexts
     first = next(iter(contexts.values()))
-    steps = [
-        f"{step.name}: {', '.join(call.reference for route in step.routes for call in route.calls)}"
-        for step in first.steps
-    ]
+    functions = {call.reference: None for step in first.steps for route in step.routes for call in route.calls}
     return {
+        "plan": dg.MetadataValue.md(plan_table(contexts)),
+        "notes": dg.MetadataValue.md(_bullets(compilation.notes)),
         "wells": dg.MetadataValue.int(len(contexts)),
+        "planes": dg.MetadataValue.int(sum(len(context.index) for context in contexts.values())),
+        "devices": dg.MetadataValue.text(entry.options.device),
+        "fingerprint": dg.MetadataValue.text(plan_fingerprint(contexts.values())),
         "pipeline": dg.MetadataValue.text(entry.pipeline),
-        "steps": dg.MetadataValue.md(_bullets(tuple(steps))),
+        "functions": dg.MetadataValue.md(_bullets(tuple(f"`{reference}`" for reference in functions))),
         "output": dg.MetadataValue.path(str(entry.output_plan.folder)),
         "software": dg.MetadataValue.text(", ".join(first.versions)),
     }
-
-
-def _functions(step: StepPlan) -> list[str]:
-    return [call.reference for route in step.routes for call in route.calls]
 
 
 def refusal_metadata(error: OpenHCSError) -> Metadata:
@@ -119,23 +124,33 @@ def image(picture: bytes, text: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{text}](data:image/png;base64,{base64.b64encode(picture).decode()})")
 
 
+def well_conditions(plate_map: PlateMap | None, well: str) -> Metadata:
+    """What was in the well; nothing without a plate map."""
+    conditions = WellConditions.of(plate_map, well)
+    if conditions is None:
+        return {}
+    told = {"role": conditions.role and conditions.role.value, **{name: conditions.values.get(name) for name in NAMED}}
+    others = tuple(f"{name}: {value}" for name, value in conditions.others.items())
+    return {
+        **{name: dg.MetadataValue.text(value) for name, value in told.items() if value},
+        **({"conditions": dg.MetadataValue.md(_bullets(others))} if others else {}),
+    }
+
+
 def well_materialization(
-    key: dg.AssetKey, result: WellResult, tags: Mapping[str, str], pictures: Pictures
+    key: dg.AssetKey, result: WellResult, tags: Mapping[str, str], described: Metadata
 ) -> dg.AssetMaterialization:
-    """The record of one published well."""
-    routes = [f"{step.name}: {route}" for step in result.steps for route in step.routes]
-    notes = [f"{step.name}: {note}" for step in result.steps for note in (*step.notes, *filter(None, (step.fallback,)))]
+    """The record of one published well; ``described`` is what it looks like, and what was in it."""
     return dg.AssetMaterialization(
         asset_key=key,
         partition=result.well,
         description=f"Well {result.well}: {result.status}",
         metadata={
-            **pictures.metadata(result.well),
+            **described,
             "status": dg.MetadataValue.text(result.status.value),
             "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
             "device": dg.MetadataValue.text(result.device),
-            "conversions": dg.MetadataValue.md(_bullets(tuple(routes))),
-            "notes": dg.MetadataValue.md(_bullets((*result.notes, *notes))),
+            **_steps(result),
             "store": dg.MetadataValue.path(result.store_path or ""),
             "bytes": dg.MetadataValue.int(result.bytes_written),
             "fingerprint": dg.MetadataValue.text(result.fingerprint),
@@ -144,7 +159,7 @@ def well_materialization(
     )
 
 
-def well_failure(key: dg.AssetKey, result: WellResult) -> dg.AssetObservation:
+def well_failure(key: dg.AssetKey, result: WellResult, described: Metadata) -> dg.AssetObservation:
     """Why a well failed, where a person looks for it: on the well's own page, which else says only that it did."""
     return dg.AssetObservation(
         asset_key=key,
@@ -153,15 +168,25 @@ def well_failure(key: dg.AssetKey, result: WellResult) -> dg.AssetObservation:
         metadata={
             "status": dg.MetadataValue.text(result.status.value),
             "why": dg.MetadataValue.text(result.error or ""),
+            **described,
+            **_steps(result),
             "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
             "device": dg.MetadataValue.text(result.device),
         },
     )
 
 
-def report_metadata(summary: PlateSummary, pictures: PlatePictures, page: Path) -> Metadata:
+def _steps(result: WellResult) -> Metadata:
+    """What the steps did, and what a person should know of the well; nothing for one that was not computed."""
+    return {
+        **({"steps": dg.MetadataValue.md(steps_table(result.steps))} if result.steps else {}),
+        **({"notes": dg.MetadataValue.md(_bullets(result.notes))} if result.notes else {}),
+    }
+
+
+def report_metadata(summary: PlateSummary, pictures: PlatePictures, page: Path, table: Path) -> Metadata:
     """The plate at a glance."""
-    table = [_row(well) for well in summary.not_current[:ROWS_SHOWN]]
+    bad = [_row(well) for well in summary.not_current[:ROWS_SHOWN]]
     counts: Metadata = {f"wells {state}": dg.MetadataValue.int(count) for state, count in summary.counts.items()}
     montages: Metadata = {
         f"montage {channel}": image(picture, f"{channel}: {pictures.scales[channel]}")
@@ -170,18 +195,21 @@ def report_metadata(summary: PlateSummary, pictures: PlatePictures, page: Path) 
     return {
         "plate": image(pictures.status, "status of the wells"),
         **counts,
-        **({"wells needing attention": dg.MetadataValue.table(table)} if table else {}),
+        **({"wells needing attention": dg.MetadataValue.table(bad)} if bad else {}),
+        **({"plate map": image(pictures.plate_map, "what was in the wells")} if pictures.plate_map else {}),
         **montages,
         **({"seconds per well": image(pictures.seconds, "seconds per well")} if pictures.seconds else {}),
         "seconds": dg.MetadataValue.float(round(summary.seconds, 2)),
         "report": dg.MetadataValue.path(str(page)),
         "report link": dg.MetadataValue.url(page.as_uri()),
+        "table of wells": dg.MetadataValue.path(str(table)),
         "plan": dg.MetadataValue.text(summary.fingerprint),
     }
 
 
 def _row(well: WellSummary) -> dg.TableRecord:
-    return dg.TableRecord({"well": well.well, "state": well.state.value, "why": well.reason})
+    contents = {"contents": well.conditions.phrase} if well.conditions else {}
+    return dg.TableRecord({"well": well.well, "state": well.state.value, **contents, "why": well.reason})
 
 
 def _bullets(lines: tuple[str, ...]) -> str:

@@ -33,7 +33,7 @@ def register(
         If the folder is no plate, its id is taken or impossible, or the output would lie inside the raw plate.
     """
     address, output = _address(str(folder)), output.expanduser().resolve()
-    name = address.rstrip("/").rpartition("/")[2]
+    name = address.rpartition("/")[2]
     wanted_id = plate_id_of_folder(name) if plate_id is None else validate_plate_id(plate_id)
     if not is_remote(address) and output.is_relative_to(address):
         raise CatalogueError(
@@ -61,7 +61,7 @@ def register(
 
 def _address(folder: str) -> str:
     """A URL as it is; a folder by its real path, whatever link leads to it."""
-    return folder if is_remote(folder) else str(local_folder(folder).resolve())
+    return folder.rstrip("/") if is_remote(folder) else str(local_folder(folder).resolve())
 
 
 def renewed(entry: CatalogueEntry, listing: PlateListing) -> CatalogueEntry:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.conditions import WellConditions
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import ProcessingContext, digest, plan_fingerprint
@@ -49,6 +50,10 @@ class WellSummary:
     seconds: float | None
     """Wall time of its last computation; None if unknown."""
     device: str
+    fingerprint: str | None = None
+    """With which it is published; None if it is not."""
+    conditions: WellConditions | None = None
+    """What was in it; None if no plate map says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,13 @@ class PlateSummary:
     @property
     def digest(self) -> str:
         """sha256 of what the page says about the wells; the same for two reports on the same plate."""
-        return digest([self.fingerprint, [(well.well, well.state.value, well.reason) for well in self.wells]])
+        wells = [(well.well, well.state.value, well.reason, _contents(well.conditions)) for well in self.wells]
+        return digest([self.fingerprint, wells])
+
+    @property
+    def conditions(self) -> dict[str, WellConditions]:
+        """What was in the wells, where the plate map says; empty without one."""
+        return {well.well: well.conditions for well in self.wells if well.conditions is not None}
 
     @property
     def layout(self) -> Layout:
@@ -151,7 +162,13 @@ def _judge(
         reason=reason,
         seconds=computed.seconds if computed and published else None,
         device=last.device if last else "",
+        fingerprint=published,
+        conditions=WellConditions.of(context.plate.plate_map, context.well),
     )
+
+
+def _contents(conditions: WellConditions | None) -> tuple[object, ...]:
+    return () if conditions is None else (conditions.role and conditions.role.value, *conditions.values.items())
 
 
 _STALE = "Its result was made by another plan (changed pipeline, functions, packages or images); run it again."
@@ -165,10 +182,7 @@ def _state(context: ProcessingContext, published: str | None, last: Outcome | No
         older = " An older result is still in the output." if published else ""
         return WellState.FAILED, last.error + older
     if published is not None:
-        return (
-            WellState.STALE,
-            "Its result was made by another plan (changed pipeline, functions, packages or images); run it again.",
-        )
+        return WellState.STALE, _STALE
     if last is not None:
         return WellState.MISSING, "It was processed, but its output is gone; run it again."
     return WellState.MISSING, "It has not been run."

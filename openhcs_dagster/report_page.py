@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import Final
 
 from openhcs_dagster.drawing import COLOURS, PlatePictures, duration
 from openhcs_dagster.report import PlateSummary, WellState, WellSummary, report_folder
-from openhcs_engine.model.wells import row_letters
+from openhcs_dagster.report_maps import contents_map, contents_table, legend_line, plate_grid, well_cell
+from openhcs_dagster.wells_table import wells_table
 from openhcs_engine.vfs.files import write_whole
 
+PHRASES: Final = 6
+"""Different contents of wells that one row of the table names."""
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c2530; background: #f5f6f8; margin: 0; }
@@ -25,16 +30,23 @@ section { background: #fff; border: 1px solid #dfe3e8; border-radius: 8px; paddi
 .total { background: #fff; border: 1px solid #dfe3e8; border-top: 4px solid var(--c, #8a94a0); border-radius: 8px;
   padding: 8px 18px 10px; min-width: 84px; }
 .total b { display: block; font-size: 24px; line-height: 1.2; } .total span { color: #5b6775; font-size: 13px; }
+.get { margin-left: auto; align-self: center; color: #1f5fae; }
 .plate { display: grid; gap: 4px; width: max-content; }
 .plate span { font-size: 11px; color: #5b6775; text-align: center; align-self: center; }
 .well { width: var(--w); height: var(--w); border-radius: 50%; background: var(--c); }
 .well.failed { background: repeating-linear-gradient(45deg, var(--c) 0 4px, #e98a8a 4px 7px); }
+.well.pale { box-shadow: inset 0 0 0 1px #b4bcc6; }
 .none { width: var(--w); height: var(--w); border-radius: 50%; border: 1px dashed #d5dae0; box-sizing: border-box; }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 18px; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 18px;
+  margin: 0 0 18px; }
+.two section { margin: 0; } .legend span { white-space: nowrap; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 6px 14px 6px 0; vertical-align: top; }
 th { color: #5b6775; font-weight: 600; border-bottom: 1px solid #dfe3e8; } td { border-bottom: 1px solid #eef0f3; }
 table.attention td:first-child { max-width: 420px; }
+table.contents .dot { margin-left: 0; }
+table.contents td { padding: 4px 14px 4px 0; } table.contents td.wells { color: #5b6775; font-size: 13px; }
+.tall { max-height: 420px; overflow-y: auto; }
 td.key { color: #5b6775; white-space: nowrap; width: 1%; } code { font-size: 13px; overflow-wrap: anywhere; }
 .tag { display: inline-block; padding: 0 8px; border-radius: 9px; color: #fff; background: var(--c); font-size: 13px; }
 img { max-width: 100%; height: auto; } .legend { color: #5b6775; font-size: 13px; margin: 12px 0 0; }
@@ -55,12 +67,12 @@ def render(summary: PlateSummary, pictures: PlatePictures) -> str:
     plate = summary.plate
     title = f"Plate {escape(summary.entry.id)}"
     facts = f"{escape(plate.name)} · {escape(plate.microscope)} · {len(summary.wells)} wells · {_moment(summary.made)}"
-    side_by_side = _section("Wells", _status_map(summary)) + _section("Time per well", _seconds(pictures))
+    maps = _section("Wells", _status_map(summary)) + _section("Time per well", _seconds(pictures))
     body = [
         f"<h1>{title}</h1><p class=sub>{facts}</p>",
         _totals(summary),
         _attention(summary.not_current),
-        f"<div class=two>{side_by_side}</div>",
+        f"<div class=two>{maps}{_contents(summary)}</div>",
         *(
             _section(f"{escape(name)}", _image(picture, name) + f"<p class=legend>{escape(pictures.scales[name])}</p>")
             for name, picture in pictures.montages.items()
@@ -88,6 +100,9 @@ def _totals(summary: PlateSummary) -> str:
         for state, count in summary.counts.items()
     ]
     boxes.append(f"<div class=total><b>{duration(summary.seconds)}</b><span>of work on wells</span></div>")
+    table = base64.b64encode(wells_table(summary).encode()).decode()
+    name = f"{escape(summary.entry.id)}_wells.csv"
+    boxes.append(f"<a class=get download='{name}' href='data:text/csv;base64,{table}'>Wells as a table (CSV)</a>")
     return f"<div class=totals>{''.join(boxes)}</div>"
 
 
@@ -97,12 +112,25 @@ def _attention(wells: tuple[WellSummary, ...]) -> str:
     groups: dict[tuple[WellState, str], list[str]] = {}
     for well in wells:  # one row for all wells of one reason: a stale plate is one fact, not 384
         groups.setdefault((well.state, well.reason), []).append(well.well)
+    contents = {well.well: well.conditions.phrase for well in wells if well.conditions is not None}
     rows = "".join(
-        f"<tr><td><b>{', '.join(names)}</b></td><td>{_tag(state)}</td><td>{escape(reason)}</td></tr>"
+        f"<tr><td><b>{', '.join(names)}</b></td><td>{_tag(state)}</td>"
+        f"{_phrases(names, contents)}<td>{escape(reason)}</td></tr>"
         for (state, reason), names in groups.items()
     )
-    table = f"<table class=attention><tr><th>Wells</th><th>State</th><th>Why</th></tr>{rows}</table>"
+    column = "<th>Contents</th>" if contents else ""
+    table = f"<table class=attention><tr><th>Wells</th><th>State</th>{column}<th>Why</th></tr>{rows}</table>"
     return _section(f"{len(wells)} {'well needs' if len(wells) == 1 else 'wells need'} attention", table)
+
+
+def _phrases(wells: list[str], contents: Mapping[str, str]) -> str:
+    """What was in the wells of one row; nothing if no plate map says it of any row."""
+    if not contents:
+        return ""
+    counts = Counter(contents[well] for well in wells if well in contents)
+    shown = [escape(phrase) + (f" × {count}" if count > 1 else "") for phrase, count in counts.most_common(PHRASES)]
+    more = [f"and {len(counts) - PHRASES} more"] if len(counts) > PHRASES else []
+    return f"<td>{'<br>'.join([*shown, *more]) or 'not in the plate map'}</td>"
 
 
 def _tag(state: WellState) -> str:
@@ -110,28 +138,26 @@ def _tag(state: WellState) -> str:
 
 
 def _status_map(summary: PlateSummary) -> str:
-    layout = summary.layout
-    by_place = {layout.place(well.well): well for well in summary.wells}
-    size = max(12, min(54, 440 // layout.columns - 4))
-    cells = ["<span></span>"]
-    cells += [f"<span>{layout.first_column + column + 1}</span>" for column in range(layout.columns)]
-    for row in range(layout.rows):
-        cells.append(f"<span>{row_letters(layout.first_row + row)}</span>")
-        cells += [_well_cell(by_place.get((row, column))) for column in range(layout.columns)]
-    grid = f"grid-template-columns:24px repeat({layout.columns},{size}px);--w:{size}px"
-    legend = "".join(
-        f"<i class=dot style='--c:{COLOURS[state]}'></i>{state}" for state, count in summary.counts.items() if count
-    )
-    return f"<div class=plate style='{grid}'>{''.join(cells)}</div><p class=legend>{legend}</p>"
+    cells = {well.well: _well_cell(well) for well in summary.wells}
+    legend = [(COLOURS[state], state.value) for state, count in summary.counts.items() if count]
+    return plate_grid(summary.layout, cells) + legend_line(legend)
 
 
-def _well_cell(well: WellSummary | None) -> str:
-    if well is None:
-        return "<div class=none></div>"
+def _well_cell(well: WellSummary) -> str:
     seconds = f", {duration(well.seconds)} on {well.device}" if well.seconds is not None else ""
-    text = f"{well.well}: {well.state}{seconds}" + (f". {well.reason}" if well.reason else "")
-    failed = " failed" if well.state is WellState.FAILED else ""
-    return f"<div class='well{failed}' style='--c:{COLOURS[well.state]}' title='{escape(text, quote=True)}'></div>"
+    contents = f" ({well.conditions.phrase})" if well.conditions else ""
+    text = f"{well.well}{contents}: {well.state}{seconds}" + (f". {well.reason}" if well.reason else "")
+    return well_cell(COLOURS[well.state], text, "failed" if well.state is WellState.FAILED else "")
+
+
+def _contents(summary: PlateSummary) -> str:
+    plate_map = summary.plate.plate_map
+    if plate_map is None or not summary.conditions:
+        return ""
+    states = {well.well: well.state for well in summary.wells}
+    return _section("Plate map", contents_map(summary.layout, summary.conditions)) + _section(
+        f"Contents, as {escape(plate_map.name)} says", contents_table(summary.conditions, states)
+    )
 
 
 def _seconds(pictures: PlatePictures) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import dagster as dg
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.settings import LOCATION, Settings
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.memory import devices
+from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 
 
 def current_settings() -> Settings:
@@ -72,27 +74,56 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
     """Folder of the lock files; empty: the engine's own, shared by all that this user runs on this host."""
     cpu_slots: int = 0
     """CPU slots to lend; 0: one a processor."""
+    gpu_slots: int = 1
+    """Wells that may share a GPU, if its memory suffices for so many."""
     patience_s: float = 24 * 3600.0
     """Seconds a run waits for its first device."""
 
+    def inventory(self) -> devices.Inventory:
+        """What this host has, as far as this pool lends it: what plates are compiled for."""
+        return devices.HostInventory(cpus=self._cpus())
+
+    def pool(self, policy: DevicePolicy) -> devices.DevicePool:
+        """The engine's pool, with what a policy allows."""
+        folder = Path(self.lease_folder) if self.lease_folder else devices.default_lease_folder()
+        allowed = self._cpus() if policy is DevicePolicy.CPU else self.inventory()
+        return devices.DevicePool(allowed, folder, slots=self.gpu_slots)
+
     @contextmanager
-    def lease(self, kind: str, workers: int) -> Iterator[tuple[devices.Device, ...]]:
-        """Hold up to ``workers`` devices of a kind (0: all that are free), at least one.
+    def lease(
+        self, contexts: Mapping[str, ProcessingContext], policy: DevicePolicy, workers: int
+    ) -> Iterator[tuple[devices.Device, ...]]:
+        """Hold one device for each well that runs at a time: GPUs where the plan has steps on them, else CPU slots.
+
+        Parameters
+        ----------
+        contexts
+            What will be run.
+        policy
+            With ``auto``, CPU slots are lent for a plan with steps on GPUs if this host has none.
+        workers
+            The most devices to hold; 0: all that are free. Never more than there are wells, and at least one.
 
         Raises
         ------
         DeviceUnavailableError
-            If the host has no device of this kind, or none came free in time.
+            If the host has no device of the kind that is needed, or none came free in time.
         """
-        pool = self._pool()
-        wanted = workers or max(1, sum(device.kind == kind for device in pool.inventory.devices()))
-        with pool.lease(wanted, kind, self.patience_s) as leased:
+        from openhcs_engine.execution.staffing import gpus_planned
+
+        pool = self.pool(policy)
+        needs_gpus = policy is not DevicePolicy.CPU and bool(gpus_planned(contexts))
+        kind = GPU if needs_gpus and (policy is DevicePolicy.GPU_REQUIRED or _count(pool, GPU)) else CPU
+        most = workers or _count(pool, kind) * (self.gpu_slots if kind == GPU else 1)
+        with pool.lease(max(1, min(most, len(contexts))), kind, self.patience_s) as leased:
             yield leased
 
-    def _pool(self) -> devices.DevicePool:
-        cpus = devices.CpuInventory(self.cpu_slots) if self.cpu_slots else devices.CpuInventory()
-        folder = Path(self.lease_folder) if self.lease_folder else devices.default_lease_folder()
-        return devices.DevicePool(devices.HostInventory(cpus=cpus), folder)
+    def _cpus(self) -> devices.CpuInventory:
+        return devices.CpuInventory(self.cpu_slots) if self.cpu_slots else devices.CpuInventory()
+
+
+def _count(pool: devices.DevicePool, kind: str) -> int:
+    return sum(device.kind == kind for device in pool.inventory.devices())
 
 
 def inherit_search_path(entry: CatalogueEntry) -> None:

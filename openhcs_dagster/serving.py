@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -35,7 +36,9 @@ def serve(settings: Settings, port: int) -> int:
     # to ignore would be ignored by the servers, too, and Dagster ends them by it.
     for interruption in (signal.SIGTERM, signal.SIGINT):
         signal.signal(interruption, signal.default_int_handler)
-    server = subprocess.Popen([*command, "-h", HOST, "-p", str(port)])
+    # Else every server would look for modules in the folder that this was started in, before all others.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    server = subprocess.Popen([*command, "-h", HOST, "-p", str(port)], env=environment)
     try:
         return server.wait()
     except KeyboardInterrupt:

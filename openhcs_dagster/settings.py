@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import msgspec
 
+from openhcs_dagster.catalogue import RunOptions
+from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.vfs.files import write_whole
 
 LOCATION: Final = "openhcs"
@@ -27,6 +30,11 @@ concurrency:
     default_limit: 1
   runs:
     max_concurrent_runs: 2
+# Dagster's own event log with its files kept open: the same events for a third of the processor time.
+event_log_storage:
+  module: openhcs_dagster.event_log
+  class: KeptSqliteEventLogStorage
+  config: {}
 # The pool's place of a run that was killed comes free again; without this every later plate would wait for ever.
 run_monitoring:
   enabled: true
@@ -89,35 +97,102 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """A folder into which microscopes write plates."""
+    """A folder into which microscopes write plates, and what to do with what arrives."""
 
     folder: Path
     pipeline: str
     """``module:attribute`` for every plate that arrives."""
     search_path: tuple[str, ...] = ()
     output: Path
-    backend: str = "zarr"
+    options: RunOptions = field(default_factory=RunOptions)
+    """How the plates are run."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """How their folders are read, where detection is not enough."""
 
     @classmethod
     def read(cls, file: Path) -> Inbox | str:
-        """The inbox that a JSON file describes, or the sentence that says what is missing."""
-        example = '{"folder": "/data/inbox", "pipeline": "my_lab:nuclei", "output": "/data/results"}'
+        """The inbox that a JSON file describes, or the sentence that says what is missing or wrong.
+
+        The options of running and reading stand in it under the names that they have everywhere. Files that it names
+        by a relative path are looked for beside it.
+        """
         if not file.is_file():
-            return f"No inbox is configured: write {file} as in {example}."
+            return f"No inbox is configured: write {file} as in {_EXAMPLE}."
         try:
-            return msgspec.json.decode(file.read_bytes(), type=cls, dec_hook=_decode_path)
-        except msgspec.MsgspecError as error:
-            return f"The inbox file {file} cannot be read ({error}); write it as in {example}."
+            document = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+            return cls._of(document, file.parent)
+        except (msgspec.MsgspecError, OpenHCSError, OSError, ValueError) as error:
+            return f"The inbox file {file} cannot be used: {str(error).rstrip('.')}. Write it as in {_EXAMPLE}."
+
+    @classmethod
+    def _of(cls, document: Mapping[str, object], beside: Path) -> Inbox:
+        valid = (*_PLACES, *(option.name for kind in (RunOptions, ReadOptions) for option in fields(kind)))
+        if unknown := [key for key in document if key not in valid]:
+            raise ValueError(f"{', '.join(map(repr, unknown))} is not an option (choose from {', '.join(valid)})")
+        if lacking := [key for key in _NEEDED if key not in document]:
+            raise ValueError(f"it says no {' and no '.join(lacking)}")
+        options, reading = _part(document, RunOptions), _part(document, ReadOptions)
+        if complaint := options.complaint():
+            raise ValueError(complaint)
+        reading = replace(
+            reading, planes_csv=_beside(beside, reading.planes_csv), plate_map=_beside(beside, reading.plate_map)
+        )
+        reading.handlers()  # raises if no format can be meant
+        return cls(
+            folder=Path(msgspec.convert(document["folder"], str)).expanduser(),
+            pipeline=msgspec.convert(document["pipeline"], str),
+            search_path=msgspec.convert(document.get("search_path", ()), tuple[str, ...]),
+            output=Path(msgspec.convert(document["output"], str)).expanduser(),
+            options=options,
+            reading=reading,
+        )
 
 
-def _decode_path(wanted: type, value: object) -> object:
-    if wanted is Path and isinstance(value, str):
-        return Path(value).expanduser()
-    raise TypeError(f"{value!r} is not a path")
+_NEEDED: Final = ("folder", "pipeline", "output")
+_PLACES: Final = (*_NEEDED, "search_path")
+_EXAMPLE: Final = '{"folder": "/data/inbox", "pipeline": "my_lab:nuclei", "output": "/data/results"}'
+_Options = TypeVar("_Options", RunOptions, ReadOptions)
 
 
-def prepare_home(home: Path) -> None:
-    """Make a home with its configuration; files that are there stay as they are."""
+def _part(document: Mapping[str, object], kind: type[_Options]) -> _Options:
+    """Those options of a document that are of one kind."""
+    names = {option.name for option in fields(kind)}
+    return msgspec.convert({key: value for key, value in document.items() if key in names}, kind)
+
+
+def _beside(folder: Path, file: str | None) -> str | None:
+    return None if file is None else str(folder / Path(file).expanduser())
+
+
+def prepare_home(home: Path) -> str | None:
+    """Make a home with its configuration; files that are there stay as they are.
+
+    Returns
+    -------
+    str or None
+        A sentence if its ``dagster.yaml`` lacks what a new home has; None if nothing is missing.
+    """
     for name, content in (("dagster.yaml", _DAGSTER_YAML), ("workspace.yaml", _WORKSPACE_YAML)):
         if not (home / name).exists():
             write_whole(home / name, content.encode())
+    return _lacking(home / "dagster.yaml")
+
+
+def _lacking(file: Path) -> str | None:
+    import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
+
+    wanted = yaml.safe_load(_DAGSTER_YAML)
+    try:
+        found = yaml.safe_load(file.read_text())
+    except yaml.YAMLError:  # Dagster itself says what is wrong with it
+        return None
+    found = found if isinstance(found, dict) else {}
+    # A database server keeps the events itself, and Dagster refuses both together.
+    needed = {"run_monitoring": wanted["run_monitoring"]}
+    if not {"storage", "event_log_storage"} & found.keys():
+        needed["event_log_storage"] = wanted["event_log_storage"]
+    missing = {name: value for name, value in needed.items() if name not in found}
+    if not missing:
+        return None
+    lines = yaml.safe_dump(missing, sort_keys=False)
+    return f"{file} was made by an earlier version; add these lines to it (see the page on Dagster for why):\n{lines}"

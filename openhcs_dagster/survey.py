@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,9 @@ from typing import Final
 import msgspec
 
 from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.model.plate import Plate
 
 ONE_PLATE_S: Final = 120.0
 """Longest time one plate may take to compile, seconds."""
@@ -64,7 +66,9 @@ def judge(entry: CatalogueEntry, deadline: float) -> Verdict:
 
 
 def due_wells(entry: CatalogueEntry) -> list[str]:
-    """Wells without a published result of the plan that the pipeline gives now. Compiles the plate in this process.
+    """Wells without a published result of the plan that the pipeline gives now; all, if the plate map is another one.
+
+    Compiles the plate in this process.
 
     Raises
     ------
@@ -75,10 +79,26 @@ def due_wells(entry: CatalogueEntry) -> list[str]:
     from openhcs_dagster.listing import read_listing
     from openhcs_engine.output.plate_folder import PlateFolder
 
-    contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading))
+    contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading)).contexts
     folder = PlateFolder(entry.output_plan.folder, entry.options.backend)
     missing = [well for well, context in contexts.items() if not folder.published(well, context.fingerprint)]
+    if not missing and _map_changed(entry, contexts):
+        return list(contexts)
     return missing or [well for well in contexts if well not in entry.wells]
+
+
+class _PlatePart(msgspec.Struct):
+    plate: Plate
+
+
+def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext]) -> bool:
+    """Whether the wells' records tell of another plate map than there is now; the last run kept the one it knew."""
+    kept = entry.output_plan.folder / "contexts" / f"{plan_fingerprint(contexts.values())}.json"
+    try:
+        told = msgspec.json.decode(kept.read_bytes(), type=_PlatePart).plate.plate_map
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return told != next(iter(contexts.values())).plate.plate_map
 
 
 def _ask(entry: CatalogueEntry, timeout_s: float) -> _Answer | None:

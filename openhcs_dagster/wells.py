@@ -5,18 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_dagster.mosaic import Mosaic
-from openhcs_engine.errors import UnknownWellError
-from openhcs_engine.model.wells import plate_order
+from openhcs_engine.errors import MissingKeyError, UnknownWellError
+from openhcs_engine.output.layout import TABLES
+
+if TYPE_CHECKING:
+    from openhcs_engine.output.manifest import WellManifest
 
 
 class Field(Protocol):
-    """One site of a well."""
+    """One site of a well; ``field[0, 1, ..., :512]`` reads just that part of its pixels."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(t, c, z, y, x) at full size."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        ...
+
+    def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: integers, slices and ... as NumPy takes them
+        """Pixels at full size: an array, or a masked array where planes do not exist; never zeros in their place."""
+        ...
 
     @property
     def channel_labels(self) -> tuple[str, ...]:
@@ -38,7 +55,20 @@ Well = Mapping[int | None, Field]
 
 
 class PlateWells(Mapping[str, Well]):
-    """Wells by name in plate order; a well is here if its manifest says that it is published."""
+    """Wells by name in plate order; a well is here if its manifest says that it is published.
+
+    Nothing is read before it is asked for: ``wells["B03"][1][0, 0]`` lists the manifests, opens one well and reads the
+    planes of one channel.
+
+    Parameters
+    ----------
+    folder
+        The plate's output folder.
+    backend
+        ``zarr`` or ``disk``.
+    wells
+        Those that were asked for; default: all.
+    """
 
     def __init__(self, folder: Path, backend: str, wells: Iterable[str] | None = None) -> None:
         self.folder = folder
@@ -47,15 +77,15 @@ class PlateWells(Mapping[str, Well]):
         self._asked = None if wells is None else frozenset(wells)
 
     @cached_property
-    def _published(self) -> dict[str, str]:
-        """Fingerprints of the published wells that were asked for."""
+    def _published(self) -> dict[str, WellManifest]:
+        """Manifests of the published wells that were asked for."""
         from openhcs_engine.output.plate_folder import PlateFolder
 
         folder = PlateFolder(self.folder, self.backend)
-        manifests = {well: folder.published(well) for well in folder.wells()} if self.folder.is_dir() else {}
-        there = {well: manifest.fingerprint for well, manifest in manifests.items() if manifest is not None}
-        asked = there.keys() if self._asked is None else there.keys() & self._asked
-        return {well: there[well] for well in sorted(asked, key=plate_order)}
+        there = folder.wells() if self.folder.is_dir() else ()
+        asked = there if self._asked is None else [well for well in there if well in self._asked]
+        manifests = {well: folder.published(well) for well in asked}
+        return {well: manifest for well, manifest in manifests.items() if manifest is not None}
 
     def __getitem__(self, well: str) -> Well:
         if well not in self._published:
@@ -70,7 +100,40 @@ class PlateWells(Mapping[str, Well]):
 
     def fingerprint(self, well: str) -> str | None:
         """Fingerprint with which a well was published; None if it is not."""
-        return self._published.get(well)
+        manifest = self._published.get(well)
+        return None if manifest is None else manifest.fingerprint
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that the wells have, sorted; empty if their pipeline makes none."""
+        return tuple(sorted({name for _, name, _ in self._table_files()}))
+
+    def table(self, name: str) -> Any:  # Any: a polars frame; polars is imported only where there are tables
+        """One table of all wells as a polars frame, wells in plate order, with the column ``well``.
+
+        Raises
+        ------
+        MissingKeyError
+            If no published well has a table of this name.
+        """
+        import polars
+
+        files = {well: path for well, found, path in self._table_files() if found == name}
+        if not files:
+            known = ", ".join(self.tables) or "none"
+            raise MissingKeyError(
+                f"No published well in {self.folder} has a table {name!r} (known: {known}).", key=name
+            )
+        frames = [_with_well(polars.read_parquet(self.folder / path), well) for well, path in files.items()]
+        return polars.concat(frames, how="diagonal_relaxed")
+
+    def _table_files(self) -> Iterator[tuple[str, str, str]]:
+        """Well, table and file of each table that a manifest lists."""
+        for well, manifest in self._published.items():
+            for file in manifest.files:
+                match file.path.split("/"):
+                    case [tables, name, file_name] if (tables, file_name) == (TABLES, f"{well}.parquet"):
+                        yield well, name, file.path
 
     def small(self, well: str, side: int, mosaic: Mosaic) -> dict[str, NDArray[Any]]:
         """A picture ``(y, x)`` of each channel, its longer edge at most ``side`` pixels, of the sites in the mosaic.
@@ -89,12 +152,18 @@ class PlateWells(Mapping[str, Well]):
 
     def _open(self, well: str) -> Well:
         if self.backend == "zarr":
-            from openhcs_engine.ngff.reader import open_plate
+            from openhcs_engine.ngff.reader import open_well
 
-            return open_plate(self.folder / "images.zarr", [well])[well]
+            return open_well(self.folder / "images.zarr", well)
         from openhcs_dagster.tiff_wells import open_tiff_well
 
         return open_tiff_well(self.folder / "images" / well)
+
+
+def _with_well(frame: Any, well: str) -> Any:  # Any: a polars frame
+    import polars
+
+    return frame if "well" in frame.columns else frame.select(polars.lit(well).alias("well"), polars.all())
 
 
 def _middle_planes(field: Field, side: int) -> dict[str, NDArray[Any]]:

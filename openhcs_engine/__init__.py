@@ -5,19 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openhcs_engine.memory.side_data import special_inputs, special_outputs
+    from openhcs_engine.model.artifacts import ArtifactKind
     from openhcs_engine.model.components import GroupBy, VariableComponents
     from openhcs_engine.orchestrator import PipelineOrchestrator
-    from openhcs_engine.pipeline import FunctionStep, InputSource, Pipeline
+    from openhcs_engine.pipeline import FunctionStep, InputSource, Materialize, Pipeline
 
-__all__ = ["FunctionStep", "GroupBy", "InputSource", "Pipeline", "PipelineOrchestrator", "VariableComponents"]
+__all__ = [
+    "ArtifactKind",
+    "FunctionStep",
+    "GroupBy",
+    "InputSource",
+    "Materialize",
+    "Pipeline",
+    "PipelineOrchestrator",
+    "VariableComponents",
+    "special_inputs",
+    "special_outputs",
+]
 
 _HOMES = {
+    "ArtifactKind": "openhcs_engine.model.artifacts",
     "FunctionStep": "openhcs_engine.pipeline.step",
     "GroupBy": "openhcs_engine.model.components",
     "InputSource": "openhcs_engine.pipeline.step",
+    "Materialize": "openhcs_engine.pipeline.materialize",
     "Pipeline": "openhcs_engine.pipeline.pipeline",
     "PipelineOrchestrator": "openhcs_engine.orchestrator",
     "VariableComponents": "openhcs_engine.model.components",
+    "special_inputs": "openhcs_engine.memory.side_data",
+    "special_outputs": "openhcs_engine.memory.side_data",
 }
 
 

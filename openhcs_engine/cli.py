@@ -1,4 +1,4 @@
-"""``openhcs``: look at plates, compile pipelines, run them, verify what they wrote.
+"""``openhcs``: look at plates, compile pipelines, run them, verify what they wrote; see what a host computes with.
 
 Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreadable plate, refused compile; 130 Ctrl-C.
 """
@@ -7,26 +7,19 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openhcs_engine.command_line import (
-    OK,
-    SOME_FAILED,
-    CommandLine,
-    MicroscopeOption,
-    PatternOption,
-    PlanesCsvOption,
-    PlateMapOption,
-    PresetOption,
-)
+from openhcs_engine.command_line import OK, SOME_FAILED, CommandLine, Reading, with_reading_options
+from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
+from openhcs_engine.ngff.options import ImageOptions
 
 if TYPE_CHECKING:
-    from openhcs_engine.context import ProcessingContext
     from openhcs_engine.model.plate import Plate
     from openhcs_engine.orchestrator import PipelineOrchestrator
     from openhcs_engine.pipeline import Pipeline
@@ -48,6 +41,13 @@ class BackendName(StrEnum):
     DISK = "disk"
 
 
+class NgffName(StrEnum):
+    """Versions of OME-Zarr that are written."""
+
+    V05 = "0.5"
+    V04 = "0.4"
+
+
 class LayoutName(StrEnum):
     """Layouts of synthetic plates."""
 
@@ -63,8 +63,19 @@ PlateFolderArgument = Annotated[
 PipelineOption = Annotated[
     str, typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH.")
 ]
-OutputOption = Annotated[Path, typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else.")]
-WellsOption = Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")]
+OutputOption = Annotated[str, typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else.")]
+NgffOption = Annotated[
+    NgffName, typer.Option("--ngff", help="Version of OME-Zarr: 0.5 (zarr v3), or 0.4 (zarr v2) for older readers.")
+]
+FsyncOption = Annotated[
+    bool, typer.Option("--fsync", help="Each well is on the disk before it counts as done, should the power fail.")
+]
+WellsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--wells", metavar="A01,row:B", help="Only these wells: names, row:A-C, col:1-6, A01:B06, not:A03, or a number."
+    ),
+]
 PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
 OnMissingOption = Annotated[
@@ -77,6 +88,10 @@ ProjectionsOption = Annotated[
         "--projections", help="The instrument's projections enter where there is no plane, never, or only they."
     ),
 ]
+DeviceOption = Annotated[
+    DevicePolicy,
+    typer.Option("--device", help="A GPU where functions can use one, the CPU only, or no run without the GPU."),
+]
 PositionsOption = Annotated[
     bool, typer.Option(help="Stage positions and heights; some formats keep them in every image, which takes a while.")
 ]
@@ -84,28 +99,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 
 @openhcs.command()
+@with_reading_options
 def inspect(
     plate: PlateFolderArgument,
     as_json: JsonOption = False,
     positions: PositionsOption = True,
-    microscope: MicroscopeOption = None,
-    preset: PresetOption = None,
-    pattern: PatternOption = None,
-    planes_csv: PlanesCsvOption = None,
-    plate_map: PlateMapOption = None,
+    *,
+    reading: Reading,
 ) -> int:
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli_output import inspection, print_inspection, print_json
 
-    found, index = _read(
-        plate,
-        positions,
-        microscope=microscope,
-        preset=preset,
-        pattern=pattern,
-        planes_csv=planes_csv,
-        plate_map=plate_map,
-    )
+    found, index = _read(plate, positions, reading)
     if as_json:
         print_json(inspection(found, index))
     else:
@@ -114,28 +119,18 @@ def inspect(
 
 
 @openhcs.command()
+@with_reading_options
 def planes(
     plate: PlateFolderArgument,
     as_json: JsonOption = False,
     positions: PositionsOption = True,
-    microscope: MicroscopeOption = None,
-    preset: PresetOption = None,
-    pattern: PatternOption = None,
-    planes_csv: PlanesCsvOption = None,
-    plate_map: PlateMapOption = None,
+    *,
+    reading: Reading,
 ) -> int:
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli_output import plane_rows, print_json, print_planes
 
-    _, index = _read(
-        plate,
-        positions,
-        microscope=microscope,
-        preset=preset,
-        pattern=pattern,
-        planes_csv=planes_csv,
-        plate_map=plate_map,
-    )
+    _, index = _read(plate, positions, reading)
     if as_json:
         print_json(plane_rows(index))
     else:
@@ -144,6 +139,7 @@ def planes(
 
 
 @openhcs.command("compile")
+@with_reading_options
 def compile_(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
@@ -151,27 +147,33 @@ def compile_(
     plate_id: PlateIdOption = None,
     on_missing: OnMissingOption = OnMissing.ERROR,
     projections: ProjectionsOption = Projections.FALLBACK,
-    microscope: MicroscopeOption = None,
-    preset: PresetOption = None,
-    pattern: PatternOption = None,
-    planes_csv: PlanesCsvOption = None,
-    plate_map: PlateMapOption = None,
+    device: DeviceOption = DevicePolicy.AUTO,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> int:
     """Decide everything that would happen to each well, or say every reason why it cannot."""
-    from openhcs_engine.cli_output import print_plan
     from openhcs_engine.context import contexts_to_json
+    from openhcs_engine.plan_output import explanation, print_plan
 
-    orchestrator = _orchestrator(plate, plate_id=plate_id, on_missing=on_missing.value, projections=projections.value)
-    contexts = orchestrator.compile_pipelines(_pipeline(pipeline), well_filter=wells)
+    orchestrator = _orchestrator(
+        plate,
+        plate_id=plate_id,
+        on_missing=on_missing.value,
+        projections=projections.value,
+        device=device.value,
+        **reading,
+    )
+    compilation = orchestrator.compile(_pipeline(pipeline), well_filter=wells)
     if as_json:
-        sys.stdout.write(contexts_to_json(contexts).decode() + "\n")
+        sys.stdout.write(contexts_to_json(compilation.contexts, explanation(compilation)).decode() + "\n")
     else:
-        print_plan(contexts)
+        print_plan(compilation)
     return OK
 
 
 @openhcs.command()
+@with_reading_options
 def run(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
@@ -185,14 +187,15 @@ def run(
     plate_id: PlateIdOption = None,
     on_missing: OnMissingOption = OnMissing.ERROR,
     projections: ProjectionsOption = Projections.FALLBACK,
-    microscope: MicroscopeOption = None,
-    preset: PresetOption = None,
-    pattern: PatternOption = None,
-    planes_csv: PlanesCsvOption = None,
-    plate_map: PlateMapOption = None,
+    device: DeviceOption = DevicePolicy.AUTO,
+    fsync: FsyncOption = False,
+    ngff: NgffOption = NgffName.V05,
+    *,
+    reading: Reading,
 ) -> int:
     """Compile and execute: one OME-Zarr plate, each well published by itself; finished wells are not computed again."""
     from openhcs_engine.cli_output import RunScreen
+    from openhcs_engine.output.overview import write_overview
 
     orchestrator = _orchestrator(
         plate,
@@ -202,17 +205,17 @@ def run(
         backend=backend.value,
         on_missing=on_missing.value,
         projections=projections.value,
-        microscope=microscope,
-        preset=preset,
-        pattern=pattern,
-        planes_csv=planes_csv,
-        plate_map=plate_map,
+        device=device.value,
+        fsync=fsync,
+        images=ImageOptions(ngff=ngff.value),
+        **reading,
     )
     declared = _pipeline(pipeline)
-    contexts: dict[str, ProcessingContext] = orchestrator.compile_pipelines(declared, well_filter=wells)
-    with RunScreen(contexts) as screen:
-        for result in orchestrator.execute(declared, contexts, workers):
+    compilation = orchestrator.compile(declared, well_filter=wells)
+    with RunScreen(compilation) as screen:
+        for result in orchestrator.execute(declared, compilation.contexts, workers):
             screen.add(result)
+    write_overview(orchestrator.output / orchestrator.plate.plate_id)
     return SOME_FAILED if screen.failed else OK
 
 
@@ -254,14 +257,53 @@ def synth(
 
 
 @openhcs.command()
-def verify(output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")]) -> int:
-    """Check a plate's output: is every well that was asked for there and whole?"""
-    from openhcs_engine.cli_output import print_verification
+def verify(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop the damaged wells, so that the next run makes just them again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Check a plate's output: is every well that was asked for there and whole?
+
+    Exit codes: 0 all whole; 1 wells are missing or damaged; 2 no output folder. With --repair, 0 says that nothing
+    damaged is left; the wells that it dropped are made by the next run.
+    """
+    from openhcs_engine.cli_output import print_json, print_repair, print_verification, verification
+    from openhcs_engine.output.repair import repair as drop_damaged
     from openhcs_engine.output.verify import verify as check
 
     report = check(output)
-    print_verification(report)
-    return SOME_FAILED if report.missing or report.damaged else OK
+    mended = drop_damaged(output, report) if repair else None
+    if as_json:
+        print_json(verification(report, mended))
+    else:
+        print_verification(report)
+        print_repair(mended)
+    good = report.ok if mended is None else mended.ok
+    return OK if good else SOME_FAILED
+
+
+@openhcs.command()
+def memory(
+    as_json: JsonOption = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Import each library, and convert a small stack from each to each.")
+    ] = False,
+) -> int:
+    """Show array libraries, devices, the ways between libraries, and what workers are born with."""
+    from openhcs_engine import memory_output
+    from openhcs_engine.cli_output import print_json
+    from openhcs_engine.memory.devices import find_inventory
+
+    report = memory_output.look(find_inventory())
+    if probe:
+        report = replace(report, probes=memory_output.probe())
+    if as_json:
+        print_json(memory_output.memory_document(report))
+    else:
+        memory_output.print_memory(report)
+    return OK
 
 
 def _orchestrator(plate: str, **options: Any) -> PipelineOrchestrator:  # Any: the orchestrator's own keyword types
@@ -270,7 +312,7 @@ def _orchestrator(plate: str, **options: Any) -> PipelineOrchestrator:  # Any: t
     return PipelineOrchestrator(plate, **options).initialize()
 
 
-def _read(plate: str, positions: bool, **reading: str | None) -> tuple[Plate, ImageIndex]:
+def _read(plate: str, positions: bool, reading: Reading) -> tuple[Plate, ImageIndex]:
     orchestrator = _orchestrator(plate, **reading)
     return orchestrator.locate() if positions else orchestrator.read
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -15,10 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from openhcs_engine.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.compiler import Compilation
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.output.repair import Repair
 from openhcs_engine.output.verify import PLATE, VerifyReport
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
@@ -95,7 +96,7 @@ def print_inspection(plate: Plate, index: ImageIndex) -> None:
     table.add_column()
     rows = {
         "plate id": plate.plate_id,
-        "wells": f"{len(plate.wells)}: {_span(plate.wells)}",
+        "wells": f"{len(plate.wells)}: {well_span(plate.wells)}",
         "sites": _numbers(plate.sites),
         "channels": ", ".join(f"{channel.index} {channel.label}" for channel in plate.channels),
         "z planes": _numbers(plate.z_indexes) + (f", {plate.z_step_um:g} µm apart" if plate.z_step_um else ""),
@@ -124,48 +125,14 @@ def print_planes(index: ImageIndex) -> None:
     Console().print(table)
 
 
-def print_plan(contexts: Mapping[str, ProcessingContext]) -> None:
-    """The steps of a plan, and its wells."""
-    first = next(iter(contexts.values()))
-    table = Table(
-        "step", "name", "functions", "stacks along", "reads", "writes", "device", title="Plan", title_justify="left"
-    )
-    for step in first.steps:
-        functions = [
-            (
-                f"{first.plate.channel(route.key).label}: "
-                if step.group_by == "channel" and route.key is not None
-                else ""
-            )
-            + " → ".join(call.reference.rpartition(":")[2] + _kwargs(call.kwargs) for call in route.calls)
-            for route in step.routes
-        ]
-        axes = ", ".join(component.value for component in step.variable_components)
-        table.add_row(
-            str(step.number),
-            step.name,
-            escape("\n".join(functions)),
-            axes,
-            step.reads,
-            step.writes,
-            first.device_of(step),
-        )
-    console = Console()
-    console.print(table)
-    planes = sum(len(context.index) for context in contexts.values())
-    console.print(
-        f"{len(contexts)} wells ({_span(tuple(contexts))}), {planes} planes, fingerprint {_fingerprint(contexts)}"
-    )
-    for warning in first.plate.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
-
-
 class RunScreen:
     """Progress of one run on the terminal, and its summary."""
 
-    def __init__(self, contexts: Mapping[str, ProcessingContext]) -> None:
+    def __init__(self, compilation: Compilation) -> None:
+        contexts = compilation.contexts
         self._first = next(iter(contexts.values()))
         self._results: list[WellResult] = []
+        self._told: set[str] = set()
         self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(
@@ -175,6 +142,8 @@ class RunScreen:
         self._started = perf_counter()
         for warning in self._first.plate.warnings:
             self._say(f"[yellow]warning:[/] {escape(warning)}")
+        for note in compilation.notes:
+            self._say(f"[yellow]note:[/] {escape(note)}")
 
     @property
     def failed(self) -> list[WellResult]:
@@ -186,6 +155,10 @@ class RunScreen:
         if not self._results:
             for note in result.notes:
                 self._say(f"[yellow]note:[/] {escape(note)}")
+        for told in [f"step {step.number} {step.name}: {note}" for step in result.steps for note in step.notes]:
+            if told not in self._told:  # once a run, not once a well
+                self._told.add(told)
+                self._say(f"[yellow]warning:[/] {escape(told)}")
         self._results.append(result)
         self._progress.advance(self._task)
         if result.error:
@@ -207,11 +180,40 @@ class RunScreen:
         parts = [f"{counts[status]} {status}" for status in WellStatus if counts[status] or status is WellStatus.DONE]
         folder = self._first.output.folder
         console = Console()
+        for sentence, count in _otherwise(self._results).items():
+            wells = f" ({count} wells)" if count > 1 else ""
+            console.print(f"[yellow]note:[/] {escape(sentence)}{wells}", soft_wrap=True, highlight=False)
         console.print(f"{', '.join(parts)} in {perf_counter() - self._started:.1f} s")
+        for told in _beside_images(self._results):
+            console.print(told, soft_wrap=True, highlight=False)
         console.print(f"output: {folder}", soft_wrap=True, highlight=False)
 
     def _say(self, text: str) -> None:
         self._progress.console.print(text, soft_wrap=True, highlight=False)
+
+
+def _otherwise(results: Iterable[WellResult]) -> Counter[str]:
+    """What went otherwise than planned, with the wells it happened to: fallbacks, and memory that ran out."""
+    return Counter(
+        f'step {step.number} "{step.name}": {told}'
+        for result in results
+        for step in result.steps
+        for told in (*filter(None, (step.fallback,)), *(f"out of memory, {rung.told}" for rung in step.rungs))
+    )
+
+
+def _beside_images(results: Iterable[WellResult]) -> Iterator[str]:
+    """What the wells that were computed hold beside their images: ``table cells: 1234 rows of 12 wells``."""
+    counts, wells = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for result in results:
+        made = [record for step in result.steps if result.success for record in step.side_outputs if record.is_kept]
+        for record in made:
+            counts[record.kind, record.name] += record.count
+        wells.update({(record.kind, record.name) for record in made})
+    for (kind, name), count in counts.items():
+        what = "planes" if kind == "labels" else "rows"
+        well = wells[kind, name]
+        yield f"{kind} {name}: {count} {what} of {well} well{'s' if well != 1 else ''}"
 
 
 def print_verification(report: VerifyReport) -> None:
@@ -231,7 +233,34 @@ def print_verification(report: VerifyReport) -> None:
     console.print(f"{len(report.whole)} of {len(report.expected)} wells whole, {bad} missing or damaged")
 
 
-def _span(wells: tuple[str, ...]) -> str:
+def print_repair(repair: Repair | None) -> None:
+    """Which wells are gone; nothing where none was asked to go."""
+    if repair is None:
+        return
+    console = Console()
+    for well in repair.dropped:
+        console.print(f"[yellow]dropped:[/] well {well}; the next run makes it again")
+    if not repair.dropped:
+        console.print("no well was dropped")
+
+
+def verification(report: VerifyReport, repair: Repair | None) -> JsonRow:
+    """An output folder as ``openhcs verify --json`` prints it; ``damaged`` is what was found before the repair."""
+    left = report if repair is None else repair.report
+    return {
+        "ok": left.ok,
+        "expected": left.expected,
+        "whole": left.whole,
+        "missing": left.missing,
+        "damaged": [{"well": damage.well, "reasons": damage.reasons} for damage in report.damaged],
+        "foreign": left.foreign,
+        "plans": left.plans,
+        "dropped": None if repair is None else repair.dropped,
+    }
+
+
+def well_span(wells: tuple[str, ...]) -> str:
+    """All wells of a few, the first and the last of many."""
     return ", ".join(wells) if len(wells) <= 6 else f"{wells[0]} to {wells[-1]}"
 
 
@@ -247,11 +276,3 @@ def _image(plate: Plate) -> str:
     size = f"{plate.shape[1]} x {plate.shape[0]} px" if plate.shape else "size unknown"
     pixel = f"{plate.pixel_size_um:g} µm a pixel" if plate.pixel_size_um else "pixel size unknown"
     return f"{size}, {plate.dtype or 'type unknown'}, {pixel}"
-
-
-def _kwargs(kwargs: Mapping[str, object]) -> str:
-    return f"({', '.join(f'{name}={value}' for name, value in kwargs.items())})" if kwargs else ""
-
-
-def _fingerprint(contexts: Mapping[str, ProcessingContext]) -> str:
-    return plan_fingerprint(contexts.values())[:12]

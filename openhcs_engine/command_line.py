@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import threading
@@ -19,21 +20,46 @@ SOME_FAILED: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
 
-MicroscopeOption = Annotated[
-    str | None, typer.Option("--microscope", metavar="NAME", help="The plate's format; default: found by content.")
-]
-PresetOption = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", help="A known pattern of file names, for other formats.")
-]
-PatternOption = Annotated[
-    str | None, typer.Option("--pattern", metavar="REGEX", help="File names with named groups: well, site, channel …")
-]
-PlanesCsvOption = Annotated[
-    str | None, typer.Option("--planes-csv", metavar="FILE", help="A table with a row for each plane.")
-]
-PlateMapOption = Annotated[
-    str | None, typer.Option("--plate-map", metavar="FILE", help="What was in the wells: CSV, XLSX, or a declaration.")
-]
+Reading = dict[str, str | None]
+"""How a plate is to be read: the fields of ``ReadOptions`` by their names, as a command got them."""
+_READING_OPTIONS: Final = {
+    "microscope": ("--microscope", "NAME", "The plate's format; default: found by content."),
+    "preset": ("--preset", "NAME", "A known pattern of file names, for other formats."),
+    "pattern": ("--pattern", "REGEX", "File names with named groups: well, site, channel …"),
+    "planes_csv": ("--planes-csv", "FILE", "A table with a row for each plane."),
+    "plate_map": ("--plate-map", "FILE", "What was in the wells: CSV, XLSX, or a declaration."),
+}
+
+
+def with_reading_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of reading a plate in the place of its parameter ``reading``, which gets their values.
+
+    typer asks a function's signature for the options, so this is where they are put.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(flag, metavar=metavar, help=about)],
+        )
+        for name, (flag, metavar, about) in _READING_OPTIONS.items()
+    ]
+
+    @wraps(function)
+    def gathered(**given: object) -> int:
+        reading = {name: given.pop(name, None) for name in _READING_OPTIONS}
+        return function(**given, reading=reading)
+
+    parameters = [
+        spread
+        for parameter in signature.parameters.values()
+        for spread in (options if parameter.name == "reading" else [parameter.replace(kind=options[0].kind)])
+    ]
+    gathered.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # any function may
+    gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return gathered
 
 
 class CommandLine:

@@ -10,19 +10,23 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, Union
 
 import msgspec
 
 from openhcs_engine.errors import ContextFileError
+from openhcs_engine.model.artifacts import SideInput, SideOutput
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing, PlaneKind
 from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 
 FORMAT: Final = 1
 """Version of the plan document."""
+
+COORDINATES: Final = "coordinates"
+"""The parameter in which functions that declare it are told where the planes of their stack lie."""
 
 CPU: Final = "cpu"
 """The logical device that every host has."""
@@ -42,6 +46,9 @@ class FrozenMap(Mapping[str, "JsonValue"]):
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __reduce__(self) -> tuple[type[FrozenMap], tuple[tuple[tuple[str, JsonValue], ...]]]:
         return FrozenMap, (self.pairs,)
@@ -143,6 +150,12 @@ class FunctionCall:
     """True: what it makes of a plane does not depend on the other planes, so that a stack may be cut into batches."""
     declared: bool = True
     """False: the function carries no decorator, and counts as NumPy."""
+    coordinates: bool = False
+    """True: it is also given ``coordinates``, where on the axes of its stack each plane lies."""
+    side_outputs: tuple[SideOutput, ...] = ()
+    """What it returns behind its stack, in order."""
+    side_inputs: tuple[SideInput, ...] = ()
+    """Parameters that are filled while a well is processed."""
     cpu_twin: FunctionCall | None = None
     """What runs instead on the CPU if the device runs out of memory and the library has no CPU device."""
 
@@ -155,6 +168,23 @@ class Route:
     """Value of the grouping component; None: for every stack."""
     calls: tuple[FunctionCall, ...]
     """In order; each takes what the one before returned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaterializePlan:
+    """What a step leaves, kept as an image set of its own."""
+
+    sub_folder: str
+    """``<sub_folder>.zarr/`` or ``<sub_folder>/`` in the plate's output folder."""
+    backend: str
+    """``zarr`` or ``disk``."""
+    wells: tuple[str, ...] | None = None
+    """None: all wells that the step applies to."""
+
+    @property
+    def place(self) -> str:
+        """Name of its folder, relative to the plate's output folder."""
+        return f"{self.sub_folder}.zarr" if self.backend == "zarr" else self.sub_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +207,21 @@ class StepPlan:
     """Backend of its input: ``source`` (the raw plate) or the intermediates' backend."""
     writes: str = "memory"
     """Backend of its output: the intermediates' backend, or ``output`` (the plate store)."""
+    wells: tuple[str, ...] | None = None
+    """Wells that it applies to; the others pass it unchanged. None: all."""
+    materialize: MaterializePlan | None = None
+    """Where its planes are kept, too; None: nowhere."""
+
+    def applies_to(self, well: str) -> bool:
+        """False for a well that passes the step unchanged."""
+        return self.wells is None or well in self.wells
+
+    def kept_as(self, well: str) -> MaterializePlan | None:
+        """Where the step's planes of a well are kept; None: nowhere."""
+        kept = self.materialize
+        if kept is None or not self.applies_to(well):
+            return None
+        return kept if kept.wells is None or well in kept.wells else None
 
     def route(self, value: int | None) -> Route | None:
         """The route of a stack whose grouping component is ``value``; None if the pattern does not cover it."""
@@ -192,6 +237,12 @@ class OutputPlan:
     plate_id: str
     backend: str
     """``zarr`` or ``disk``."""
+    fsync: bool = False
+    """True: a well is on the disk, not only in the computer's memory, before it counts as published."""
+    pipeline: str = ""
+    """Name of the pipeline, for people."""
+    images: ImageOptions = DEFAULT_OPTIONS
+    """How OME-Zarr images are stored."""
 
     @property
     def folder(self) -> Path:
@@ -199,7 +250,11 @@ class OutputPlan:
         return Path(self.root) / self.plate_id
 
 
-@dataclass(frozen=True)
+StagePlace: TypeAlias = tuple[int, float, float]
+"""A site, and y and x of its image's centre in µm, in the plate's stage frame."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessingContext:
     """Everything that will happen to one well."""
 
@@ -207,7 +262,7 @@ class ProcessingContext:
     plate: Plate
     steps: tuple[StepPlan, ...]
     index: ImageIndex
-    """The well's planes as they enter step 1, those that are missing included."""
+    """The well's planes as they enter step 1, those that are missing included; all of them stamped."""
     output: OutputPlan
     versions: tuple[str, ...]
     """``distribution==version`` of the packages that make pixels."""
@@ -215,29 +270,49 @@ class ProcessingContext:
     """Digest of the pipeline that made it; executing with another pipeline is refused."""
     on_missing: OnMissing = OnMissing.ERROR
     """What happens if declared planes have no file."""
+    stage_um: tuple[StagePlace, ...] = ()
+    """Where the stage stood, of the well's sites; empty unless a function takes ``stage_positions``."""
     devices: tuple[str, ...] = ()
     """Logical device of each step (``cpu``, ``gpu:0``, ``gpu:1`` …); empty: all on the CPU. The pool maps them to real
     devices at run time."""
+
+    _fingerprint: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        assert all(plane.is_stamped for plane in self.index), f"well {self.well} has planes without size and time"
 
     def device_of(self, step: StepPlan) -> str:
         """Logical device of a step."""
         return self.devices[step.number - 1] if self.devices else CPU
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 of what determines the well's pixels: steps, parameters, sources, versions, and its plane table.
+    @property
+    def own_steps(self) -> tuple[StepPlan, ...]:
+        """The steps that apply to this well; the first of them reads the plate."""
+        own = [step for step in self.steps if step.applies_to(self.well)]
+        return tuple(replace(step, reads="source") if step is own[0] else step for step in own)
 
-        Devices, workers, runner, backends, output place, absolute paths and the pipeline's name are not in it.
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of what determines the well's results: steps, parameters, sources, versions, and its plane table.
+
+        Of a step for some wells only whether it applies to this one is in it. Devices, workers, runner, the output's
+        backend and place, absolute paths and the pipeline's name are not in it.
         """
+        if not self._fingerprint:
+            object.__setattr__(self, "_fingerprint", self._digest())  # computed once, and never another
+        return self._fingerprint
+
+    def _digest(self) -> str:
         return digest(
             {
                 "format": FORMAT,
-                "steps": [_pixels_of(step) for step in self.steps],
+                "steps": [_pixels_of(step, self.well) for step in self.steps if step.applies_to(self.well)],
                 "versions": self.versions,
                 "planes": [_row(plane) for plane in self.index],
                 "on_missing": self.on_missing,
                 "channels": [(channel.index, channel.name) for channel in self.plate.channels],
                 "pixel_size_um": self.plate.pixel_size_um,
+                **({"stage_um": self.stage_um} if self.stage_um else {}),
             }
         )
 
@@ -255,8 +330,19 @@ def digest(value: object) -> str:
     return hashlib.sha256(_ENCODER.encode(value)).hexdigest()
 
 
-def _pixels_of(step: StepPlan) -> StepPlan:
-    return replace(step, reads="", writes="")
+def steps_digest(steps: tuple[StepPlan, ...]) -> str:
+    """Digest of what a pipeline does, backends left out."""
+    return digest([replace(step, reads="", writes="", materialize=_place_of(step.materialize)) for step in steps])
+
+
+def _place_of(kept: MaterializePlan | None) -> MaterializePlan | None:
+    return kept and replace(kept, backend="")
+
+
+def _pixels_of(step: StepPlan, well: str) -> StepPlan:
+    """What a step makes of a well. A place that is kept, too, is part of it: only a run can fill it."""
+    kept = step.kept_as(well)
+    return replace(step, reads="", writes="", wells=None, materialize=kept and replace(kept, wells=None))
 
 
 def _encode_extra(value: object) -> object:
@@ -276,7 +362,7 @@ def _row(plane: ImagePlane) -> Row:
     key = plane.key
     return (
         key.site, key.channel, key.z_index, key.timepoint,
-        plane.path, plane.kind, plane.present, plane.size, plane.mtime_ns, plane.array_index,
+        plane.path, plane.kind, plane.present, *plane.stamp, plane.array_index,
     )  # fmt: skip
 
 
@@ -292,6 +378,7 @@ class _WellEntry(msgspec.Struct, forbid_unknown_fields=True):
     fingerprint: str
     planes: list[Row]
     devices: tuple[str, ...] = ()
+    stage_um: tuple[StagePlace, ...] = ()
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -304,10 +391,14 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     pipeline_digest: str
     on_missing: OnMissing
     wells: dict[str, _WellEntry]
+    explained: Any = msgspec.UNSET  # Any: JSON for people, which nothing reads back
 
 
-def contexts_to_json(contexts: Mapping[str, ProcessingContext]) -> bytes:
-    """The plan document of one compilation; all contexts share plate, steps and output."""
+def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mapping[str, object] | None = None) -> bytes:
+    """The plan document of one compilation; all contexts share plate, steps and output.
+
+    ``explained`` says in JSON what follows from the plan, for people and tools; reading the document ignores it.
+    """
     first = next(iter(contexts.values()))
     return _ENCODER.encode(
         _Document(
@@ -324,9 +415,11 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext]) -> bytes:
                     fingerprint=context.fingerprint,
                     planes=[_row(plane) for plane in context.index],
                     devices=context.devices,
+                    stage_um=context.stage_um,
                 )
                 for well, context in contexts.items()
             },
+            explained=msgspec.UNSET if explained is None else explained,
         )
     )
 
@@ -345,6 +438,11 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
         raise ContextFileError(f"This is not a plan document of format {FORMAT}: {error}.") from error
     if parsed.format != FORMAT:
         raise ContextFileError(f"The plan document has format {parsed.format}; this version reads format {FORMAT}.")
+    if parsed.steps and steps_digest(parsed.steps) != parsed.pipeline_digest:
+        raise ContextFileError(
+            "The plan document names functions or parameters that its pipeline did not declare; it was changed after "
+            "it was written. Compile the plate again."
+        )
     contexts = {
         well: ProcessingContext(
             well=well,
@@ -356,6 +454,7 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
             pipeline_digest=parsed.pipeline_digest,
             on_missing=parsed.on_missing,
             devices=entry.devices,
+            stage_um=entry.stage_um,
         )
         for well, entry in parsed.wells.items()
     }
@@ -378,6 +477,7 @@ __all__ = [
     "Channel",
     "FrozenMap",
     "FunctionCall",
+    "MaterializePlan",
     "OutputPlan",
     "ProcessingContext",
     "Route",
@@ -386,4 +486,5 @@ __all__ = [
     "contexts_to_json",
     "digest",
     "plan_fingerprint",
+    "steps_digest",
 ]

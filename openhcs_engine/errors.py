@@ -6,17 +6,19 @@
     │   ├── PlateIdError, UnknownWellError
     │   └── NamePatternError, PlateMapError
     ├── PipelineError         what the user declared
-    │   └── PatternError, PipelineImportError, PipelineMismatchError
+    │   └── PipelineImportError, PipelineMismatchError
     ├── OptionError           an option's value
     ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
     ├── StorageError          places that hold planes and wells
     │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
-    │   └── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError
+    │   ├── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError, TableError
+    │   └── StorageBudgetError
     ├── ArrayError            arrays between functions
     │   ├── PlaneMismatchError, StackShapeError, PixelValueError
     │   └── MemoryConversionError, LibraryUnavailableError
     └── ExecutionError        a step, a worker
-        └── StepError, WorkerDiedError, DeviceUnavailableError
+        ├── StepError, SideDataError, WorkerDiedError
+        └── DeviceUnavailableError, DeviceMemoryError
 
 Messages are sentences to a scientist: what was wrong, what was expected, what to do. Every error carries the object it
 speaks of as attributes, and survives pickling.
@@ -88,12 +90,6 @@ class PlateMapError(PlateError, ValueError):
 
 class PipelineError(OpenHCSError):
     """What the user declared cannot be used."""
-
-
-class PatternError(PipelineError, TypeError):
-    """A function pattern that is none of the four shapes."""
-
-    step: str
 
 
 class PipelineImportError(PipelineError, ImportError):
@@ -185,10 +181,27 @@ class UnknownBackendError(StorageError, LookupError):
     backend: str
 
 
+class StorageBudgetError(StorageError, MemoryError):
+    """A backend may not hold as many bytes as it was asked to."""
+
+    key: str
+    budget: int
+    used: int
+    asked: int
+
+
 class ManifestError(StorageError, ValueError):
     """A well's manifest is damaged, or of another format."""
 
     path: str
+
+
+class TableError(StorageError, ValueError):
+    """A table of a well that cannot be stored, or that does not fit those of other wells."""
+
+    table: str
+    well: str
+    column: str | None
 
 
 class ArrayError(OpenHCSError):
@@ -236,6 +249,13 @@ class StepError(ExecutionError, RuntimeError):
     step: str
 
 
+class SideDataError(ExecutionError, ValueError):
+    """What a function returned or takes beside its stack is not there, or not what it declared."""
+
+    function: str
+    name: str
+
+
 class WorkerDiedError(ExecutionError, RuntimeError):
     """A worker process ended while it held a well."""
 
@@ -246,3 +266,9 @@ class DeviceUnavailableError(ExecutionError, TimeoutError):
     """No device of the kind exists, or none came free in time."""
 
     kind: str
+
+
+class DeviceMemoryError(ExecutionError, MemoryError):
+    """A device's memory did not suffice for a function, whatever was tried."""
+
+    device: str

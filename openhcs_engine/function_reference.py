@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import CodeType
 from typing import Any
 
 
@@ -41,10 +42,15 @@ def _digest(function: Callable[..., Any], callers: tuple[object, ...]) -> str:
         source = inspect.getsource(inner).encode()
     except (OSError, TypeError):
         code = getattr(inner, "__code__", None)
-        source = b"" if code is None else code.co_code + repr(code.co_consts).encode()
+        source = b"" if code is None else _of_code(code, (inner, *callers)).encode()
     layers = (inner,) if inner is function else (inner, function)
     bound = "".join(_told(value, (*callers, *layers)) for layer in layers for value in _bound_values(layer))
     return hashlib.sha256(source + bound.encode()).hexdigest()
+
+
+def _of_code(code: CodeType, callers: tuple[object, ...]) -> str:
+    """Bytecode, names and constants, the functions inside included; no address in memory, no order of a set."""
+    return f"{code.co_code!r}{code.co_names!r}{_told(code.co_consts, callers)}"
 
 
 def _bound_values(function: Callable[..., Any]) -> Iterator[object]:
@@ -62,6 +68,10 @@ def _told(value: object, callers: tuple[object, ...]) -> str:
         return f"{value!r};"
     if isinstance(value, list | tuple):
         return f"[{''.join(_told(item, callers) for item in value)}]"
+    if isinstance(value, frozenset):
+        return f"{{{''.join(sorted(_told(item, callers) for item in value))}}}"
+    if isinstance(value, CodeType):
+        return _of_code(value, callers)
     if inspect.isfunction(value):
         return "recursion;" if value in callers else f"{_digest(value, callers)};"
     if hasattr(value, "tobytes") and hasattr(value, "dtype") and hasattr(value, "shape"):

@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Literal, Self
 
 from openhcs_engine.compiler import Compilation, compile_plate, pipeline_digest
-from openhcs_engine.context import OutputPlan, ProcessingContext
-from openhcs_engine.errors import OptionError, PipelineError, PipelineMismatchError, PlateError
+from openhcs_engine.context import OutputPlan, ProcessingContext, steps_digest
+from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import execute_wells
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners import RUNNERS
+from openhcs_engine.memory.devices import DevicePolicy, find_inventory
+from openhcs_engine.memory.packages import cpu_builds
 from openhcs_engine.microscopes import DetectedMicroscope, detect_microscope
 from openhcs_engine.microscopes.options import ReadOptions, absolute
+from openhcs_engine.model.artifacts import PLATE_VALUES, PlateValue
 from openhcs_engine.model.components import Component, GroupBy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate, grid_of
+from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.model.wells import validate_plate_id
+from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.output.layout import BACKENDS
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.vfs.raw import is_remote, local_folder
@@ -49,6 +54,14 @@ class PipelineOrchestrator:
     projections
         The instrument's own projections stand in where there is no plane (``fallback``), never (``ignore``), or are all
         that enters (``only``).
+    device
+        ``auto`` (default): a GPU where this host has one that the functions can use; ``cpu``: the CPU only;
+        ``gpu_required``: what could use a GPU and cannot have one is refused.
+    fsync
+        True: a well is on the disk, not only in the computer's memory, before it counts as done.
+    images
+        How OME-Zarr images are stored: ``ImageOptions(ngff="0.4")`` for zarr v2; compression, chunks and
+        resolutions.
     microscope
         Name of the plate's format; default: found by content.
     preset, pattern, planes_csv
@@ -56,6 +69,9 @@ class PipelineOrchestrator:
         planes; at most one.
     plate_map
         A table of what was in the wells (CSV or XLSX), or a JSON file that declares its columns.
+    plate_values
+        What functions may be given of the plate, by the name of their special input; ``PLATE_VALUES | {"name": f}``
+        adds one, where ``f`` takes the plate.
 
     Raises
     ------
@@ -73,19 +89,27 @@ class PipelineOrchestrator:
         backend: Literal["zarr", "disk"] = "zarr",
         on_missing: OnMissing | str = OnMissing.ERROR,
         projections: Projections | str = Projections.FALLBACK,
+        device: DevicePolicy | str = DevicePolicy.AUTO,
+        fsync: bool = False,
+        images: ImageOptions = DEFAULT_OPTIONS,
         microscope: str | None = None,
         preset: str | None = None,
         pattern: str | None = None,
         planes_csv: str | Path | None = None,
         plate_map: str | Path | None = None,
+        plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
     ) -> None:
         address = str(plate_path)
         self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
-        self.output = Path(output if output is not None else DEFAULT_OUTPUT).absolute()
+        self.output = _output_folder(output)
+        self.fsync = fsync
         self.runner = one_of("runner", runner, RUNNERS)
         self.backend = one_of("backend", backend, BACKENDS)
         self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
         self.projections = Projections(one_of("projections", projections, Projections))
+        self.device = DevicePolicy(one_of("device", device, DevicePolicy))
+        self.images = images
+        self.plate_values = plate_values
         self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
         self.reading = ReadOptions(
             microscope=microscope,
@@ -138,7 +162,7 @@ class PipelineOrchestrator:
         return [str(value) for value in sorted(values)]
 
     def compile_pipelines(
-        self, pipeline_definition: Sequence[FunctionStep], well_filter: str | Iterable[str] | None = None
+        self, pipeline_definition: Sequence[FunctionStep], well_filter: WellFilter = None
     ) -> dict[str, ProcessingContext]:
         """Freeze what will happen to each well. Reads no pixel and does not change the pipeline.
 
@@ -147,18 +171,27 @@ class PipelineOrchestrator:
         CompilationError
             If the pipeline cannot run on this plate; ``.violations`` lists every reason.
         """
+        return self.compile(pipeline_definition, well_filter).contexts
+
+    def compile(self, pipeline_definition: Sequence[FunctionStep], well_filter: WellFilter = None) -> Compilation:
+        """As ``compile_pipelines``, but also says what a person should know of the plan: ``.contexts``, ``.notes``."""
         plate, index = self._initialized()
-        compilation: Compilation = compile_plate(
+        compilation = compile_plate(
             plate,
             index,
             pipeline_definition,
-            output=OutputPlan(root=str(self.output), plate_id=plate.plate_id, backend=self.backend),
+            output=self._output_plan(plate, pipeline_definition),
             well_filter=well_filter,
             projections=self.projections,
             on_missing=self.on_missing,
+            devices=find_inventory(),
+            device_policy=self.device,
+            cpu_builds=cpu_builds,
+            plate_values=self.plate_values,
+            locate=lambda: self.locate()[1],
         )
         self._functions.update(compilation.functions.functions)
-        return compilation.contexts
+        return compilation
 
     def execute_compiled_plate(
         self,
@@ -193,16 +226,29 @@ class PipelineOrchestrator:
         return execute_wells(
             compiled_contexts,
             runner=self.runner,
+            policy=self.device,
             workers=max_workers,
             functions=FunctionSource(local=self._functions),
+        )
+
+    def _output_plan(self, plate: Plate, pipeline: Sequence[FunctionStep]) -> OutputPlan:
+        return OutputPlan(
+            root=str(self.output),
+            plate_id=plate.plate_id,
+            backend=self.backend,
+            fsync=self.fsync,
+            images=self.images,
+            pipeline=str(getattr(pipeline, "name", "")),
         )
 
     def _refuse_other_pipeline(
         self, pipeline: Sequence[FunctionStep], contexts: Mapping[str, ProcessingContext]
     ) -> None:
-        plate = next(iter(contexts.values())).plate
-        made_by = pipeline_digest(plate, pipeline)
-        strangers = [well for well, context in contexts.items() if context.pipeline_digest != made_by]
+        first = next(iter(contexts.values()))
+        made_by = pipeline_digest(first.plate, pipeline, backend=first.output.backend, plate_values=self.plate_values)
+        # What the contexts name, not what they say of themselves: another function must not slip in.
+        named = {id(context.steps): steps_digest(context.steps) for context in contexts.values()}
+        strangers = [well for well, context in contexts.items() if named[id(context.steps)] != made_by]
         if strangers:
             raise PipelineMismatchError(
                 f"The contexts of well {strangers[0]}{' and others' if len(strangers) > 1 else ''} were compiled from "
@@ -213,6 +259,17 @@ class PipelineOrchestrator:
         if self._read is None:
             raise PlateError("The orchestrator has not read its plate yet; call initialize() first.")
         return self._read
+
+
+def _output_folder(output: str | Path | None) -> Path:
+    """The folder for results; OutputPlaceError for a URL."""
+    if output is not None and is_remote(str(output)):
+        raise OutputPlaceError(
+            f"The output {output} is a URL, but results are published by renaming folders, which needs a file system; "
+            "choose a folder of this host or of a network drive, and copy the finished plate.",
+            path=str(output),
+        )
+    return (DEFAULT_OUTPUT if output is None else local_folder(str(output))).absolute()
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:

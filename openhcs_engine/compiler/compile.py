@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from openhcs_engine.compiler.contracts import calls_of, check_pixel_types
+from openhcs_engine.compiler.devices import assign_devices, offer_devices
 from openhcs_engine.compiler.functions import FunctionTable, package_version
+from openhcs_engine.compiler.materialize import KeptPlaces, check_kept_pixels
+from openhcs_engine.compiler.side_data import SideLinks, sites_without_place, stage_places, takes_stage_positions
+from openhcs_engine.compiler.stacks import StepStacks, stacks_of_steps
 from openhcs_engine.compiler.steps import StepCompiler
-from openhcs_engine.compiler.wells import select_wells
-from openhcs_engine.context import OutputPlan, ProcessingContext, StepPlan, digest
+from openhcs_engine.compiler.wells import select_wells, wells_without_images, wells_without_steps
+from openhcs_engine.context import OutputPlan, ProcessingContext, StepPlan, steps_digest
 from openhcs_engine.errors import CompilationError, PlateError, Violation
+from openhcs_engine.memory.devices import Device, DevicePolicy, Inventory
+from openhcs_engine.memory.packages import versions_of
+from openhcs_engine.memory.types import MemoryType
+from openhcs_engine.model.artifacts import PLATE_VALUES, PlateValue
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.vfs.stamps import stamp
 
 _PIXEL_PACKAGES = ("openhcs_engine", "numpy", "tifffile", "imagecodecs")
 """What every well's pixels pass through; the functions' own packages are in their calls."""
@@ -25,6 +36,9 @@ class Compilation:
 
     contexts: dict[str, ProcessingContext]
     functions: FunctionTable
+    notes: tuple[str, ...] = ()
+    """What a person should know of the plan: steps left out, functions without a decorator or that live only in this
+    process, steps that stay on the CPU."""
 
 
 def compile_plate(
@@ -33,9 +47,14 @@ def compile_plate(
     pipeline: Pipeline | Sequence[FunctionStep],
     *,
     output: OutputPlan,
-    well_filter: str | Iterable[str] | None = None,
+    well_filter: WellFilter = None,
     projections: Projections = Projections.FALLBACK,
     on_missing: OnMissing = OnMissing.ERROR,
+    devices: Sequence[Device] | Inventory | None = None,
+    device_policy: DevicePolicy = DevicePolicy.AUTO,
+    cpu_builds: Callable[[], Mapping[MemoryType, str]] = dict,
+    plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
+    locate: Callable[[], ImageIndex] | None = None,
 ) -> Compilation:
     """Decide completely what will happen to each well. Reads no pixel, changes neither pipeline nor plate.
 
@@ -48,16 +67,30 @@ def compile_plate(
     output
         Where results go.
     well_filter
-        None (all wells), names separated by commas, or a list of names.
+        None (all wells), names or patterns (``row:A``, ``col:01-06``, ``A01:B06``, ``not:A03``) in a list or separated
+        by commas, or a number: the first so many wells.
     projections
         Whether the instrument's own projections enter the pipeline.
     on_missing
         What happens to wells with declared planes that have no file.
+    devices
+        What steps may be planned for: devices, or an inventory, which is asked only if a function could use a GPU.
+        None: this host's CPU.
+    device_policy
+        Which of them a run may use.
+    cpu_builds
+        Finds the libraries that cannot use a GPU as they are installed here, as ``memory.packages.cpu_builds`` does;
+        asked only if there is a GPU. Default: none is known.
+    plate_values
+        What functions may be given of the plate, by the name of their special input.
+    locate
+        Gives the index with stage positions; asked only if a function takes them. Default: those of ``index``.
 
     Raises
     ------
     PlateError
-        If the folder holds metadata only, so that there is no image to process.
+        If the folder holds metadata only, so that there is no image to process, or if an image is gone since the plate
+        was read.
     CompilationError
         If anything can be known to be wrong; it lists every violation.
     """
@@ -68,66 +101,164 @@ def compile_plate(
         )
     wells, violations = select_wells(plate, well_filter)
     table = FunctionTable()
-    steps = compile_steps(plate, pipeline, table, violations)
-    if violations:
-        raise CompilationError.of(tuple(violations))
-    versions = tuple(filter(None, (package_version(package) for package in _PIXEL_PACKAGES)))
-    made_by = pipeline_digest_of(steps)
+    wrong_steps: list[Violation] = []
+    steps = compile_steps(plate, pipeline, table, wrong_steps, backend=output.backend, plate_values=plate_values)
+    violations += wrong_steps
     entering = index.pipeline_input(projections)
-    violations += [
-        Violation(message=f"Well {well} has no images left with projections={projections.value}.", key=well)
-        for well in wells
-        if not entering.for_well(well).planes
-    ]
+    by_well = {well: entering.for_well(well) for well in wells}
+    violations += wells_without_images(by_well, projections)
+    violations += wells_without_steps(wells, steps)
+    sound = _sound(steps, wrong_steps)
+    stacks = _stacks_of_wells(plate, sound, by_well, on_missing)
+    violations += _impossible_pixels(sound, stacks)
+    violations += check_kept_pixels(sound, stacks.values(), output.backend)
+    places = stage_places(locate() if locate else index, wells) if takes_stage_positions(steps) else {}
+    violations += sites_without_place(steps, by_well, places)
+    assignment = assign_devices(sound, stacks, offer_devices(sound, devices, device_policy, cpu_builds))
+    violations += assignment.violations
     if violations:
         raise CompilationError.of(tuple(violations))
+    versions = _versions(steps)
+    made_by = steps_digest(steps)
     contexts = {
         well: ProcessingContext(
             well=well,
             plate=plate,
             steps=steps,
-            index=entering.for_well(well),
+            index=stamp(by_well[well], plate.root),
             output=output,
             versions=versions,
             pipeline_digest=made_by,
             on_missing=on_missing,
+            stage_um=places.get(well, ()),
+            devices=assignment.devices[well],
         )
         for well in wells
     }
-    return Compilation(contexts, table)
+    notes = (*_disabled(pipeline), *_undeclared(steps), *_only_here(steps), *assignment.notes)
+    return Compilation(contexts, table, notes)
+
+
+def _sound(steps: tuple[StepPlan, ...], wrong: Sequence[Violation]) -> tuple[StepPlan, ...]:
+    """The steps before the first one that is refused: what enters those behind it is unknown."""
+    first_wrong = min((violation.step_number or 0 for violation in wrong), default=len(steps) + 1)
+    return tuple(step for step in steps if step.number < first_wrong)
+
+
+def _stacks_of_wells(
+    plate: Plate, steps: tuple[StepPlan, ...], by_well: Mapping[str, ImageIndex], on_missing: OnMissing
+) -> dict[str, tuple[StepStacks, ...]]:
+    """Each step's stacks, by well; wells with the same planes and steps share one value."""
+    found: dict[tuple[object, ...], tuple[StepStacks, ...]] = {}
+    wells = {}
+    for well, index in by_well.items():
+        planes = index if on_missing is OnMissing.BLANK else index.present()
+        applies = tuple(step.applies_to(well) for step in steps)
+        alike = (applies, *(plane.key.order() for plane in planes))
+        if alike not in found:
+            found[alike] = stacks_of_steps(plate, steps, planes)
+        wells[well] = found[alike]
+    return wells
+
+
+def _impossible_pixels(steps: tuple[StepPlan, ...], stacks: Mapping[str, tuple[StepStacks, ...]]) -> list[Violation]:
+    different = {id(of_well): of_well for of_well in stacks.values()}.values()
+    return list(dict.fromkeys(found for of_well in different for found in check_pixel_types(steps, of_well)))
+
+
+def _versions(steps: tuple[StepPlan, ...]) -> tuple[str, ...]:
+    """Versions of the packages that make pixels: the engine's own, and the libraries that functions speak."""
+    spoken = {MemoryType(name) for call in calls_of(steps) for name in (call.input_type, call.output_type)}
+    own = filter(None, (package_version(package) for package in _PIXEL_PACKAGES))
+    libraries = (version for spoke in sorted(spoken - {MemoryType.NUMPY}) for version in versions_of(spoke))
+    return (*own, *libraries)
+
+
+def _undeclared(steps: tuple[StepPlan, ...]) -> list[str]:
+    """A sentence for each function without a decorator."""
+    calls = (call for step in steps for route in step.routes for call in route.calls)
+    plain = {call.reference: None for call in calls if not call.declared}  # twins promise what their function does
+    return [
+        f"{reference} has no decorator and counts as a NumPy function; put @numpy from openhcs_engine.memory on it."
+        for reference in plain
+    ]
+
+
+def _only_here(steps: tuple[StepPlan, ...]) -> list[str]:
+    """A sentence for each function that no other process can import."""
+    calls = (call for step in steps for route in step.routes for call in route.calls)
+    local = {call.reference: None for call in calls if not call.importable}
+    return [
+        f"{reference} can be found in this process only (it belongs to a notebook, to __main__ or to another "
+        "function), so the wells run in threads: slower, and a crash ends all of them. Put it into a module."
+        for reference in local
+    ]
+
+
+def _disabled(pipeline: Sequence[FunctionStep]) -> Iterator[str]:
+    """A sentence for each step that was left out."""
+    return (
+        f"Step {step.name!r} (item {item} of the pipeline) is disabled and left out."
+        for item, step in enumerate(pipeline, start=1)
+        if isinstance(step, FunctionStep) and step.enabled is False
+    )
 
 
 def compile_steps(
-    plate: Plate, pipeline: Sequence[FunctionStep], table: FunctionTable, violations: list[Violation]
+    plate: Plate,
+    pipeline: Sequence[FunctionStep],
+    table: FunctionTable,
+    violations: list[Violation],
+    *,
+    backend: str,
+    plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
 ) -> tuple[StepPlan, ...]:
-    """Plans of all steps; what is wrong joins ``violations``."""
+    """Plans of all steps that are enabled, counted from 1; what is wrong joins ``violations``."""
+    steps = _steps_of(pipeline, violations)
+    sides = SideLinks(plate, plate_values)
+    compiler = StepCompiler(plate, table, KeptPlaces(plate, backend), sides, violations)
+    compiled = tuple(
+        compiler.compile(number, step, last=number == len(steps)) for number, step in enumerate(steps, start=1)
+    )
+    sides.finish(compiler.collapses)
+    return compiled
+
+
+def _steps_of(pipeline: object, violations: list[Violation]) -> list[FunctionStep]:
+    """The steps of a pipeline that are enabled, or why it is none."""
     if not isinstance(pipeline, Sequence) or isinstance(pipeline, str):
-        violations.append(Violation(message=f"A pipeline is a list of steps, not {type(pipeline).__name__}."))
-        return ()
+        what = "None" if pipeline is None else f"a {type(pipeline).__name__}"
+        message = f"A pipeline is a list of steps, but got {what}; give Pipeline([FunctionStep(…), …])."
+        violations.append(Violation(message=message, key="pipeline"))
+        return []
+    for item, step in enumerate(pipeline, start=1):
+        if not isinstance(step, FunctionStep):
+            message = f"Item {item} of the pipeline is a {_kind(step)}, no FunctionStep; write FunctionStep(…)."
+            violations.append(Violation(message=message, key=f"item {item}"))
+    steps = [step for step in pipeline if isinstance(step, FunctionStep) and step.enabled is not False]
     if not pipeline:
-        violations.append(Violation(message="The pipeline has no steps; add at least one FunctionStep."))
-        return ()
-    compiler = StepCompiler(plate, table, violations)
-    plans = []
-    for number, step in enumerate(pipeline, start=1):
-        if isinstance(step, FunctionStep):
-            plans.append(compiler.compile(number, step, last=number == len(pipeline)))
-        else:
-            violations.append(
-                Violation(message=f"Item {number} of the pipeline is a {type(step).__name__}, no FunctionStep.")
-            )
-    return tuple(plans)
+        message = "The pipeline has no steps; add at least one FunctionStep."
+        violations.append(Violation(message=message, key="pipeline"))
+    elif not steps and not violations:
+        message = "Every step of the pipeline is disabled; enable at least one."
+        violations.append(Violation(message=message, key="enabled"))
+    return steps
 
 
-def pipeline_digest(plate: Plate, pipeline: Sequence[FunctionStep]) -> str:
-    """Digest of what a pipeline does on a plate; equal to that in the contexts it made."""
+def _kind(item: object) -> str:
+    return f"class ({item.__name__})" if isinstance(item, type) else type(item).__name__
+
+
+def pipeline_digest(
+    plate: Plate,
+    pipeline: Sequence[FunctionStep],
+    *,
+    backend: str = "zarr",
+    plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
+) -> str:
+    """Digest of what a pipeline does on a plate, with results in a backend; equal to that in the contexts it made."""
     violations: list[Violation] = []
-    steps = compile_steps(plate, pipeline, FunctionTable(), violations)
+    steps = compile_steps(plate, pipeline, FunctionTable(), violations, backend=backend, plate_values=plate_values)
     if violations:
         raise CompilationError.of(tuple(violations))
-    return pipeline_digest_of(steps)
-
-
-def pipeline_digest_of(steps: tuple[StepPlan, ...]) -> str:
-    """Digest of frozen steps, places and devices left out."""
-    return digest([replace(step, reads="", writes="") for step in steps])
+    return steps_digest(steps)

@@ -1,48 +1,66 @@
-"""Which wells are asked for."""
+"""Which wells are asked for, and which of them a step applies to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
-from openhcs_engine.errors import UnknownWellError, Violation
+from openhcs_engine.compiler.complaints import Complaints
+from openhcs_engine.context import StepPlan
+from openhcs_engine.errors import Violation
+from openhcs_engine.model.image_index import ImageIndex, Projections
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.wells import normalise_well, plate_order
+from openhcs_engine.model.well_filter import ChosenWells, WellFilter, choose_wells
+
+_SHOWN = 6
+"""Names of wells in a sentence."""
 
 
-def select_wells(plate: Plate, well_filter: str | Iterable[str] | None) -> tuple[tuple[str, ...], list[Violation]]:
-    """Wells of the plate that the filter asks for, in plate order, and what is wrong with the filter.
-
-    The filter is None (all), one text with names separated by commas, or a list of names in any spelling.
-    """
-    if well_filter is None:
-        return plate.wells, [] if plate.wells else [_no_wells(plate)]
-    asked = well_filter.split(",") if isinstance(well_filter, str) else list(well_filter)
-    names = [str(name).strip() for name in asked if str(name).strip()]
-    if not names:
-        return (), [Violation(message="The well filter is empty; leave it out to process all wells.")]
-    wells: set[str] = set()
-    violations = []
-    for name in names:
-        try:
-            well = normalise_well(name)
-        except UnknownWellError as error:
-            violations.append(Violation(message=str(error), key=name))
-            continue
-        if well in plate.wells:
-            wells.add(well)
-        else:
-            violations.append(_not_on_plate(plate, name, well))
-    return tuple(sorted(wells, key=plate_order)), violations
+def select_wells(plate: Plate, well_filter: WellFilter) -> tuple[tuple[str, ...], list[Violation]]:
+    """Wells of the plate that the filter asks for, in plate order, and what is wrong with the filter."""
+    if not plate.wells:
+        message = f"Plate {plate.plate_id} has no well with images, so there is nothing to process."
+        return (), [Violation(message=message, key="wells")]
+    chosen = _choose(plate, well_filter)
+    return chosen.wells, [Violation(message=fault.message, key=fault.key) for fault in chosen.faults]
 
 
-def _no_wells(plate: Plate) -> Violation:
-    return Violation(message=f"Plate {plate.plate_id} has no well with images, so there is nothing to process.")
+def wells_of_step(plate: Plate, declared: WellFilter, complain: Complaints) -> tuple[str, ...] | None:
+    """Wells that a step, or what it keeps, is declared for; None: all, also where the filter is wrong."""
+    if declared is None or not plate.wells:
+        return None
+    chosen = _choose(plate, declared)
+    for fault in chosen.faults:
+        complain(fault.message, fault.key)
+    return None if chosen.faults else chosen.wells
 
 
-def _not_on_plate(plate: Plate, name: str, well: str) -> Violation:
-    if well in plate.absent_wells:
-        reason = "was selected for acquisition but has no images"
-    else:
-        shown = plate.wells if len(plate.wells) <= 6 else (*plate.wells[:3], "…", *plate.wells[-2:])
-        reason = f"is not on this plate (its {len(plate.wells)} wells: {', '.join(shown)})"
-    return Violation(message=f"Well {name!r} of the well filter {reason}.", key=name)
+def wells_without_images(by_well: Mapping[str, ImageIndex], projections: Projections) -> list[Violation]:
+    """Wells of which nothing enters the pipeline."""
+    return [
+        Violation(
+            message=f"Well {well} has no images left with projections={projections.value}; leave it out, or let other "
+            "planes enter.",
+            key=well,
+        )
+        for well, index in by_well.items()
+        if not index.planes
+    ]
+
+
+def wells_without_steps(wells: Sequence[str], steps: Sequence[StepPlan]) -> list[Violation]:
+    """Wells that every step leaves out: nothing would happen to them."""
+    left = [well for well in wells if steps and not any(step.applies_to(well) for step in steps)]
+    if not left:
+        return []
+    shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
+    return [
+        Violation(
+            message=f"No step applies to well {shown}: each has a well filter without it. Leave it out of the run, or "
+            "widen the filter of a step.",
+            key=left[0],
+        )
+    ]
+
+
+def _choose(plate: Plate, declared: WellFilter) -> ChosenWells:
+    return choose_wells(declared, plate.wells, plate.absent_wells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,20 +14,29 @@ _PYRAMID = 4 / 3
 
 
 def output_bytes(contexts: Iterable[ProcessingContext]) -> int:
-    """Uncompressed bytes that the wells will write at most, pyramid included; the fullest well stands for all."""
-    wells = list(contexts)
-    if not wells:
-        return 0
+    """Uncompressed bytes that the wells will write at most, pyramids included.
+
+    Of the wells that the same steps apply to, the fullest stands for all.
+    """
+    alike: dict[tuple[object, ...], list[ProcessingContext]] = {}
+    for context in contexts:
+        steps = ((step.applies_to(context.well), step.kept_as(context.well) is None) for step in context.steps)
+        alike.setdefault(tuple(steps), []).append(context)
+    return sum(_bytes_of(wells) for wells in alike.values())
+
+
+def _bytes_of(wells: Sequence[ProcessingContext]) -> int:
     fullest = max(wells, key=lambda context: len(context.index))
-    return int(len(wells) * len(planes_written(fullest)) * _plane_bytes(fullest) * _PYRAMID)
+    return int(len(wells) * planes_written(fullest) * _plane_bytes(fullest) * _PYRAMID)
 
 
-def planes_written(context: ProcessingContext) -> ImageIndex:
-    """The planes that the last step will leave, as far as the functions declare what they do."""
-    index = context.index
-    for plan in context.steps:
+def planes_written(context: ProcessingContext) -> int:
+    """Planes that the last step will leave, and those that others keep, as far as the functions say what they do."""
+    index, kept = context.index, 0
+    for plan in context.own_steps:
         index = _after(plan, context.index if plan.from_start else index)
-    return index
+        kept += len(index) if plan.kept_as(context.well) else 0
+    return len(index) + kept
 
 
 def _after(plan: StepPlan, index: ImageIndex) -> ImageIndex:

@@ -34,7 +34,7 @@ class RunLog:
     def well(self, result: WellResult, printed: str = "") -> None:
         """Write one well's section."""
         lines = [f"\n== {result.well}: {result.status} at {_now()}, {result.seconds:.2f} s on {result.device}"]
-        lines += [_step_line(step) for step in result.steps]
+        lines += [line for step in result.steps for line in _step_lines(step)]
         lines += [f"  note: {note}" for step in result.steps for note in step.notes]
         if result.error:
             lines.append(f"  error: {result.error}")
@@ -42,6 +42,10 @@ class RunLog:
             if text and text.strip():
                 lines += [f"  {title}:", *(f"    {line}" for line in text.rstrip().splitlines())]
         self._write("\n".join(lines) + "\n")
+
+    def note(self, sentence: str) -> None:
+        """Write what a person should know of the whole run."""
+        self._write(f"\nnote: {sentence}\n")
 
     def end(self, sentence: str) -> None:
         """Write how the run ended."""
@@ -56,11 +60,16 @@ class RunLog:
             file.write(text)
 
 
-def _step_line(step: StepResult) -> str:
-    return (
+def _step_lines(step: StepResult) -> list[str]:
+    """What the step did, then how its stacks travelled and what went otherwise than planned."""
+    return [
         f"  step {step.number} {step.name}: {step.stacks} stacks, {step.planes_read} -> {step.planes_written} planes, "
-        f"{step.bytes_read / 1e6:.1f} MB, {step.seconds:.2f} s on {step.device}"
-    )
+        f"{step.bytes_read / 1e6:.1f} MB, {step.seconds:.2f} s on {step.device}",
+        *(f"    {route}" for route in step.routes),
+        *(f"    out of memory: {rung.told}" for rung in step.rungs),
+        *(f"    made {record.told}" for record in step.side_outputs),
+        *([f"    fallback: {step.fallback}"] if step.fallback else []),
+    ]
 
 
 def _now() -> str:

@@ -7,7 +7,9 @@ from typing import IO
 
 import msgspec
 
+from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult
+from openhcs_engine.memory.types import MemoryType
 
 _LENGTH = struct.Struct("<Q")
 _LONGEST = 1 << 32
@@ -21,8 +23,10 @@ class Setup(msgspec.Struct, tag="setup", forbid_unknown_fields=True):
     """Where the run's own process finds modules."""
     staging: str
     """Folder in which wells are written before they are published."""
-    device: str
-    """Name of the device this worker holds."""
+    devices: WorkerDevices
+    """What this worker holds."""
+    libraries: tuple[MemoryType, ...]
+    """Array libraries that the plan names, NumPy aside."""
     plan: str
     """Fingerprint of the whole plan."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +14,14 @@ from openhcs_engine.errors import ExecutionError
 from openhcs_engine.execution.estimate import output_bytes
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.log import RunLog
+from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
-from openhcs_engine.execution.runners import RUNNERS, Runner, RunOrder
+from openhcs_engine.execution.runners import RUNNERS, Finished, Runner, RunOrder
+from openhcs_engine.execution.staffing import Staffing, held_gpus
+from openhcs_engine.memory.devices import GPU, Device, DevicePolicy, DevicePool
 from openhcs_engine.output.manifest import WellManifest
 from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.plate_tables import make_plate_tables
 
 
 def execute_wells(
@@ -25,7 +29,10 @@ def execute_wells(
     *,
     runner: str = "processes",
     workers: int | None = None,
-    devices: Sequence[str] = (),
+    devices: Sequence[str | Device] = (),
+    policy: DevicePolicy | str = DevicePolicy.AUTO,
+    pool: DevicePool | None = None,
+    patience_s: float = 60.0,
     functions: FunctionSource | None = None,
     run_id: str | None = None,
 ) -> Iterator[WellResult]:
@@ -44,7 +51,15 @@ def execute_wells(
     workers
         Wells at the same time; default: as many as ``devices``, or the number of cores.
     devices
-        Names of the devices the caller holds, one a worker; default: CPU slots without a lease.
+        Devices that the caller holds, one a worker; default: CPU slots without a lease, and where the plan has steps on
+        GPUs as many of them as can be leased.
+    policy
+        ``auto``: the CPU stands in for a GPU that is not there or has too little memory, and results say so;
+        ``gpu_required``: it never does.
+    pool
+        Lends GPUs; default: this host's.
+    patience_s
+        Seconds to wait for a GPU that another run holds.
     functions
         Where functions that cannot be imported are found.
     run_id
@@ -54,22 +69,32 @@ def execute_wells(
     ------
     OutputPlaceError
         If the output place cannot be used.
+    DeviceUnavailableError
+        With the first result: if the policy requires a GPU and none can be had.
     """
     chosen, notes = _choose_runner(runner, contexts)
-    names = _device_names(workers, devices)
+    lender = pool or DevicePool()
+    staffing = Staffing(
+        cpus=_cpu_names(workers, devices),
+        held=held_gpus(devices, lender),
+        policy=DevicePolicy(policy),
+        pool=lender,
+        patience_s=patience_s,
+    )
     first = next(iter(contexts.values()))
     folder = PlateFolder(first.output.folder, first.output.backend)
     folder.check_place(first.plate.root)
     unchanged = _unchanged(folder, contexts)
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
     folder.check_free_space(output_bytes(waiting.values()))
-    folder.prepare(first.plate)
+    kept = [step.materialize for step in first.steps if step.materialize is not None]
+    folder.prepare(first.plate, first.output.images, kept)
     folder.sweep()
     plan = plan_fingerprint(contexts.values())
     folder.save_contexts(contexts_to_json(contexts), plan)
     log = RunLog(folder.folder / "logs", run_id or new_run_id())
-    log.start(contexts, chosen.name, names)
-    return _results(folder, log, chosen, waiting, unchanged, names, functions or FunctionSource(), plan, notes)
+    log.start(contexts, chosen.name, staffing.cpus)
+    return _results(folder, log, chosen, waiting, unchanged, staffing, functions or FunctionSource(), plan, notes)
 
 
 def new_run_id() -> str:
@@ -83,7 +108,7 @@ def _results(
     runner: Runner,
     waiting: Mapping[str, ProcessingContext],
     unchanged: Mapping[str, WellResult],
-    devices: tuple[str, ...],
+    staffing: Staffing,
     functions: FunctionSource,
     plan: str,
     notes: tuple[str, ...],
@@ -91,23 +116,44 @@ def _results(
     counts = dict.fromkeys(WellStatus, 0)
     ended = "run stopped"
     try:
-        for result in unchanged.values():
-            counts[result.status] += 1
-            log.well(result)
-            yield result
-        if waiting:
-            with folder.staging(log.path.stem) as staging:
-                order = RunOrder(contexts=waiting, staging=staging, devices=devices, functions=functions, plan=plan)
-                with closing(runner.run(order)) as finished:
-                    for result, printed in finished:
-                        counts[result.status] += 1
-                        log.well(result, printed)
-                        yield replace(result, notes=(*notes, *result.notes))
+        with staffing.workers(waiting) as crew:  # first of all: it may refuse the run
+            for result in unchanged.values():
+                counts[result.status] += 1
+                log.well(result)
+                yield result
+            with closing(_computed(folder, log.path.stem, runner, waiting, crew, functions, plan)) as finished:
+                for result, printed in finished:
+                    counts[result.status] += 1
+                    log.well(result, printed)
+                    yield replace(result, notes=(*notes, *result.notes))
         ended = "run ended"
+        for table in make_plate_tables(folder.folder):
+            if table.left_out:
+                log.note(
+                    f"table {table.name} of the plate is without {', '.join(table.left_out)}: they were made by "
+                    "another pipeline and have other columns"
+                )
     finally:
         log.end(f"{ended}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
         if waiting:
             folder.sweep()
+
+
+def _computed(
+    folder: PlateFolder,
+    run_id: str,
+    runner: Runner,
+    waiting: Mapping[str, ProcessingContext],
+    crew: Sequence[WorkerDevices],
+    functions: FunctionSource,
+    plan: str,
+) -> Generator[Finished, None, None]:
+    if not waiting:
+        return
+    with folder.staging(run_id) as staging:
+        order = RunOrder(contexts=waiting, staging=staging, workers=crew, functions=functions, plan=plan)
+        with closing(runner.run(order)) as finished:
+            yield from finished
 
 
 def _choose_runner(name: str, contexts: Mapping[str, ProcessingContext]) -> tuple[Runner, tuple[str, ...]]:
@@ -127,12 +173,15 @@ def _choose_runner(name: str, contexts: Mapping[str, ProcessingContext]) -> tupl
     return RUNNERS[name](), ()
 
 
-def _device_names(workers: int | None, devices: Sequence[str]) -> tuple[str, ...]:
+def _cpu_names(workers: int | None, devices: Sequence[str | Device]) -> tuple[str, ...]:
+    """A name for each worker's CPU slot: that of the slot the caller holds, or its number."""
     if workers is not None and workers < 1:
         raise ExecutionError(f"A run needs at least one worker, not {workers}.")
-    if devices:
-        return tuple(devices[: workers or len(devices)])
-    return tuple(f"cpu:{slot}" for slot in range(workers or os.cpu_count() or 1))
+    held = [device if isinstance(device, str) else device.label for device in devices]
+    count = min(workers or len(held), len(held)) if held else workers or os.cpu_count() or 1
+    return tuple(
+        held[slot] if slot < len(held) and not held[slot].startswith(GPU) else f"cpu:{slot}" for slot in range(count)
+    )
 
 
 def _unchanged(folder: PlateFolder, contexts: Mapping[str, ProcessingContext]) -> dict[str, WellResult]:

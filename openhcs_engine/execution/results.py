@@ -38,6 +38,39 @@ class RungResult:
     stacks: int = 1
     """Stacks of the step to which the same happened."""
 
+    @property
+    def told(self) -> str:
+        """The rung as a person reads it."""
+        count = f" ({self.stacks} stacks)" if self.stacks > 1 else ""
+        return f"{self.rung} {self.outcome}: {self.detail}{count}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideRecord:
+    """What a step made of one name beside its planes."""
+
+    name: str
+    kind: str
+    """``table``, ``positions``, ``labels`` or ``object``."""
+    count: int
+    """Rows of a table or of positions, planes of labels, objects."""
+    stacks: int
+    """Stacks that it was made of."""
+
+    @property
+    def is_kept(self) -> bool:
+        """False for what lives within the well only."""
+        return self.kind != "object"
+
+    @property
+    def told(self) -> str:
+        """As a person reads it."""
+        of = f"of {self.stacks} stack{'s' if self.stacks != 1 else ''}"
+        if not self.is_kept:
+            return f"object {self.name} {of}, which lives within the well only"
+        what = "plane" if self.kind == "labels" else "row"
+        return f"{self.kind} {self.name}: {self.count} {what}{'s' if self.count != 1 else ''} {of}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
@@ -53,13 +86,16 @@ class StepResult:
     bytes_read: int
     """Bytes of pixels that entered the step."""
     device: str
-    """Where its functions ran, e.g. ``cpu:0``."""
+    """Where its functions ran, e.g. ``cpu:0``, or ``gpu:1, cpu:0`` for several."""
     routes: tuple[str, ...] = ()
-    """Conversions at its boundaries, e.g. ``numpy -> numpy: same``."""
+    """Conversions at its boundaries, each once, e.g. ``numpy -> torch: DLPack, zero copy; uint16 as int32 (4 times)``;
+    empty: its stacks stayed NumPy arrays."""
     fallback: str | None = None
     """Why it did not run where it was planned to; None: it did."""
     rungs: tuple[RungResult, ...] = ()
     """What was done when memory ran out, in order; empty: it never did."""
+    side_outputs: tuple[SideRecord, ...] = ()
+    """What it made beside its planes."""
     notes: tuple[str, ...] = ()
     """What a person should know: an undeclared collapse, planes passed or dropped."""
 

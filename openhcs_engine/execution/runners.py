@@ -13,7 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, BinaryIO, ClassVar, Final
 
@@ -21,26 +21,16 @@ from openhcs_engine.context import ProcessingContext, contexts_to_json
 from openhcs_engine.errors import WorkerDiedError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, receive_result, send
+from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.execution.staffing import libraries_named
 from openhcs_engine.execution.well import WellPlace, run_well
+from openhcs_engine.execution.well_queue import WellQueue
+from openhcs_engine.execution.worker_environment import environment_of, load_libraries, search_path
+from openhcs_engine.memory.types import MemoryType
 
 Finished = tuple[WellResult, str]
 """A well's result, and what its functions printed."""
-
-_ONE_THREAD: Final = dict.fromkeys(
-    (
-        "BLOSC_NTHREADS",
-        "MKL_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "ZARR_THREADING__MAX_WORKERS",
-    ),
-    "1",
-)
-"""Workers share the machine's cores by wells; a pool inside each would only fight the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +40,15 @@ class RunOrder:
     contexts: Mapping[str, ProcessingContext]
     staging: Path
     """Folder of this run in which wells are written before they are published."""
-    devices: Sequence[str]
-    """One name a worker; as many workers as names."""
+    workers: Sequence[WorkerDevices]
+    """What each worker holds; as many workers as entries."""
     functions: FunctionSource = field(default_factory=FunctionSource)
     plan: str = ""
     """Fingerprint of the whole plan."""
 
-    def place(self, device: str) -> WellPlace:
-        """What a well that runs on a device needs to know."""
-        return WellPlace(staging=self.staging, device=device, plan=self.plan)
+    def place(self, devices: WorkerDevices) -> WellPlace:
+        """What a well that a worker runs needs to know."""
+        return WellPlace(staging=self.staging, devices=devices, plan=self.plan)
 
 
 class Runner(ABC):
@@ -78,20 +68,26 @@ class ThreadRunner(Runner):
 
     def run(self, order: RunOrder) -> Generator[Finished, None, None]:
         """Yield every well once; wells not begun when the iterator is closed are dropped, begun ones finish."""
-        free: queue.SimpleQueue[str] = queue.SimpleQueue()
-        for device in order.devices:
-            free.put(device)
+        if any(devices.gpu for devices in order.workers):
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver counts; CUDA: the fastest first
+        load_libraries(libraries_named(order.contexts))
+        waiting = WellQueue(order.contexts.values())
+        free: queue.SimpleQueue[WorkerDevices] = queue.SimpleQueue()
+        for devices in order.workers:
+            free.put(devices)
 
-        def run_one(context: ProcessingContext) -> WellResult:
-            device = free.get()
+        def run_one() -> WellResult:
+            devices = free.get()
             try:
-                return run_well(context, order.functions, order.place(device))
+                context = waiting.take(devices.planned)
+                assert context is not None  # there are as many calls as wells
+                return run_well(context, order.functions, order.place(devices))
             finally:
-                free.put(device)
+                free.put(devices)
 
-        pool = ThreadPoolExecutor(max_workers=len(order.devices))
+        pool = ThreadPoolExecutor(max_workers=len(order.workers))
         try:
-            futures = [pool.submit(run_one, context) for context in order.contexts.values()]
+            futures = [pool.submit(run_one) for _ in order.contexts]
             for future in as_completed(futures):
                 yield future.result(), ""
         finally:
@@ -120,19 +116,18 @@ class _Crew:
 
     def __init__(self, order: RunOrder) -> None:
         self.order = order
-        self.waiting: queue.SimpleQueue[ProcessingContext] = queue.SimpleQueue()
+        self.waiting = WellQueue(order.contexts.values())
+        self.libraries = libraries_named(order.contexts)
         self.finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self.stopping = threading.Event()
         self.workers: dict[int, _Worker] = {}
         self.keepers: list[threading.Thread] = []
         self.lock = threading.Lock()
-        for context in order.contexts.values():
-            self.waiting.put(context)
 
     def results(self) -> Iterator[Finished]:
         """Start the workers and yield their results."""
-        for slot, device in enumerate(self.order.devices[: len(self.order.contexts)]):
-            keeper = threading.Thread(target=self._look_after, args=(slot, device), daemon=True)
+        for slot, devices in enumerate(self.order.workers[: len(self.order.contexts)]):
+            keeper = threading.Thread(target=self._look_after, args=(slot, devices), daemon=True)
             self.keepers.append(keeper)
             keeper.start()
         for _ in self.order.contexts:
@@ -148,17 +143,16 @@ class _Crew:
         for keeper in self.keepers:
             keeper.join()
 
-    def _look_after(self, slot: int, device: str) -> None:
+    def _look_after(self, slot: int, devices: WorkerDevices) -> None:
         """Hand wells to one worker; replace it if it dies."""
         while not self.stopping.is_set():
-            try:
-                context = self.waiting.get_nowait()
-            except queue.Empty:
+            context = self.waiting.take(devices.planned)
+            if context is None:
                 return
             try:
-                worker = self._worker(slot, device)
+                worker = self._worker(slot, devices)
             except OSError as error:  # no memory, no descriptors: every well must still get its result
-                self.finished.put(_not_started(context, device, error))
+                self.finished.put(_not_started(context, devices.label, error))
                 continue
             if worker is None:
                 return
@@ -167,12 +161,12 @@ class _Crew:
                 return
             self.finished.put(finished or self._died(slot, context))
 
-    def _worker(self, slot: int, device: str) -> _Worker | None:
+    def _worker(self, slot: int, devices: WorkerDevices) -> _Worker | None:
         with self.lock:
             if self.stopping.is_set():
                 return None
             if slot not in self.workers:
-                self.workers[slot] = _Worker(self.order.place(device))
+                self.workers[slot] = _Worker(self.order.place(devices), self.libraries)
             return self.workers[slot]
 
     def _died(self, slot: int, context: ProcessingContext) -> Finished:
@@ -215,8 +209,8 @@ def _not_started(context: ProcessingContext, device: str, error: OSError) -> Fin
 class _Worker:
     """One worker process and the pipes to it."""
 
-    def __init__(self, place: WellPlace) -> None:
-        self.device = place.device
+    def __init__(self, place: WellPlace, libraries: tuple[MemoryType, ...]) -> None:
+        self.device = place.devices.label
         self._read_to = 0
         # Not a pipe: a function may print more than a pipe holds while nobody reads.
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 # lives as long as the worker; kill() closes it
@@ -228,11 +222,19 @@ class _Worker:
             stderr=self._output,
             pass_fds=(write_end,),
             process_group=0,  # so that what a function starts ends with its worker
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(_search_path())},
+            env=environment_of(place.devices, libraries),
         )
         os.close(write_end)
         self._results: BinaryIO = os.fdopen(read_end, "rb")
-        self._tell(Setup(search_path=_search_path(), staging=str(place.staging), device=place.device, plan=place.plan))
+        self._tell(
+            Setup(
+                search_path=search_path(),
+                staging=str(place.staging),
+                devices=replace(place.devices, gpu_here="gpu:0"),  # the only one that it sees
+                libraries=libraries,
+                plan=place.plan,
+            )
+        )
 
     def run(self, context: ProcessingContext) -> Finished | None:
         """The result of one well; None if the worker died over it."""
@@ -281,8 +283,3 @@ class _Worker:
 def _signal_name(number: int) -> str:
     """`` (SIGKILL)``; nothing for real-time signals, most of which have no name."""
     return f" ({signal.Signals(number).name})" if number in {known.value for known in signal.Signals} else ""
-
-
-def _search_path() -> list[str]:
-    """This process's module search path; the current folder by its name."""
-    return [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 # sys.path holds text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -11,8 +12,14 @@ import numpy as np
 
 from openhcs_engine.context import ProcessingContext, Route, StepPlan
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError
-from openhcs_engine.execution.functions import FunctionSource, apply_call
+from openhcs_engine.execution.coordinates import with_coordinates
+from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.memory_ladder import CallPlace, RouteRun
+from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult
+from openhcs_engine.execution.side_data import StackSides, WellArtifacts
+from openhcs_engine.execution.step_record import StepRecord
+from openhcs_engine.memory.aligned import address_of, empty_aligned
 from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
@@ -23,11 +30,14 @@ from openhcs_engine.vfs.source import read_header, read_plane
 
 @dataclass(frozen=True, slots=True)
 class WellPlaces:
-    """Where one well's planes are: the raw plate, and its own intermediates."""
+    """Where one well's planes are: the raw plate, and its own intermediates; and what its functions run on."""
 
     context: ProcessingContext
     intermediates: MemoryBackend
     functions: FunctionSource
+    devices: WorkerDevices
+    artifacts: WellArtifacts = field(default_factory=WellArtifacts)
+    """What its functions made beside planes."""
 
 
 @dataclass(slots=True)
@@ -40,9 +50,10 @@ class _Tally:
     notes: dict[str, None] = field(default_factory=dict)
     addresses: set[int] = field(default_factory=set)
     """Where in memory the results that were stored begin; they live until the next step."""
+    record: StepRecord = field(default_factory=StepRecord)
 
 
-def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces, device: str) -> tuple[ImageIndex, StepResult]:
+def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces) -> tuple[ImageIndex, StepResult]:
     """Run one step on every stack of one well; return what it wrote.
 
     Raises
@@ -65,7 +76,11 @@ def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces, device: str)
         planes_read=tally.planes_read,
         planes_written=len(written),
         bytes_read=tally.bytes_read,
-        device=device,
+        device=tally.record.told_devices(places.devices.cpu),
+        routes=tally.record.told_routes(),
+        fallback=tally.record.told_fallback(tally.stacks),
+        rungs=tally.record.told_rungs(),
+        side_outputs=places.artifacts.records(plan),
         notes=tuple(tally.notes),
     )
 
@@ -78,7 +93,7 @@ def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) 
     tally.stacks += route is not None
     tally.planes_read += len(stack.planes)
     tally.bytes_read += array.nbytes
-    result = array if route is None else _apply_route(plan, route, stack, array, places)
+    result = array if route is None else _apply_route(plan, route, stack, array, places, tally.record)
     _refuse_same_array(plan, stack, result, tally)
     keys = _output_keys(route, stack, result, tally)
     for key, plane in zip(keys, result, strict=True):
@@ -95,22 +110,26 @@ def _may_pass(plan: StepPlan, stack: Stack, tally: _Tally) -> bool:
     return plan.uncovered == "pass"
 
 
-def _apply_route(plan: StepPlan, route: Route, stack: Stack, array: Array, places: WellPlaces) -> Array:
-    for call in route.calls:
-        try:
-            array = apply_call(call, places.functions.get(call), array)
-        except OpenHCSError as error:
-            raise _step_error(plan, stack, str(error)) from error
-        except MemoryError as error:
-            raise _step_error(
-                plan, stack, f"{call.reference} ran out of memory on a stack of {array.shape}."
-            ) from error
-        except (
-            BaseException
-        ) as error:  # a user's function may raise anything; its sys.exit() ends the well, not the run
-            reason = f"{call.reference} raised {type(error).__name__}: {error}"
-            raise _step_error(plan, stack, f"{reason} (stack {_describe(stack)}).") from error
-    return array
+def _apply_route(
+    plan: StepPlan, route: Route, stack: Stack, array: Array, places: WellPlaces, record: StepRecord
+) -> Array:
+    context = places.context
+    reload = partial(_read_raw_stack, stack, context) if plan.reads == "source" else None
+    place = CallPlace(
+        planned=context.device_of(plan), devices=places.devices, functions=places.functions, record=record
+    )
+    sides = StackSides(plan.number, route.key, stack, context, places.artifacts)
+    calls = RouteRun(with_coordinates(route.calls, stack), array, reload, place, sides)
+    del array  # the calls hold the only reference, so that they can let it go
+    try:
+        result = calls.result()
+        sides.settle()
+        return result
+    except OpenHCSError as error:
+        raise _step_error(plan, stack, str(error)) from error
+    except BaseException as error:  # a user's function may raise anything; its sys.exit() ends the well, not the run
+        reason = f"{calls.call.reference} raised {type(error).__name__}: {error}"
+        raise _step_error(plan, stack, f"{reason} (stack {_describe(stack)}).") from error
 
 
 def _step_error(plan: StepPlan, stack: Stack, reason: str) -> StepError:
@@ -132,15 +151,25 @@ def _describe(stack: Stack) -> str:
 def _load_stack(plan: StepPlan, stack: Stack, places: WellPlaces) -> Array:
     if plan.reads == "source":
         return _read_raw_stack(stack, places.context)
-    planes = [places.intermediates.take(str(plane.path)) for plane in stack.planes]
+    planes = [take_plane(places.intermediates, plane) for plane in stack.planes]
     _refuse_unequal(plan, stack, planes)
     return stack_planes(planes)
 
 
+def take_plane(intermediates: MemoryBackend, plane: ImagePlane) -> Array:
+    """Take a plane out of memory without a copy: read-only if it is an array library's whose arrays must not change."""
+    array = intermediates.load(str(plane.path))
+    intermediates.delete(str(plane.path))
+    if isinstance(array.base, np.ndarray) and array.base.flags.writeable:
+        array = array.view()
+        array.flags.writeable = True
+    return array
+
+
 def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
-    """Read raw planes straight into one new array."""
+    """Read raw planes straight into one new array, of a kind that every array library can share."""
     first = _expected(stack.planes[0], context)
-    array = np.empty((len(stack.planes), *first[0]), first[1])
+    array = empty_aligned((len(stack.planes), *first[0]), first[1])
     for plane, target in zip(stack.planes, array, strict=True):
         if _expected(plane, context) != first:
             raise PlaneMismatchError(
@@ -178,9 +207,12 @@ def _refuse_unequal(plan: StepPlan, stack: Stack, planes: list[Array]) -> None:
 
 
 def _refuse_same_array(plan: StepPlan, stack: Stack, result: Array, tally: _Tally) -> None:
-    """A function that fills one array again and again overwrites what it made of the stack before."""
-    address = result.__array_interface__["data"][0]
-    if result.nbytes and address in tally.addresses:
+    """A function that fills one array again and again overwrites what it made of the stack before.
+
+    Arrays that nobody can write to may be the same as often as they like.
+    """
+    address = address_of(result)
+    if result.nbytes and result.flags.writeable and address in tally.addresses:
         raise _step_error(
             plan,
             stack,
@@ -206,4 +238,4 @@ def _save(plan: StepPlan, key: ImageKey, plane: Array, places: WellPlaces) -> Im
     return ImagePlane(key=key, path=path)
 
 
-__all__ = ["WellPlaces", "run_step"]
+__all__ = ["WellPlaces", "run_step", "take_plane"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,13 +13,16 @@ from typing import Final
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError, PlateError
 from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
-from openhcs_engine.execution.steps import WellPlaces, run_step
+from openhcs_engine.execution.side_tables import join_rows
+from openhcs_engine.execution.steps import WellPlaces, run_step, take_plane
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.plate_folder import PlateFolder
-from openhcs_engine.output.well_writer import write_well
+from openhcs_engine.output.tables import with_tables
+from openhcs_engine.output.well_writer import stage_well
 from openhcs_engine.vfs.memory import MemoryBackend
 from openhcs_engine.vfs.raw import is_remote
 
@@ -33,10 +36,15 @@ class WellPlace:
 
     staging: Path
     """The run's folder for unfinished wells, on the file system of the output."""
-    device: str
-    """Name of the device that is held for the well."""
+    devices: WorkerDevices
+    """What its worker holds."""
     plan: str = ""
     """Fingerprint of the whole plan."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's name, which its staging folder has."""
+        return self.staging.name
 
 
 def run_well(context: ProcessingContext, functions: FunctionSource, place: WellPlace) -> WellResult:
@@ -45,12 +53,17 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
     done: list[StepResult] = []
     try:
         context, notes = with_files_of_now(context)
-        notes += note_missing_planes(context)
+        notes += (*note_passed_steps(context), *note_missing_planes(context))
         staged = _run_steps(context, functions, place, done)
         manifest = WellManifest.of(
-            context, staged, seconds=perf_counter() - started, device=place.device, plan=place.plan
+            context,
+            staged,
+            seconds=perf_counter() - started,
+            device=_ran_on(done, place.devices),
+            plan=place.plan,
+            told={"run": place.run_id, "steps": [_told(step) for step in done]},
         )
-        folder = PlateFolder(context.output.folder, context.output.backend)
+        folder = PlateFolder(context.output.folder, context.output.backend, context.output.fsync)
         folder.publish(staged, manifest)
     except Exception as error:  # whatever a user's function raises must not reach the other wells
         return WellResult(
@@ -61,7 +74,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             error_type=type(error.__cause__ or error).__name__,
             traceback=_encodable("".join(traceback.format_exception(error))),
             seconds=perf_counter() - started,
-            device=place.device,
+            device=_ran_on(done, place.devices),
             steps=tuple(done),
         )
     return WellResult(
@@ -69,7 +82,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         status=WellStatus.DONE,
         fingerprint=context.fingerprint,
         seconds=perf_counter() - started,
-        device=place.device,
+        device=_ran_on(done, place.devices),
         store_path=str(folder.well_place(context.well)),
         bytes_written=manifest.nbytes,
         files=len(manifest.files),
@@ -81,16 +94,43 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
 def _run_steps(
     context: ProcessingContext, functions: FunctionSource, place: WellPlace, done: list[StepResult]
 ) -> StagedWell:
-    """Run the steps one after another; write what the last one left."""
-    places = WellPlaces(context, MemoryBackend(), functions)
+    """Run the steps one after another; write what the last one left, and what others shall keep."""
+    places = WellPlaces(context, MemoryBackend(), functions, place.devices)
     start = context.index if context.on_missing is OnMissing.BLANK else context.index.present()
     index, labels = start, dict[int | None, str]()
-    for plan in context.steps:
-        index, result = run_step(plan, start if plan.from_start else index, places, place.device)
-        done.append(result)
-        if None not in labels and any(plane.key.channel is None for plane in index):
-            labels[None] = plan.name  # a composite is called as the step that made it
-    return write_well(place.staging, context, _take_images(index, places.intermediates), labels)
+    with stage_well(place.staging, context) as stage:
+        for plan in context.own_steps:
+            index, result = run_step(plan, start if plan.from_start else index, places)
+            done.append(result)
+            if None not in labels and any(plane.key.channel is None for plane in index):
+                labels[None] = plan.name  # a composite is called as the step that made it
+            if (kept := plan.kept_as(context.well)) is not None:
+                stage.keep(kept, _look_at_images(index, places.intermediates), labels)
+        images = _take_images(index, places.intermediates)
+        staged = stage.write_results(images, labels, objects=places.artifacts.label_planes(context))
+        tables = {name: join_rows(name, rows) for name, rows in places.artifacts.tables().items()}
+        return with_tables(staged, tables)
+
+
+def _told(step: StepResult) -> dict[str, object]:
+    """What the manifest keeps of a step: where it ran, how its stacks travelled, what went otherwise than planned."""
+    told = {
+        "number": step.number,
+        "name": step.name,
+        "seconds": round(step.seconds, 3),
+        "device": step.device,
+        "routes": step.routes,
+        "fallback": step.fallback,
+        "out_of_memory": tuple(rung.told for rung in step.rungs),
+        "side_outputs": tuple(record.told for record in step.side_outputs),
+        "notes": step.notes,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _ran_on(steps: Sequence[StepResult], devices: WorkerDevices) -> str:
+    """Where the well's functions ran; several devices are joined by commas."""
+    return ", ".join(dict.fromkeys(name for step in steps for name in step.device.split(", "))) or devices.label
 
 
 def _sentence(well: str, error: Exception) -> str:
@@ -132,6 +172,14 @@ def _as_it_is_now(plane: ImagePlane, root: str) -> ImagePlane:
     return plane.replace(size=found.st_size, mtime_ns=found.st_mtime_ns)
 
 
+def note_passed_steps(context: ProcessingContext) -> tuple[str, ...]:
+    """Steps that do not apply to the well, as notes of the result."""
+    passed = [step for step in context.steps if not step.applies_to(context.well)]
+    return tuple(
+        f'step {step.number} "{step.name}" is for other wells and passed its planes unchanged' for step in passed
+    )
+
+
 def note_missing_planes(context: ProcessingContext) -> tuple[str, ...]:
     """What is done about declared planes that have no file, as notes of the result.
 
@@ -157,10 +205,16 @@ def _place(key: ImageKey) -> str:
     return f"site {key.site}, channel {key.channel}, z {key.z_index}, time {key.timepoint}"
 
 
+def _look_at_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tuple[ImageKey, Array]]:
+    """Planes of a step that the next one needs, too."""
+    for plane in index:
+        yield plane.key, intermediates.load(str(plane.path))
+
+
 def _take_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tuple[ImageKey, Array]]:
     """Planes of the last step, one after another, each leaving memory as it is handed over."""
     for plane in index:
-        yield plane.key, intermediates.take(str(plane.path))
+        yield plane.key, take_plane(intermediates, plane)
 
 
-__all__ = ["WellPlace", "note_missing_planes", "run_well"]
+__all__ = ["WellPlace", "note_missing_planes", "note_passed_steps", "run_well"]

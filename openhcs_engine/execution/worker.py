@@ -17,6 +17,8 @@ from openhcs_engine.context import contexts_from_json
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send
 from openhcs_engine.execution.well import WellPlace, run_well
+from openhcs_engine.execution.worker_environment import load_libraries
+from openhcs_engine.memory.framework_environment import settle
 
 
 def main(results_fd: int) -> None:
@@ -29,6 +31,7 @@ def main(results_fd: int) -> None:
         if isinstance(setup, Setup):
             sys.path[:] = setup.search_path
             _preload()
+            settle(load_libraries(setup.libraries))
             _serve(tasks, results, setup)
 
 
@@ -77,7 +80,7 @@ def _preload() -> None:
 
 def _serve(tasks: queue.SimpleQueue[ToWorker], results: BinaryIO, setup: Setup) -> None:
     functions = FunctionSource()
-    place = WellPlace(staging=Path(setup.staging), device=setup.device, plan=setup.plan)
+    place = WellPlace(staging=Path(setup.staging), devices=setup.devices, plan=setup.plan)
     while True:
         task = tasks.get()
         assert isinstance(task, Task)

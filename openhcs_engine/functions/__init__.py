@@ -1,13 +1,30 @@
-"""The built-in library: plain functions on stacks ``(plane, y, x)``."""
+"""The built-in library: plain functions on stacks ``(plane, y, x)``.
 
+In a pipeline they are NumPy functions. Called directly, they take a stack of any array library and return one of
+the same.
+"""
+
+from openhcs_engine.functions.any_library import any_library
+from openhcs_engine.functions.background import subtract_background
 from openhcs_engine.functions.composite import create_composite
+from openhcs_engine.functions.contrast import enhance_contrast
+from openhcs_engine.functions.denoise import denoise_images
 from openhcs_engine.functions.histogram import percentile_from_histogram
 from openhcs_engine.functions.normalize import stack_percentile_normalize
-from openhcs_engine.functions.projection import create_max_projection
+from openhcs_engine.functions.positions import generate_positions, stage_tile_positions, tile_positions
+from openhcs_engine.functions.projection import create_max_projection, create_mean_projection
 
 __all__ = [
+    "any_library",
     "create_composite",
     "create_max_projection",
+    "create_mean_projection",
+    "denoise_images",
+    "enhance_contrast",
+    "generate_positions",
     "percentile_from_histogram",
     "stack_percentile_normalize",
+    "stage_tile_positions",
+    "subtract_background",
+    "tile_positions",
 ]

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.bands import row_bands
@@ -18,6 +19,7 @@ _NAME: Final = "create_composite"
 
 
 @numpy(collapses=True)
+@any_library
 def create_composite(stack: Pixels, weights: Sequence[float] | None = None) -> Pixels:
     """Mix the planes of a stack into one, each with its weight.
 

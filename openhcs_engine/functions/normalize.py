@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.histogram import COUNTED_DTYPES, percentiles_of
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
@@ -14,9 +15,11 @@ from openhcs_engine.memory.bands import BAND_ELEMENTS, row_bands
 from openhcs_engine.memory.dtype import integer_range, restore_dtype
 
 _NAME: Final = "stack_percentile_normalize"
+_CAMERA_MAXIMUM: Final = 65535
 
 
 @numpy
+@any_library
 def stack_percentile_normalize(
     stack: Pixels,
     low_percentile: float = 1.0,
@@ -38,7 +41,8 @@ def stack_percentile_normalize(
     low_percentile, high_percentile
         In per cent, ``0 <= low_percentile < high_percentile <= 100``.
     target_min, target_max
-        Values that ``p_low`` and ``p_high`` get. ``target_max`` None: the dtype's maximum, 1.0 for floats.
+        Values that ``p_low`` and ``p_high`` get. ``target_max`` None: the dtype's maximum, but at most 65535, because
+        array libraries that cannot compute with uint16 hold a camera's pixels in wider integers; 1.0 for floats.
 
     Returns
     -------
@@ -54,11 +58,13 @@ def stack_percentile_normalize(
     require_stack(stack, _NAME)
     _check_percentiles(low_percentile, high_percentile)
     bottom, top = _targets(target_min, target_max, stack.dtype)
-    low, high = percentiles_of(stack, (low_percentile, high_percentile)).tolist()
+    counted = _countable(stack)
+    low, high = percentiles_of(stack if counted is None else counted, (low_percentile, high_percentile)).tolist()
     if not np.isfinite([low, high]).all():
         raise ValueError(f"{_NAME}: the percentiles of this stack are {low} and {high}; replace infinite pixels first.")
-    if stack.dtype in COUNTED_DTYPES:
-        return _look_up(_table(stack.dtype, low, high, bottom, top), stack)
+    if counted is not None:
+        values = np.arange(np.iinfo(counted.dtype).max + 1, dtype=np.float64)
+        return _look_up(restore_dtype(_scale(values, low, high, bottom, top), stack.dtype), counted)
     scaled = np.empty_like(stack, order="C")
     for band in row_bands(stack.shape):
         scaled[band] = restore_dtype(_scale(stack[band].astype(np.float64), low, high, bottom, top), stack.dtype)
@@ -76,7 +82,7 @@ def _check_percentiles(low: float, high: float) -> None:
 def _targets(target_min: float, target_max: float | None, dtype: np.dtype[np.generic]) -> tuple[float, float]:
     """The target range as floats, checked against the dtype."""
     smallest, largest = (-np.inf, np.inf) if dtype.kind == "f" else integer_range(dtype)
-    default = 1.0 if dtype.kind == "f" else largest
+    default = 1.0 if dtype.kind == "f" else min(largest, _CAMERA_MAXIMUM)
     top = default if target_max is None else target_max
     if not (np.isfinite([target_min, top]).all() and target_min < top):
         raise ValueError(f"{_NAME}: target_min={target_min} is not below target_max={top}; give finite numbers.")
@@ -100,15 +106,18 @@ def _scale(pixels: NDArray[np.float64], low: float, high: float, bottom: float, 
     return np.clip(pixels, bottom, top, out=pixels)  # the division may round one step beyond the target
 
 
-def _table(dtype: np.dtype[np.generic], low: float, high: float, bottom: float, top: float) -> Pixels:
-    """What each value of the dtype becomes."""
-    values = np.arange(integer_range(dtype)[1] + 1, dtype=np.float64)
-    return restore_dtype(_scale(values, low, high, bottom, top), dtype)
+def _countable(stack: Pixels) -> Pixels | None:
+    """The stack in a pixel type whose values can be counted, if it has no others: a camera's, in whatever integers."""
+    if stack.dtype in COUNTED_DTYPES:
+        return stack
+    if stack.dtype.kind in "iu" and stack.min() >= 0 and stack.max() <= _CAMERA_MAXIMUM:
+        return stack.astype(np.uint16)
+    return None
 
 
 def _look_up(table: Pixels, stack: Pixels) -> Pixels:
     """``table[stack]``, in blocks: np.take widens its indexes to 64 bits."""
-    found = np.empty(stack.shape, stack.dtype)
+    found = np.empty(stack.shape, table.dtype)
     source, target = stack.reshape(-1), found.reshape(-1)
     for start in range(0, source.size, BAND_ELEMENTS):
         block = slice(start, start + BAND_ELEMENTS)

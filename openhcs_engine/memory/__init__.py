@@ -1,5 +1,6 @@
-"""Array libraries and devices."""
+"""Array libraries and devices: decorators that say which arrays a function speaks, and the converter between them."""
 
+from openhcs_engine.memory.convert import Conversion, convert
 from openhcs_engine.memory.decorators import (
     FunctionContract,
     contract_of,
@@ -10,16 +11,22 @@ from openhcs_engine.memory.decorators import (
     tensorflow,
     torch,
 )
+from openhcs_engine.memory.side_data import side_data_of, special_inputs, special_outputs
 from openhcs_engine.memory.types import MemoryType
 
 __all__ = [
+    "Conversion",
     "FunctionContract",
     "MemoryType",
     "contract_of",
+    "convert",
     "cupy",
     "jax",
     "numpy",
     "pyclesperanto",
+    "side_data_of",
+    "special_inputs",
+    "special_outputs",
     "tensorflow",
     "torch",
 ]

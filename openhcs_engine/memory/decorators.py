@@ -6,6 +6,7 @@ pickling stay those of the user's own code. What the contract promises is kept b
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, overload
@@ -14,6 +15,8 @@ from openhcs_engine.memory.types import MemoryType
 
 ATTRIBUTE: Final = "__openhcs__"
 """Where a decorated function carries its contract."""
+SIDE_DATA: Final = "__openhcs_side_data__"
+"""Where it carries what it makes and takes beside its stack, see ``memory.side_data``."""
 
 PRESERVE: Final = "preserve"
 NATIVE: Final = "native"
@@ -39,6 +42,8 @@ class FunctionContract:
     """True: returns one plane that stands for all planes of the stack."""
     slice_by_slice: bool = False
     """True: what it makes of a plane does not depend on the other planes; the engine may call it with fewer at once."""
+    coordinates: bool = False
+    """True: the engine also gives the function ``coordinates``, where on the axes of its stack each plane lies."""
     cpu: Callable[..., Any] | None = None
     """A function with the same parameters and results that runs on the CPU: where the library has no CPU device, the
     last rung when a GPU runs out of memory."""
@@ -65,6 +70,7 @@ class MemoryDecorator(Protocol):
         dtype: str = PRESERVE,
         collapses: bool = False,
         slice_by_slice: bool = False,
+        coordinates: bool = False,
         cpu: Callable[..., Any] | None = None,
     ) -> Callable[[F], F]: ...
 
@@ -87,6 +93,7 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
         dtype: str = PRESERVE,
         collapses: bool = False,
         slice_by_slice: bool = False,
+        coordinates: bool = False,
         cpu: Callable[..., Any] | None = None,
     ) -> Any:  # the overloads of MemoryDecorator say what
         contract = FunctionContract(
@@ -95,8 +102,10 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
             dtype=_dtype_policy(dtype),
             collapses=collapses,
             slice_by_slice=slice_by_slice,
+            coordinates=coordinates,
             cpu=cpu,
         )
+        _refuse_contradictions(contract)
         return (lambda target: _attach(contract, target)) if func is None else _attach(contract, func)
 
     decorate.__name__ = decorate.__qualname__ = memory_type.value
@@ -111,11 +120,23 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
         stretched. ``native``: the result stays as it is. Or the NumPy name of the dtype that the result shall have.
     collapses
         True if the one plane returned stands for the whole stack, as a projection does.
+    slice_by_slice
+        True if what becomes of a plane does not depend on the other planes. The engine may then call the function with
+        fewer planes at once, which it does where a stack does not fit into a device's memory.
+    coordinates
+        True if the function has a parameter ``coordinates`` and wants to be told where its planes lie: a dict with the
+        axes of the stack (``site``, ``channel``, ``z_index``, ``timepoint``), each with one number a plane, in the
+        order of the planes. With several axes, the first of the step's ``variable_components`` is the slowest.
+    cpu
+        A function with the same parameters and results that runs on the CPU, decorated or plain. It takes over where a
+        GPU runs out of memory and ``{memory_type.value}`` itself cannot go on in the host's memory.
 
     Raises
     ------
     ValueError
-        If a type or dtype is unknown, or the function was declared otherwise before.
+        If a type or dtype is unknown, two options contradict each other, or the function was declared otherwise before.
+    TypeError
+        If it is not given a function, or one that cannot carry a declaration: a class, a bound method, compiled code.
     """
     return decorate
 
@@ -134,10 +155,26 @@ def _dtype_policy(dtype: str) -> str:
     return dtype
 
 
+def _refuse_contradictions(contract: FunctionContract) -> None:
+    if contract.collapses and contract.slice_by_slice:
+        raise ValueError(
+            "collapses=True makes one plane of all planes of a stack, slice_by_slice=True makes each plane of one "
+            "plane alone; a function does one or the other, so leave one of them out."
+        )
+    if contract.coordinates and contract.slice_by_slice:
+        raise ValueError(
+            "coordinates=True says where all planes of a stack lie, but slice_by_slice=True lets a function be called "
+            "with some of them; leave one of them out."
+        )
+    if contract.cpu is not None and not callable(contract.cpu):
+        raise TypeError(f"cpu={contract.cpu!r} is not a function; give the function that runs on the CPU instead.")
+
+
 def _attach(contract: FunctionContract, func: F) -> F:
     name = getattr(func, "__qualname__", repr(func))
-    if not callable(func):
-        raise TypeError(f"{func!r} is not a function; decorate a function, and give options by keyword.")
+    refuse_non_functions(func, name)
+    if getattr(getattr(func, SIDE_DATA, None), "outputs", ()):
+        refuse_batches_with_outputs(contract, name)
     before = contract_of(func)
     if before.declared and before != contract:
         raise ValueError(
@@ -153,9 +190,36 @@ def _attach(contract: FunctionContract, func: F) -> F:
     return func
 
 
+def refuse_batches_with_outputs(contract: FunctionContract, name: str) -> None:
+    """ValueError for a function that makes side outputs and may be called with a part of a stack."""
+    if contract.slice_by_slice:
+        raise ValueError(
+            f"{name} is declared slice_by_slice=True, so that it may be called with a part of a stack, but its special "
+            "outputs are those of a whole one; leave slice_by_slice out."
+        )
+
+
+def refuse_non_functions(func: object, name: str) -> None:
+    """TypeError for what cannot carry a declaration."""
+    if isinstance(func, staticmethod | classmethod):
+        wrapper = type(func).__name__
+        raise TypeError(
+            f"{name} is wrapped in @{wrapper}, which would hide the declaration; put the decorator below @{wrapper}."
+        )
+    if not callable(func):
+        raise TypeError(f"{func!r} is not a function; decorate a function, and give options by keyword.")
+    if isinstance(func, type):
+        raise TypeError(f"{name} is a class and cannot be decorated; decorate a function that uses it.")
+    if inspect.ismethod(func):
+        raise TypeError(f"{name} is a bound method and cannot be decorated; decorate the function in its class.")
+
+
 def _describe(contract: FunctionContract) -> str:
-    types = f"{contract.input_type} -> {contract.output_type}, dtype={contract.dtype}"
-    return types + (", collapses" if contract.collapses else "")
+    parts = [f"{contract.input_type} -> {contract.output_type}", f"dtype={contract.dtype}"]
+    parts += [flag for flag in ("collapses", "slice_by_slice", "coordinates") if getattr(contract, flag)]
+    if contract.cpu is not None:
+        parts.append(f"cpu={getattr(contract.cpu, '__qualname__', repr(contract.cpu))}")
+    return ", ".join(parts)
 
 
 numpy = memory_decorator(MemoryType.NUMPY)

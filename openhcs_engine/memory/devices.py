@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,17 @@ GPU: Final = "gpu"
 
 _POLL_S: Final = 0.05
 """Pause between two looks for a free device; flock can wait for one file only, not for the first of several."""
+
+
+class DevicePolicy(StrEnum):
+    """Which devices a run may use."""
+
+    AUTO = "auto"
+    """A GPU where there is one that the functions can use, otherwise the CPU."""
+    CPU = "cpu"
+    """The CPU, whatever else there is."""
+    GPU_REQUIRED = "gpu_required"
+    """A GPU for every function that can use one; what would run on the CPU instead is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +103,20 @@ class CpuInventory:
 class NvmlInventory:
     """NVIDIA GPUs, as the management library (NVML) counts them; it counts without creating a context on the GPU."""
 
+    visible: str | None = field(default_factory=lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
+    """Those that may be used, by number or uuid, separated by commas; NVML itself does not heed it. None: all."""
+
     def devices(self) -> tuple[Device, ...]:
-        """All NVIDIA GPUs of the host; empty where there is none."""
-        return _ask_nvml()[0]
+        """The NVIDIA GPUs of the host that may be used, in the order of ``visible``; empty where there is none."""
+        gpus = _ask_nvml()[0]
+        return gpus if self.visible is None else tuple(_named(gpus, self.visible))
 
     def why_no_gpu(self) -> str | None:
         """What NVML or its absence says."""
-        return _ask_nvml()[1]
+        gpus, reason = _ask_nvml()
+        if gpus and not self.devices():
+            return f"No GPU: CUDA_VISIBLE_DEVICES={self.visible!r} names none of the {len(gpus)} that are there."
+        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +151,13 @@ class DevicePool:
 
     inventory: Inventory = field(default_factory=find_inventory)
     lease_folder: Path = field(default_factory=default_lease_folder)
-    """One lock file a device lies here; pools that shall not share a device must share this folder."""
+    """One lock file a slot lies here; pools that shall not share a device must share this folder."""
+    slots: int = 1
+    """Holders that one GPU may have at the same time, if its memory suffices for all of them. A CPU slot has one."""
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise ValueError(f"slots={self.slots}: a GPU has at least one holder.")
 
     @contextmanager
     def lease(self, wanted: int = 1, kind: str = CPU, timeout_s: float = 60.0) -> Iterator[tuple[Device, ...]]:
@@ -150,7 +175,8 @@ class DevicePool:
         Yields
         ------
         tuple of Device
-            One to ``wanted`` devices, given back at the end of the block or with the end of this process.
+            One to ``wanted`` devices, given back at the end of the block or with the end of this process. A GPU with
+            several slots may be among them several times, but only once the others are taken.
 
         Raises
         ------
@@ -185,18 +211,24 @@ class DevicePool:
 
     def _take_free(self, devices: tuple[Device, ...], wanted: int, locks: ExitStack) -> tuple[Device, ...]:
         held: list[Device] = []
-        for device in devices:
-            if len(held) < wanted and (lock := _try_lock(self._file(device))) is not None:
-                locks.callback(_unlock, lock)
-                held.append(device)
+        for slot in range(self._slots_of(devices[0])):
+            for device in devices:
+                if len(held) < wanted and (lock := _try_lock(self._file(device, slot))) is not None:
+                    locks.callback(_unlock, lock)
+                    held.append(device)
         return tuple(held)
 
-    def _file(self, device: Device) -> Path:
-        return self.lease_folder / f"{device.uuid}.lock"
+    def _slots_of(self, device: Device) -> int:
+        return self.slots if device.kind == GPU else 1
+
+    def _file(self, device: Device, slot: int) -> Path:
+        return self.lease_folder / (f"{device.uuid}-{slot}.lock" if slot else f"{device.uuid}.lock")
 
     def _none_free(self, devices: tuple[Device, ...], timeout_s: float) -> DeviceUnavailableError:
         kind = devices[0].kind
-        holders = sorted({holder for device in devices if (holder := _holder(self._file(device)))})
+        slots = range(self._slots_of(devices[0]))
+        files = [self._file(device, slot) for device in devices for slot in slots]
+        holders = sorted({holder for file in files if (holder := _holder(file))})
         return DeviceUnavailableError(
             f"None of the {len(devices)} {kind} devices ({', '.join(device.label for device in devices)}) "
             f"came free within {timeout_s:g} s; they are held by the processes {', '.join(holders) or 'unknown'}. "
@@ -249,6 +281,16 @@ def _ask_nvml() -> tuple[tuple[Device, ...], str | None]:
     finally:
         pynvml.nvmlShutdown()
     return gpus, None if gpus else "No GPU: the NVIDIA driver is there, but counts no device."
+
+
+def _named(gpus: tuple[Device, ...], names: str) -> Iterator[Device]:
+    """The GPUs that a list names; as in CUDA, what follows an unknown name is not looked at."""
+    for name in names.split(","):
+        name = name.strip()
+        found = [gpu for gpu in gpus if name == str(gpu.index) or (name and gpu.uuid.startswith(name))]
+        if not found:
+            return
+        yield found[0]
 
 
 def _gpu(nvml: Any, index: int) -> Device:  # Any: pynvml has no types

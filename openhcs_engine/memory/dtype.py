@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import PixelValueError
+from openhcs_engine.memory.aligned import empty_aligned
 from openhcs_engine.memory.bands import row_bands
 
 Pixels: TypeAlias = NDArray[Any]  # Any: the dtype is a matter of run time
@@ -26,9 +27,10 @@ def restore_dtype(result: Pixels, wanted: np.dtype[Any]) -> Pixels:
     Returns
     -------
     ndarray
-        ``result`` itself if it has the dtype; else a new array. Floats become integers by rounding half to even and
-        clipping to the integer range; integers are clipped; bool counts as the integers 0 and 1. Floats become other
-        floats by IEEE rounding. Needs no more memory than the new array and one band of rows.
+        ``result`` itself if it has the dtype; else a new array, aligned for every array library. Floats become integers
+        by rounding half to even and clipping to the integer range; integers are clipped; bool counts as the integers 0
+        and 1. Numbers become floats by IEEE rounding, infinite beyond the largest. Needs no more memory than the new
+        array and a band of rows.
 
     Raises
     ------
@@ -40,9 +42,11 @@ def restore_dtype(result: Pixels, wanted: np.dtype[Any]) -> Pixels:
         return result
     if result.dtype.kind not in "biuf" or wanted.kind not in "biuf":
         raise PixelValueError(f"{result.dtype} values cannot become {wanted}; return a real-valued stack.")
+    restored = empty_aligned(result.shape, wanted)
     if wanted.kind == "f" or result.dtype.kind == "b":
-        return result.astype(wanted)
-    restored = np.empty(result.shape, wanted)
+        with np.errstate(over="ignore"):  # 70000 has no place in float16 but infinity: that is the law, not an accident
+            np.copyto(restored, result, casting="unsafe")
+        return restored
     fill = _fill_from_floats if result.dtype.kind == "f" else _fill_from_integers
     for band in row_bands(result.shape):
         fill(restored[band], result[band])

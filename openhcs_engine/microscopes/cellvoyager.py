@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypeVar
 
 from openhcs_engine.errors import UnreadablePlateError
-from openhcs_engine.microscopes.cellvoyager_names import parse_image_name
+from openhcs_engine.microscopes.cellvoyager_names import has_image, parse_image_name
 from openhcs_engine.microscopes.cellvoyager_planes import (
     PlateFiles,
     measured_grid,
@@ -55,10 +55,7 @@ class CellVoyagerHandler(MicroscopeHandler):
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """Folders that hold records or images; those of images inside a measurement belong to it."""
         return outermost(
-            folder
-            for folder, files in listing.by_folder.items()
-            if any(parse_image_name(file.name) is not None for file in files)
-            or any(_is_mlf(listing, file) for file in files)
+            folder for folder, names in listing.names.items() if has_image(names) or any(_mlfs_in(listing, folder))
         )
 
     def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
@@ -108,9 +105,13 @@ class _Source:
         return tuple(plane for plane in self.planes if plane.present)
 
 
+def _mlfs_in(listing: FolderListing, folder: str) -> Iterator[ListedFile]:
+    return (file for file in listing.with_suffix(folder, ".mlf") if _is_mlf(listing, file))
+
+
 def _is_mlf(listing: FolderListing, file: ListedFile) -> bool:
     """True for records under any name, and for what bears their name and may be damaged; other tools write .mlf too."""
-    if file.path[-4:].lower() != ".mlf" or file.name.startswith("."):
+    if file.name.startswith("."):
         return False
     if file.name.lower() == _MLF:
         return True
@@ -122,8 +123,8 @@ def _is_mlf(listing: FolderListing, file: ListedFile) -> bool:
 
 def _mlf_file(listing: FolderListing, base: str, remarks: Remarks) -> ListedFile | None:
     """The plate's records: in its folder, else in the nearest one below."""
-    inside = (files for folder, files in listing.by_folder.items() if is_inside(folder, base))
-    found = [file for files in inside for file in files if _is_mlf(listing, file)]
+    inside = (folder for folder in listing.names if is_inside(folder, base))
+    found = [file for folder in inside for file in _mlfs_in(listing, folder)]
     found.sort(key=lambda file: (file.path.count("/"), file.name.lower() != _MLF, file.path))
     if len(found) > 1:
         others = _listed(file.path for file in found[1:])
@@ -264,27 +265,29 @@ def _read_form(source: _Source, index: int, remarks: Remarks) -> tuple[tuple[int
     images = [plane for plane in source.present if plane.key.channel == index]
     for plane in images[:_TRIES]:
         try:
-            shape, dtype, is_cut = _read_header(source.listing, str(plane.path), plane.size)
+            shape, dtype, oddities = _read_header(source.listing, str(plane.path))
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             remarks.warnings.append(f"{plane.path} cannot be read: {reason}.")
             continue
-        if is_cut:
-            remarks.warnings.append(f"{plane.path} is cut short: its pixels end beyond the end of the file.")
+        remarks.warnings += oddities
         return shape, dtype
     return None
 
 
-def _read_header(listing: FolderListing, path: str, size: int) -> tuple[tuple[int, int], str, bool]:
-    """Shape, dtype, and whether the file was cut. What it is, its first bytes say: names were changed before."""
+def _read_header(listing: FolderListing, path: str) -> tuple[tuple[int, int], str, tuple[str, ...]]:
+    """Shape, dtype, and what is odd. What the file is, its first bytes say: names were changed before."""
+    size = listing.size_of(path)
     with listing.open(path) as stream:
         if stream.read(len(PNG_START)) == PNG_START:
             shape, dtype = read_png_header(stream)
-            stream.seek(max(0, size - len(_PNG_END)))
-            return shape, dtype, stream.read() != _PNG_END
+            # A few bytes behind the end do no harm: some programs write them.
+            stream.seek(max(size - 1024, 0))
+            cut = f"{path} is cut short: it does not end as a PNG does."
+            return shape, dtype, () if _PNG_END in stream.read(1024) else (cut,)
         stream.seek(0)
         tiff = read_tiff_header(stream, size)
-        return tiff.shape, tiff.dtype, tiff.pixels_end > size
+        return tiff.shape, tiff.dtype, tiff.oddities(path, size)
 
 
 def _pixel_size(source: _Source, channels: Sequence[Channel], remarks: Remarks) -> float | None:

@@ -6,6 +6,7 @@ T is the time point, F the field, L the time line, A the action, Z the plane and
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -18,8 +19,8 @@ IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".png")
 _NAME = re.compile(
     r"(?:(?P<prefix>.*)_)?(?P<well>[A-Z]{1,2}[0-9]{1,2})"
     r"_T([0-9]{1,6})F([0-9]{1,5})L([0-9]{1,4})A([0-9]{1,4})Z([0-9]{1,5})C([0-9]{1,4})"
-    r"(?P<suffix>\.(?i:tiff?|png))",
-    re.ASCII | re.DOTALL,
+    r"(?P<suffix>\.(?:tiff?|png))",
+    re.ASCII | re.DOTALL | re.IGNORECASE,  # some computers turn whole names into small letters
 )
 
 
@@ -47,7 +48,8 @@ class CellVoyagerName(NamedTuple):  # a tuple: plates have 100,000 of them
 
 def parse_image_name(name: str) -> CellVoyagerName | None:
     """Read a file name without folders; None if it is not a CellVoyager plane's (shading and dark images are not)."""
-    match = _NAME.fullmatch(name) if "_T" in name else None  # the first test is for folders of 100,000 other names
+    # The first test is for folders of 100,000 other names.
+    match = _NAME.fullmatch(name) if "_T" in name or "_t" in name else None
     if match is None or name.startswith("."):  # ._…: what macOS leaves on shares
         return None
     prefix, well, *numbers, suffix = match.groups()
@@ -56,6 +58,11 @@ def parse_image_name(name: str) -> CellVoyagerName | None:
         return None
     timepoint, field, timeline, action, z_index, channel = map(int, numbers)
     return CellVoyagerName(canonical, timepoint, field, timeline, action, z_index, channel, prefix, suffix)
+
+
+def has_image(names: Iterable[str]) -> bool:
+    """True if one of the names is a CellVoyager plane's."""
+    return any(map(parse_image_name, [name for name in names if "_T" in name or "_t" in name]))
 
 
 @lru_cache(maxsize=4096)

@@ -78,6 +78,17 @@ class PlateFiles:
         found = (file for path, file in self.files.items() if path[-4:].lower() == suffix)
         return [file for file in found if not file.name.startswith(".")]
 
+    def strangers(self) -> list[str]:
+        """Images that no record means and that have no plane's name: shading, dark images and the like."""
+        return [
+            file.path
+            for file in self.files.values()
+            if file.path.lower().endswith(IMAGE_SUFFIXES)
+            and file.path not in self.used
+            and not file.name.startswith(".")
+            and parse_image_name(file.name) is None
+        ]
+
     def unused_images(self) -> list[str]:
         """Images with a plane's name that no record means."""
         unused = (file for path, file in self.files.items() if path not in self.used)
@@ -225,6 +236,11 @@ def _report_files(files: PlateFiles, remarks: Remarks) -> None:
         remarks.warnings.append(
             f"{len(files.ambiguous)} recorded images count as missing: several files could be each of them (the first: "
             f"{files.ambiguous[0]})."
+        )
+    if strangers := files.strangers():
+        remarks.notes.append(
+            f"{len(strangers)} images that are no planes (shading, dark images or others) were left out (the first: "
+            f"{strangers[0]})."
         )
     if unused := files.unused_images():
         remarks.warnings.append(f"{len(unused)} images were left out: no record names them (the first: {unused[0]}).")

@@ -222,28 +222,29 @@ def _channel(number: int, name: str | None, index: ImageIndex, declared: Declare
     candidates = (plane for plane in index if plane.present and plane.key.channel == number and plane.path is not None)
     for _, plane in zip(range(_TRIES), candidates, strict=False):
         try:
-            shape, dtype, is_whole = _read_header(declared.listing, str(plane.path), plane.size)
+            shape, dtype, oddities = _read_header(declared.listing, str(plane.path))
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             declared.warnings.append(f"{plane.path} cannot be read: {reason}.")
             continue
-        if not is_whole:
-            declared.warnings.append(f"{plane.path} is cut short: its pixels end beyond the end of the file.")
+        declared.warnings.extend(oddities)
         return Channel(index=number, name=name, shape=shape, dtype=dtype)
     return Channel(index=number, name=name)
 
 
-def _read_header(listing: FolderListing, path: str, size: int) -> tuple[tuple[int, int], str, bool]:
-    """Shape, pixel type, and whether the file is whole. Its first bytes say what it is, not its name."""
+def _read_header(listing: FolderListing, path: str) -> tuple[tuple[int, int], str, tuple[str, ...]]:
+    """Shape, pixel type, and what is odd. Its first bytes say what the file is, not its name."""
+    size = listing.size_of(path)
     with listing.open(path) as stream:
         if stream.read(len(PNG_START)) == PNG_START:
             shape, dtype = read_png_header(stream)
             # A few bytes behind the end do no harm: some programs write them.
             stream.seek(max(size - 1024, 0))
-            return shape, dtype, _PNG_END in stream.read(1024)
+            cut = f"{path} is cut short: it does not end as a PNG does."
+            return shape, dtype, () if _PNG_END in stream.read(1024) else (cut,)
         stream.seek(0)
         tiff = read_tiff_header(stream, size)
-        return tiff.shape, tiff.dtype, tiff.pixels_end <= size
+        return tiff.shape, tiff.dtype, tiff.oddities(path, size)
 
 
 def examples(texts: Sequence[str], limit: int = 3) -> str:

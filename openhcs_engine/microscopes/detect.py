@@ -100,7 +100,7 @@ def _listed(folder: str | os.PathLike[str]) -> FolderListing:
         raise NotAPlateError(f"{shown} cannot be the name of a folder.", path=str(folder)) from error
     except OSError as error:
         raise UnreadablePlateError(f"{shown} cannot be listed: {error.strerror}.", path=str(folder)) from error
-    if not listing.files:
+    if not listing.names:
         raise NotAPlateError(f"{shown} is empty: there is no plate in it.", path=str(folder))
     return listing
 
@@ -112,6 +112,6 @@ def _listed_url(url: str) -> FolderListing:
         raise NotAPlateError(f"There is no folder {url}; give the folder of a plate.", path=url) from error
     except OSError as error:
         raise UnreadablePlateError(f"{url} cannot be listed: {error}.", path=url) from error
-    if not listing.files:
+    if not listing.names:
         raise NotAPlateError(f"{url} is empty or does not exist: there is no plate in it.", path=url)
     return listing

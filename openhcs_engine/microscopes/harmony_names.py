@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -63,6 +64,12 @@ def parse_harmony_name(name: str) -> HarmonyName | None:
     return HarmonyName(
         well, int(field), int(plane), int(channel), int(slow or time or 1), int(fast or 1), int(lifetime or 1), suffix
     )
+
+
+def has_image(names: Iterable[str]) -> bool:
+    """True if one of the names is a Harmony image's."""
+    # The first letter sorts out nearly all of 100,000 other names.
+    return any(map(parse_harmony_name, [name for name in names if name[:1] in "rR"]))
 
 
 @lru_cache(maxsize=4096)

@@ -251,7 +251,7 @@ def _warn_of(sentences: Sequence[str], remarks: Remarks) -> None:
 
 
 def _same_bytes(listing: FolderListing, one: ListedFile, other: ListedFile) -> bool:
-    if one.size != other.size:
+    if not listing.are_as_large(one.path, other.path):
         return False
     try:
         return _digest(listing, one) == _digest(listing, other)

@@ -1,7 +1,7 @@
 """The HTD file of a MetaXpress export: what was to be acquired.
 
-Lines are ``"Key", value, value``. The file ends its lines with CR LF and is written in the instrument's code page; in a
-description line breaks are bytes 0x81 and 0x82, which are neither UTF-8 nor cp1252.
+Lines are ``"Key", value, value``. The file ends its lines with CR LF and is written in the instrument's code page, or
+in UTF-16 by who saved it again; in a description line breaks are bytes 0x81 and 0x82, neither UTF-8 nor cp1252.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
 
 MAX_HTD_BYTES: Final = 4 << 20
 """A 1536-well HTD has 15 KB."""
-_SIGNATURE = re.compile(rb'^(?:\xef\xbb\xbf)?\s*"?HTSInfoFile"?\s*,', re.IGNORECASE)
+_SIGNATURE = re.compile(rb'^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*"?HTSInfoFile"?\s*,', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Htd:
 
 def is_htd(head: bytes) -> bool:
     """True if a file with this beginning is an HTD, whatever its name."""
-    return _SIGNATURE.match(head) is not None
+    return _SIGNATURE.match(head.replace(b"\0", b"")) is not None  # UTF-16 has zeros between its letters
 
 
 def parse_htd(content: bytes, path: str) -> Htd:
@@ -83,6 +83,9 @@ def parse_htd(content: bytes, path: str) -> Htd:
 
 
 def _decoded(content: bytes) -> str:
+    if b"\0" in content[:64]:
+        first_is_zero = content.removeprefix(b"\xfe\xff").startswith(b"\0")
+        return content.decode("utf-16-be" if first_is_zero else "utf-16-le", errors="replace").lstrip("\ufeff")
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             return content.decode(encoding)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import ClassVar, Final
 
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.htd import MAX_HTD_BYTES, Htd, is_htd, parse_htd
-from openhcs_engine.microscopes.imagexpress_names import FolderPlace, ImageName, parse_folder, parse_image_name
+from openhcs_engine.microscopes.imagexpress_missing import Seen, listed, missing_planes, warn_of_absent
+from openhcs_engine.microscopes.imagexpress_names import FolderPlace, parse_folder, parse_image_name
 from openhcs_engine.microscopes.imagexpress_planes import (
     ImageFile,
     ImageGroup,
@@ -21,8 +21,8 @@ from openhcs_engine.microscopes.imagexpress_planes import (
     read_header,
     read_planes,
 )
-from openhcs_engine.microscopes.listing import FolderListing, ListedFile
-from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
+from openhcs_engine.microscopes.listing import FolderListing, ListedFile, start_of
+from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
@@ -38,11 +38,11 @@ class ImageXpressHandler(MicroscopeHandler):
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """Folders that hold images; without any image, folders that hold an HTD."""
         with_images, with_htd = set[str](), set[str]()
-        for folder, files in listing.by_folder.items():
+        for folder, names in listing.names.items():
             place = parse_folder(folder)
-            if place.base not in with_htd and any(_is_htd_file(listing, file) for file in files):
+            if place.base not in with_htd and next(_htds_in(listing, folder), None) is not None:
                 with_htd.add(place.base)
-            if place.base not in with_images and any(_speaks_for_us(file, place) for file in files):
+            if place.base not in with_images and any(_speaks_for_us(name, place) for name in names):
                 with_images.add(place.base)
         # Beside an HTD, plain names (A01.tif) are ours too.
         with_images |= {base for base in with_htd - with_images if _has_images(listing, base)}
@@ -60,12 +60,21 @@ class ImageXpressHandler(MicroscopeHandler):
         base = one_plate(listing, self.plate_folders(listing), [self])
         remarks = Remarks(warnings=list(listing.warnings))
         htd_files = _htd_files(listing, base)
-        images = list(_collect_images(listing, base, bool(htd_files), remarks))
-        htd = _read_htd(listing, htd_files, {image.name.prefix for image in images}, remarks)
+        images = _collect_images(listing, base, bool(htd_files), remarks)
+        prefixes = (
+            {image.name.prefix for inside in images.values() for image in inside} if len(htd_files) > 1 else set()
+        )
+        htd = _read_htd(listing, htd_files, prefixes, remarks)
+        _warn_of_no_htds(listing, base, htd_files, remarks)
         groups = read_groups(listing, images, remarks)
         planes = read_planes(listing, groups, remarks)
-        missing = () if htd is None else _missing(htd.content, planes, remarks)
-        source = _Source(listing=listing, base=base, htd=htd, groups=groups, planes=planes, missing=missing)
+        seen = Seen.of(planes)
+        missing: tuple[ImagePlane, ...] = ()
+        if htd is not None:
+            warn_of_absent(htd.content, seen, remarks)
+            missing = missing_planes(htd.content, planes, seen)
+        shown = seen if planes else Seen.of(missing)
+        source = _Source(listing=listing, base=base, htd=htd, groups=groups, has_images=bool(planes), shown=shown)
         plate = _plate(source, chosen, remarks)
         return plate, ImageIndex.of((*planes, *missing))
 
@@ -79,7 +88,7 @@ def _located(listing: FolderListing, plane: ImagePlane) -> ImagePlane:
     if not plane.present or plane.path is None:
         return plane
     try:
-        _, said = read_header(listing, plane.path, plane.size)
+        _, said = read_header(listing, plane.path)
     except (OSError, ValueError):
         return plane
     if said is None:
@@ -107,21 +116,22 @@ class _Source:
     base: str
     htd: _HtdFile | None
     groups: tuple[ImageGroup, ...]
-    planes: tuple[ImagePlane, ...]
-    missing: tuple[ImagePlane, ...]
+    has_images: bool
+    shown: Seen
+    """Coordinates of the images or, if there is none, of what was declared."""
 
 
-def _speaks_for_us(file: ListedFile, place: FolderPlace) -> bool:
-    name = parse_image_name(file.name)
-    return name is not None and not name.thumbnail and _is_ours(name, place, beside_htd=False)
-
-
-def _is_ours(name: ImageName, place: FolderPlace, *, beside_htd: bool) -> bool:
-    return name.is_typical or beside_htd or place.timepoint is not None or place.z_step is not None
+def _speaks_for_us(text: str, place: FolderPlace) -> bool:
+    name = parse_image_name(text)
+    return name is not None and not name.thumbnail and (name.is_typical or place.is_numbered)
 
 
 def _has_images(listing: FolderListing, base: str) -> bool:
-    return any(parse_image_name(file.name) is not None for file in listing.by_folder.get(base, ()))
+    return any(parse_image_name(name) is not None for name in listing.names.get(base, ()))
+
+
+def _htds_in(listing: FolderListing, folder: str) -> Iterator[ListedFile]:
+    return (file for file in listing.with_suffix(folder, ".htd") if _is_htd_file(listing, file))
 
 
 def _is_htd_file(listing: FolderListing, file: ListedFile) -> bool:
@@ -137,11 +147,11 @@ def _htd_files(listing: FolderListing, base: str) -> tuple[ListedFile, ...]:
     """The plate's HTD files: its own, then copies in its TimePoint and ZStep folders, then those in folders above."""
     own: list[ListedFile] = []
     above: list[ListedFile] = []
-    for folder, files in listing.by_folder.items():
+    for folder in listing.names:
         if parse_folder(folder).base == base:
-            own += [file for file in files if _is_htd_file(listing, file)]
+            own += _htds_in(listing, folder)
         elif is_inside(base, folder):
-            above += [file for file in files if _is_htd_file(listing, file)]
+            above += _htds_in(listing, folder)
     return *sorted(own, key=_depth), *sorted(above, key=_depth, reverse=True)
 
 
@@ -161,145 +171,71 @@ def _read_htd(
             continue
         others = {_stem(other) for other in files} - {_stem(file)}
         if others:
-            remarks.warnings.append(f"{file.path} was used; other HTD files were not: {_listed(sorted(others))}.")
+            remarks.warnings.append(f"{file.path} was used; other HTD files were not: {listed(sorted(others))}.")
         return _HtdFile(_stem(file), content)
     return None
+
+
+def _warn_of_no_htds(listing: FolderListing, base: str, htds: tuple[ListedFile, ...], remarks: Remarks) -> None:
+    """Name the plate's files that are called so and are none."""
+    named = [
+        file
+        for folder in listing.names
+        if parse_folder(folder).base == base
+        for file in listing.with_suffix(folder, ".htd")
+    ]
+    remarks.warnings += [
+        f'{file.path} was not used: it does not begin with "HTSInfoFile", as an HTD file does.'
+        for file in named
+        if file not in htds
+    ]
 
 
 def _stem(file: ListedFile) -> str:
     return file.name[: -len(".htd")]
 
 
-def _collect_images(listing: FolderListing, base: str, has_htd: bool, remarks: Remarks) -> Iterator[ImageFile]:
-    """The plate's images by their names; thumbnails and images outside its folders are counted, not read."""
-    thumbnails, elsewhere = 0, Counter[str]()
-    inside = {folder: files for folder, files in listing.by_folder.items() if is_inside(folder, base)}
-    for folder, files in inside.items():
+def _collect_images(listing: FolderListing, base: str, has_htd: bool, remarks: Remarks) -> dict[str, list[ImageFile]]:
+    """The plate's images by their names, of each folder; thumbnails and images outside its folders are only counted."""
+    found, thumbnails, elsewhere = dict[str, list[ImageFile]](), 0, Counter[str]()
+    strangers: list[str] = []
+    for folder, names in listing.names.items():
+        if not is_inside(folder, base):
+            continue
         place = parse_folder(folder)
-        for file in files:
-            name = parse_image_name(file.name)
-            if name is None:
-                continue
-            if name.thumbnail:
+        all_ours = has_htd or place.is_numbered
+        images, start = found.setdefault(folder, []), start_of(folder)
+        for text in names:
+            name = parse_image_name(text)
+            if name is None or not (all_ours or name.is_typical):
+                if text.lower().endswith((".tif", ".tiff")) and not text.startswith("."):
+                    strangers.append(start + text)
+            elif name.thumbnail:
                 thumbnails += 1
-            elif not _is_ours(name, place, beside_htd=has_htd):
-                continue
-            elif place.base != base:
-                elsewhere[folder] += 1
             else:
-                yield ImageFile.of(file, name, place)
+                images.append(ImageFile(start + text, name, place))
+        if place.base != base:
+            elsewhere[folder] = len(found.pop(folder))
     if thumbnails:
         remarks.notes.append(f"{thumbnails} thumbnails were left out; they are not data.")
+    if strangers:
+        remarks.warnings.append(
+            f"{len(strangers)} TIFF files were left out: their names are no ImageXpress images' (the first: "
+            f"{strangers[0]})."
+        )
     remarks.warnings += [
         f"{count} images in {folder} were left out: they lie in a folder inside the plate that is neither a TimePoint "
         "nor a ZStep folder."
         for folder, count in sorted(elsewhere.items())
+        if count
     ]
-
-
-def _missing(htd: Htd, planes: tuple[ImagePlane, ...], remarks: Remarks) -> tuple[ImagePlane, ...]:
-    """What the HTD declares and no file shows: wells × sites × waves × time points, at the z that the wave shows."""
-    seen = _Seen.of(planes)
-    _warn_of_absent(htd, seen, remarks)
-    present = {_coordinates(plane) for plane in planes}
-    declared = product(
-        htd.wells or sorted(seen.wells, key=plate_order),
-        htd.declared_sites(seen.sites),
-        _slots(htd, planes),
-        _declared_timepoints(htd, seen),
-    )
-    return tuple(
-        ImagePlane(key=ImageKey(well, site, slot[0], slot[2], timepoint), path=None, kind=slot[1], present=False)
-        for well, site, slot, timepoint in declared
-        if (well, site, slot, timepoint) not in present
-    )
-
-
-_Slot = tuple[int | None, PlaneKind, int | None]
-"""A channel and one z that it shows; None for its projection."""
-
-
-def _coordinates(plane: ImagePlane) -> tuple[str, int | None, _Slot, int | None]:
-    key = plane.key
-    return key.well, key.site, (key.channel, plane.kind, key.z_index), key.timepoint
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Values of each coordinate that some file shows."""
-
-    wells: frozenset[str]
-    sites: frozenset[int]
-    channels: frozenset[int]
-    z_indexes: frozenset[int]
-    timepoints: frozenset[int]
-
-    @classmethod
-    def of(cls, planes: Iterable[ImagePlane]) -> _Seen:
-        keys = [plane.key for plane in planes]
-        return cls(
-            frozenset(key.well for key in keys),
-            frozenset(key.site for key in keys if key.site is not None),
-            frozenset(key.channel for key in keys if key.channel is not None),
-            frozenset(key.z_index for key in keys if key.z_index is not None),
-            frozenset(key.timepoint for key in keys if key.timepoint is not None),
-        )
-
-
-def _slots(htd: Htd, planes: tuple[ImagePlane, ...]) -> tuple[_Slot, ...]:
-    """What each declared channel shows anywhere on the plate; without any image, what the HTD promises."""
-    declared = {wave.index for wave in htd.waves if wave.collected} or {1}
-    if not planes:
-        return tuple(product(sorted(declared), [PlaneKind.PLANE], range(1, htd.z_steps + 1)))
-    shown = {(plane.key.channel, plane.kind, plane.key.z_index) for plane in planes}
-    return tuple(slot for slot in shown if slot[0] in declared)
-
-
-def _declared_timepoints(htd: Htd, seen: _Seen) -> tuple[int, ...]:
-    numbered = range(1, htd.timepoints + 1)
-    # Folders may be numbered from 0, or only some time points may have been exported under their own numbers.
-    return tuple(numbered) if seen.timepoints <= set(numbered) else tuple(sorted(seen.timepoints))
-
-
-def _warn_of_absent(htd: Htd, seen: _Seen, remarks: Remarks) -> None:
-    """Say what the HTD promises and no file of the whole plate shows."""
-    if not seen.wells:
-        remarks.warnings.append("The folder has an HTD file, but no image.")
-        return
-    remarks.warnings += [
-        f'The HTD promises wave {wave.index} ("{wave.name}"), but no file of it is in the folder.'
-        if wave.name
-        else f"The HTD promises wave {wave.index}, but no file of it is in the folder."
-        for wave in htd.waves
-        if wave.collected and wave.index not in seen.channels
-    ]
-    absent_z = [z for z in range(1, htd.z_steps + 1) if z not in seen.z_indexes] if htd.z_steps > 1 else []
-    if absent_z:
-        remarks.warnings.append(
-            f"The HTD promises {htd.z_steps} z steps, but no plane of z step {_listed(absent_z)} is in the folder."
-        )
-    absent_t = [t for t in _declared_timepoints(htd, seen) if t not in seen.timepoints]
-    if absent_t:
-        remarks.warnings.append(
-            f"No image of time point {_listed(absent_t)} is in the folder, but the HTD promises it."
-        )
-    absent_wells = [well for well in htd.wells if well not in seen.wells]
-    if absent_wells:
-        remarks.warnings.append(f"Selected for acquisition, but without any image: {_listed(absent_wells)}.")
-    if htd.wells and (unselected := sorted(seen.wells - set(htd.wells), key=plate_order)):
-        remarks.warnings.append(f"The HTD does not select these wells, but they have images: {_listed(unselected)}.")
-
-
-def _listed(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")
+    return found
 
 
 def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
     htd = None if source.htd is None else source.htd.content
-    shown = source.planes or source.missing
-    seen = _Seen.of(shown)
-    wells = tuple(sorted({plane.key.well for plane in source.planes}, key=plate_order))
+    seen = source.shown
+    wells = tuple(sorted(seen.wells, key=plate_order)) if source.has_images else ()
     channels = tuple(_channel(index, source, remarks) for index in sorted(seen.channels))
     return Plate(
         plate_id=plate_id,
@@ -357,6 +293,6 @@ def _pixel_size(groups: Iterable[ImageGroup], remarks: Remarks) -> float | None:
     described = (group.metaseries for group in groups if group.metaseries is not None)
     sizes = Counter(said.pixel_size_um for said in described if said.pixel_size_um is not None)
     if len(sizes) > 1:
-        stated = _listed(sorted(sizes))
+        stated = listed(sorted(sizes))
         remarks.warnings.append(f"The images state different pixel sizes ({stated} µm); the most frequent is used.")
     return sizes.most_common(1)[0][0] if sizes else None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from openhcs_engine.microscopes.imagexpress_names import FolderPlace, ImageName
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
@@ -23,25 +25,32 @@ _NAMED: Final = 5
 """Differing copies that are named one by one; the others are counted."""
 
 
-class ImageFile(NamedTuple):
+class ImageFile(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 of them
     """One image file, read by its name and folder."""
 
-    file: ListedFile
+    path: str
+    """Relative to the listing's root."""
     name: ImageName
     place: FolderPlace
-    site: int
-    """A plate of one site does not write it: 1."""
-    channel: int
-    """A plate of one wave does not write it: 1."""
-    timepoint: int
-    """By the folder first; 1 where nothing says it."""
 
-    @classmethod
-    def of(cls, file: ListedFile, name: ImageName, place: FolderPlace) -> ImageFile:
-        """Fill in what names leave out."""
-        site, channel = (1 if stated is None else stated for stated in (name.site, name.channel))
+    @property
+    def channel(self) -> int:
+        """A plate of one wave does not write it: 1."""
+        channel = self.name.channel
+        return 1 if channel is None else channel
+
+    def key(self, z_index: int | None) -> ImageKey:
+        """Its coordinates, where names leave out what there is one of; ``z_index`` is used if the name has none."""
+        name, place = self.name, self.place
+        site, channel = name.site, name.channel
         timepoint = name.timepoint if place.timepoint is None else place.timepoint
-        return cls(file, name, place, site, channel, 1 if timepoint is None else timepoint)
+        return ImageKey(
+            name.well,
+            1 if site is None else site,
+            1 if channel is None else channel,
+            z_index if name.z_index is None else name.z_index,
+            1 if timepoint is None else timepoint,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,24 +77,28 @@ class Remarks:
     """What explains the result."""
 
 
-def read_groups(listing: FolderListing, images: Iterable[ImageFile], remarks: Remarks) -> tuple[ImageGroup, ...]:
-    """Group images by folder and channel, and read one TIFF header of each group."""
-    parts: dict[tuple[str, int], list[ImageFile]] = {}
-    for image in images:
-        parts.setdefault((image.file.folder, image.channel), []).append(image)
-    return tuple(_read_group(listing, channel, files, remarks) for (_, channel), files in sorted(parts.items()))
+def read_groups(
+    listing: FolderListing, images: Mapping[str, Iterable[ImageFile]], remarks: Remarks
+) -> tuple[ImageGroup, ...]:
+    """Group the images of each folder by channel, and read one TIFF header of each group."""
+    groups: list[ImageGroup] = []
+    for _, inside in sorted(images.items()):
+        channels: dict[int, list[ImageFile]] = {}
+        for image in inside:
+            channels.setdefault(image.channel, []).append(image)
+        groups += [_read_group(listing, channel, files, remarks) for channel, files in sorted(channels.items())]
+    return tuple(groups)
 
 
 def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], remarks: Remarks) -> ImageGroup:
     group = ImageGroup(channel=channel, place=files[0].place, files=tuple(files))
     for image in files[:_TRIES]:
         try:
-            header, metaseries = read_header(listing, image.file.path, image.file.size)
+            header, metaseries = read_header(listing, image.path)
+            remarks.warnings += header.oddities(image.path, listing.size_of(image.path))
         except (OSError, ValueError) as error:
-            remarks.warnings.append(f"{image.file.path} cannot be read: {_reason(error)}.")
+            remarks.warnings.append(f"{image.path} cannot be read: {_reason(error)}.")
             continue
-        if header.pixels_end > image.file.size:
-            remarks.warnings.append(f"{image.file.path} is cut short: its pixels end beyond the end of the file.")
         return ImageGroup(
             channel=channel,
             place=group.place,
@@ -97,10 +110,10 @@ def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], re
     return group
 
 
-def read_header(listing: FolderListing, path: str, size: int) -> tuple[TiffHeader, MetaSeries | None]:
+def read_header(listing: FolderListing, path: str) -> tuple[TiffHeader, MetaSeries | None]:
     """A TIFF's header and its MetaSeries properties, if any; OSError or ValueError if it cannot be read."""
     with listing.open(path) as stream:
-        header = read_tiff_header(stream, size)
+        header = read_tiff_header(stream, listing.size_of(path))
     return header, parse_metaseries(header.description)
 
 
@@ -110,53 +123,51 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
-    """What the files of a group show; ``z_index`` None for a projection."""
+def z_of(group: ImageGroup, neighbours: frozenset[int | None]) -> int | None:
+    """The z plane that a group's files show: by the TIFF metadata, and only without them by the folder.
 
-    kind: PlaneKind
-    z_index: int | None
-
-
-_PROJECTION: Final = _Meaning(PlaneKind.PROJECTION, None)
-
-
-def meaning_of(group: ImageGroup, neighbours: frozenset[int | None]) -> _Meaning:
-    """Plane or projection, and of which z: by the TIFF metadata, and only without them by the folder.
+    None: they are projections.
 
     ``neighbours`` are the z steps of all folders of the same time point, None for the folder that holds them.
     """
     said = group.metaseries
     if said is not None and said.projection is not None:
-        return _PROJECTION
+        return None
     if said is not None and said.z_step is not None:
-        return _Meaning(PlaneKind.PLANE, said.z_step)
+        return said.z_step
     step, others = group.place.z_step, neighbours - {group.place.z_step}
     if (step is None and others) or (step == 0 and others - {None}):
-        return _PROJECTION
-    return _Meaning(PlaneKind.PLANE, 1 if step is None else step)
+        return None
+    return 1 if step is None else step
 
 
 def read_planes(listing: FolderListing, groups: Iterable[ImageGroup], remarks: Remarks) -> tuple[ImagePlane, ...]:
     """One plane for each image that was acquired; copies are confirmed by their bytes and counted once."""
     groups = tuple(groups)
     neighbours = _neighbours(groups)
-    found: dict[tuple[ImageKey, PlaneKind], list[ImageFile]] = {}
+    images = [image for group in groups for image in group.files]
+    keys: list[ImageKey] = []
     for group in groups:
-        shared = meaning_of(group, neighbours[group.place.timepoint])
-        for image in group.files:
-            # A z in the file's own name is exact; the metadata were read from one file for the whole folder.
-            named = image.name.z_index
-            meaning = shared if named is None else _Meaning(PlaneKind.PLANE, named)
-            key = ImageKey(image.name.well, image.site, image.channel, meaning.z_index, image.timepoint)
-            found.setdefault((key, meaning.kind), []).append(image)
+        shared = z_of(group, neighbours[group.place.timepoint])
+        # A z in the file's own name is exact; the metadata were read from one file for the whole folder.
+        keys += [image.key(shared) for image in group.files]
+    found = dict(zip(keys, images, strict=True))  # a projection's z is None, so no plane has its key
+    if len(found) < len(keys):
+        found = _without_copies(listing, zip(keys, images, strict=True), remarks)
+    known = listing.known
+    return tuple([_plane(key, image.path, known.get(image.path)) for key, image in found.items()])
+
+
+def _without_copies(
+    listing: FolderListing, keyed: Iterable[tuple[ImageKey, ImageFile]], remarks: Remarks
+) -> dict[ImageKey, ImageFile]:
+    images: dict[ImageKey, list[ImageFile]] = {}
+    for key, image in keyed:
+        images.setdefault(key, []).append(image)
     copies = _Copies(listing)
-    planes = tuple(
-        _plane(key, kind, images[0] if len(images) == 1 else copies.keep(key, images))
-        for (key, kind), images in found.items()
-    )
+    kept = {key: files[0] if len(files) == 1 else copies.keep(key, files) for key, files in images.items()}
     copies.report(remarks)
-    return planes
+    return kept
 
 
 def _neighbours(groups: tuple[ImageGroup, ...]) -> Mapping[int | None, frozenset[int | None]]:
@@ -166,8 +177,9 @@ def _neighbours(groups: tuple[ImageGroup, ...]) -> Mapping[int | None, frozenset
     return {timepoint: frozenset(found) for timepoint, found in steps.items()}
 
 
-def _plane(key: ImageKey, kind: PlaneKind, image: ImageFile) -> ImagePlane:
-    path, size, mtime_ns = image.file
+def _plane(key: ImageKey, path: str, known: ListedFile | None) -> ImagePlane:
+    kind = PlaneKind.PROJECTION if key.z_index is None else PlaneKind.PLANE
+    size, mtime_ns = (None, None) if known is None else (known.size, known.mtime_ns)
     return ImagePlane(key=key, path=path, kind=kind, size=size, mtime_ns=mtime_ns)
 
 
@@ -182,24 +194,25 @@ class _Copies:
     def keep(self, key: ImageKey, images: list[ImageFile]) -> ImageFile:
         """The file to read: a plane's in the folder of its own z, a projection's in the lowest folder."""
         kept, *others = sorted(images, key=lambda image: _preference(key, image))
-        kept_digest = self.digest(kept) if any(other.file.size == kept.file.size for other in others) else None
+        as_large = {other.path for other in others if self.listing.are_as_large(other.path, kept.path)}
+        kept_digest = self.digest(kept) if as_large else None
         for other in others:
-            if other.file.size == kept.file.size and kept_digest is not None and self.digest(other) == kept_digest:
+            if other.path in as_large and kept_digest is not None and self.digest(other) == kept_digest:
                 self.equal.setdefault(other.channel, []).append(other)
             else:
-                self.different.append(f"{other.file.path} was left out: it differs from {kept.file.path}")
+                self.different.append(f"{other.path} was left out: it differs from {kept.path}")
         return kept
 
     def digest(self, image: ImageFile) -> str | None:
         try:
-            with self.listing.open(image.file.path) as stream:
+            with self.listing.open(image.path) as stream:
                 return sha256_of(stream)
         except OSError:
             return None
 
     def report(self, remarks: Remarks) -> None:
         for channel, images in sorted(self.equal.items()):
-            folders = ", ".join(sorted({image.file.folder or "the plate folder" for image in images}))
+            folders = ", ".join(sorted({image.path.rpartition("/")[0] or "the plate folder" for image in images}))
             remarks.notes.append(
                 f"Channel {channel}: {len(images)} files repeat others byte for byte (in {folders}); "
                 "each image was counted once."
@@ -214,7 +227,7 @@ class _Copies:
 
 def _preference(key: ImageKey, image: ImageFile) -> tuple[bool, int, str]:
     step = -1 if image.place.z_step is None else image.place.z_step
-    return key.z_index is not None and step != key.z_index, step, image.file.path
+    return key.z_index is not None and step != key.z_index, step, image.path
 
 
 def sha256_of(stream: BinaryIO) -> str:
@@ -227,10 +240,11 @@ def sha256_of(stream: BinaryIO) -> str:
 
 def measured_z_step(groups: Iterable[ImageGroup]) -> float | None:
     """Distance of neighbouring z planes in µm: as the instrument states it, else from the stage; None if unknown."""
-    stacks: dict[tuple[int, int, str, int], list[tuple[int, float]]] = {}
-    stated: dict[tuple[int, int, str, int], float] = {}
+    stacks: dict[tuple[int, int | None, str, int | None], list[tuple[int, float]]] = {}
+    stated: dict[tuple[int, int | None, str, int | None], float] = {}
     for group, said, source in _described(groups):
-        stack = (group.channel, source.timepoint, source.name.well, source.site)
+        key = source.key(None)
+        stack = (group.channel, key.timepoint, key.well, key.site)
         if said.z_step_um is not None:
             stated[stack] = said.z_step_um
         if said.z_step is not None and said.z_um is not None:

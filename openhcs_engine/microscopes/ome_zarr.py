@@ -46,7 +46,7 @@ from openhcs_engine.ngff.foreign import (
     read_plate,
     read_well,
 )
-from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, GROUP_V2, NODE_V3
+from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
 
 OUTPUT_IMAGES = "images.zarr"
 """What our engine calls the plate inside its output folder."""
@@ -63,7 +63,7 @@ class OmeZarrHandler(MicroscopeHandler):
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """Groups that describe a plate; the name of the folder says nothing."""
         nodes, found = _nodes(listing), list[str]()
-        groups = (folder for folder in listing.by_folder if _has_group(listing, folder))
+        groups = (folder for folder in listing.names if _has_group(listing, folder))
         closed: set[str] = set()
         for folder in sorted(groups, key=lambda folder: folder.split("/") if folder else []):
             if any(above in closed for above in _above(folder)):
@@ -100,14 +100,14 @@ class _Source:
 def _nodes(listing: FolderListing) -> Nodes:
     def size_of(path: str) -> int | None:
         file = listing.by_path.get(path)
-        return None if file is None else file.size
+        return None if file is None else listing.size_of(path)
 
-    return Nodes(size_of, lambda path: listing.read_bytes(path, listing.by_path[path].size))
+    return Nodes(size_of, lambda path: listing.read_bytes(path, listing.size_of(path)))
 
 
 def _has_group(listing: FolderListing, folder: str) -> bool:
-    prefix = f"{folder}/" if folder else ""
-    return f"{prefix}{NODE_V3}" in listing.by_path or f"{prefix}{ATTRIBUTES_V2}" in listing.by_path
+    names = listing.names[folder]
+    return NODE_V3 in names or ATTRIBUTES_V2 in names
 
 
 def _above(folder: str) -> Iterable[str]:
@@ -151,7 +151,7 @@ def _listed_images(nodes: Nodes, listing: FolderListing, group: OmeZarrPlate, wa
     """Images of all wells, wells in plate order."""
     found: list[ListedImage] = []
     for well in sorted(group.wells, key=lambda well: plate_order(well.name)):
-        if _is_debris(listing, group, well):
+        if _is_debris(nodes, listing, group, well):
             warnings.append(
                 f"Well {well.name} was left out: it has no wells/{well.name}.json, so the run that wrote it was "
                 "interrupted."
@@ -164,14 +164,14 @@ def _listed_images(nodes: Nodes, listing: FolderListing, group: OmeZarrPlate, wa
     return found
 
 
-def _is_debris(listing: FolderListing, group: OmeZarrPlate, well: ListedWell) -> bool:
+def _is_debris(nodes: Nodes, listing: FolderListing, group: OmeZarrPlate, well: ListedWell) -> bool:
     """In an output folder of ours, a manifest alone decides that a well exists."""
     folder, _, name = group.folder.rpartition("/")
     manifests = f"{folder}/wells" if folder else "wells"
-    if group.own_id is None or name != OUTPUT_IMAGES or manifests not in listing.by_folder:
+    if group.own_id is None or name != OUTPUT_IMAGES or manifests not in listing.names:
         return False
-    has_images = any(f"{well.folder}/{node}" in listing.by_path for node in (NODE_V3, GROUP_V2))
-    return has_images and f"{manifests}/{well.name}.json" not in listing.by_path
+    # A well that is not published yet has a group that lists no image.
+    return f"{manifests}/{well.name}.json" not in listing.by_path and nodes.mentions(well.folder, b'"path"')
 
 
 def _plate_id(listing: FolderListing, group: OmeZarrPlate) -> str:

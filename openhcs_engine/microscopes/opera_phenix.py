@@ -16,11 +16,11 @@ from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.harmony_index import HarmonyIndex, read_harmony_index
 from openhcs_engine.microscopes.harmony_names import (
+    has_image,
     image_base,
     index_base,
     is_index,
     may_be_index,
-    parse_harmony_name,
 )
 from openhcs_engine.microscopes.harmony_planes import (
     HarmonyFiles,
@@ -52,9 +52,9 @@ class OperaPhenixHandler(MicroscopeHandler):
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """Folders that hold an index or images, directly or in ``Images``."""
         found = {index_base(file.folder) for file in _index_files(listing, "")}
-        for folder, files in listing.by_folder.items():
+        for folder, names in listing.names.items():
             base = image_base(folder)
-            if base not in found and any(parse_harmony_name(file.name) is not None for file in files):
+            if base not in found and has_image(names):
                 found.add(base)
         return outermost(found)
 
@@ -94,9 +94,9 @@ def _index_files(listing: FolderListing, base: str) -> tuple[ListedFile, ...]:
     """Index files in a folder and below, by their content."""
     return tuple(
         file
-        for folder, files in listing.by_folder.items()
+        for folder in listing.names
         if is_inside(folder, base)
-        for file in files
+        for file in listing.with_suffix(folder, ".xml")
         if may_be_index(folder, file.name) and _has_index_head(listing, file)
     )
 
@@ -132,7 +132,7 @@ def _read_index(listing: FolderListing, base: str, remarks: Remarks) -> LocatedI
             refusals.append(UnreadablePlateError(f"{file.path} cannot be read: {error.strerror}.", path=file.path))
             continue
         others = [other for other in files if other.path != file.path]
-        _remark_on_others(file, others, refusals, remarks)
+        _remark_on_others(listing, file, others, refusals, remarks)
         return LocatedIndex(path=file.path, folder=file.folder, base=base, index=index)
     if refusals:
         raise refusals[0]
@@ -140,10 +140,14 @@ def _read_index(listing: FolderListing, base: str, remarks: Remarks) -> LocatedI
 
 
 def _remark_on_others(
-    used: ListedFile, others: Sequence[ListedFile], refusals: Iterable[UnreadablePlateError], remarks: Remarks
+    listing: FolderListing,
+    used: ListedFile,
+    others: Sequence[ListedFile],
+    refusals: Iterable[UnreadablePlateError],
+    remarks: Remarks,
 ) -> None:
     remarks.warnings += [str(error) for error in refusals]
-    unlike = [other.path for other in others if other.size != used.size]
+    unlike = [other.path for other in others if not listing.are_as_large(other.path, used.path)]
     if unlike:
         remarks.warnings.append(f"{used.path} was read; other index files were not: {_listed(unlike)}.")
     elif others:
@@ -250,14 +254,14 @@ def _first_header(listing: FolderListing, planes: Sequence[ImagePlane], remarks:
     for plane in planes[:_TRIES]:
         path = str(plane.path)
         try:
+            size = listing.size_of(path)
             with listing.open(path) as stream:
-                header = read_tiff_header(stream, plane.size)
+                header = read_tiff_header(stream, size)
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             remarks.warnings.append(f"{path} cannot be read: {reason}.")
             continue
-        if header.pixels_end > plane.size:
-            remarks.warnings.append(f"{path} is cut short: its pixels end beyond the end of the file.")
+        remarks.warnings += header.oddities(path, size)
         return header
     return None
 

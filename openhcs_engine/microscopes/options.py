@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -31,6 +32,12 @@ class ReadOptions:
     """A table of planes."""
     plate_map: str | None = None
     """A table of conditions (CSV, XLSX), or a JSON file that names it and declares its columns."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, str | None]) -> Self:
+        """The options by their names; paths of files come to mean the same in every process."""
+        files = {name: absolute(given.get(name)) for name in ("planes_csv", "plate_map")}
+        return cls(**{**given, **files})
 
     def handlers(self) -> tuple[MicroscopeHandler, ...]:
         """The formats to try.

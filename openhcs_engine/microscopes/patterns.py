@@ -22,25 +22,29 @@ from openhcs_engine.microscopes.declared_planes import (
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.microscopes.planes_csv import CsvHandler
-from openhcs_engine.microscopes.presets import PRESETS
+from openhcs_engine.microscopes.presets import COMPUTED, PRESETS
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 
-VALID_GROUPS: Final = ("well", "row", "column", "site", "channel", "channel_name", "z", "timepoint", "plate")
-"""Named groups that a pattern may have."""
+VALID_GROUPS: Final = (
+    "well", "row", "column", "site", "channel", "channel_name", "z", "z_index", "timepoint", "plate",
+)  # fmt: skip
+"""Named groups that a pattern may have; ``z`` and ``z_index`` are one."""
 MAX_PATTERN: Final = 1000
 """Characters of a pattern."""
 _NEARLY_ALL: Final = 0.9
-"""Share of a folder's images that must have a preset's names before it is chosen without being asked for."""
+"""Share of a folder's images that must have a preset's names before it is chosen without being asked for; what the
+instrument computed from planes does not count."""
 
 
 class PatternHandler(MicroscopeHandler):
     """Reads a folder by the names of its files.
 
     The pattern must match a file's whole name with its ending or, if it contains ``/``, the whole path below the plate
-    folder. ``well`` (any spelling), or ``row`` and ``column``, say the well; ``site``, ``z`` and ``timepoint`` are
-    numbers, ``channel`` is a number or a text; what a pattern does not say is 1. ``plate`` is the plate's name.
+    folder. ``well`` (any spelling), or ``row`` and ``column``, say the well; ``site``, ``z`` (or ``z_index``) and
+    ``timepoint`` are numbers, ``channel`` is a number or a text; what a pattern does not say is 1. ``plate`` is the
+    plate's name.
     """
 
     name: ClassVar[str] = "pattern"
@@ -144,7 +148,8 @@ def _preset_of(files: Sequence[ListedFile]) -> str | None:
         return None
     counts = {name: sum(pattern.fullmatch(text) is not None for text in names) for name, pattern in PRESETS.items()}
     best = max(counts, key=lambda name: counts[name])
-    return best if counts[best] >= _NEARLY_ALL * len(names) else None
+    computed = sum(COMPUTED[best].fullmatch(text) is not None for text in names) if best in COMPUTED else 0
+    return best if 0 < counts[best] >= _NEARLY_ALL * (len(names) - computed) else None
 
 
 def pattern_handler(
@@ -214,6 +219,8 @@ def _check_groups(pattern: re.Pattern[str]) -> None:
         problem = f"has both the group well and {' and '.join(sorted(parts))}"
     elif not whole and len(parts) != 2:
         problem = "does not say the well: it needs the group well, or the groups row and column"
+    elif {"z", "z_index"} <= groups:
+        problem = "has both the group z and z_index"
     elif "channel_name" in groups and "channel" not in groups:
         problem = "has channel_name without channel; use channel, which may be a text"
     else:
@@ -276,7 +283,8 @@ def _is_image(file: ListedFile) -> bool:
 def _plane(file: ListedFile, groups: Groups) -> tuple[str, DeclaredPlane | None]:
     """The plane that a name declares, or why it declares none."""
     well = _well(groups)
-    numbers = {name: groups.get(name) or "1" for name in ("site", "z", "timepoint")}
+    given = {"site": groups.get("site"), "z": _z_of(groups), "timepoint": groups.get("timepoint")}
+    numbers = {name: text or "1" for name, text in given.items()}
     wrong = [f"{name} {text!r} is no number" for name, text in numbers.items() if not is_number(text)]
     if well is None:
         return f"{_well_text(groups)!r} is no well", None
@@ -296,6 +304,10 @@ def _plane(file: ListedFile, groups: Groups) -> tuple[str, DeclaredPlane | None]
         timepoint=int(numbers["timepoint"]),
     )
     return "", plane
+
+
+def _z_of(groups: Groups) -> str | None:
+    return groups.get("z_index") if "z_index" in groups else groups.get("z")
 
 
 def _well(groups: Groups) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from openhcs_engine.microscopes.declared_planes import (
     is_number,
 )
 from openhcs_engine.microscopes.handler import MicroscopeHandler
-from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.microscopes.tables import Table, TableError, read_tables
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
 from openhcs_engine.model.plate import Plate, StageFrame
@@ -36,10 +37,10 @@ CSV_STAGE_FRAME: Final = StageFrame(origin="plate", y_axis="down")
 class CsvHandler(MicroscopeHandler):
     """Reads the planes that a CSV lists.
 
-    Columns: ``path`` (below the plate folder, with ``/``) and ``well``; ``site``, ``channel`` (number or text),
-    ``z_index``, ``timepoint``, each 1 if the column is left out; ``channel_name``; ``x_um`` and ``y_um``, the centre of
-    the image on the plate, x to the right and y downwards as seen in the images; ``z_um``; ``kind``: ``plane`` or
-    ``projection`` (which has no ``z_index``). A file that does not exist is a missing plane.
+    Columns: ``path`` (with ``/``, below the plate folder; or absolute, inside it) and ``well``; ``site``, ``channel``
+    (number or text), ``z_index``, ``timepoint``, each 1 if the column is left out; ``channel_name``; ``x_um`` and
+    ``y_um``, the centre of the image on the plate, x to the right and y downwards as seen in the images; ``z_um``;
+    ``kind``: ``plane`` or ``projection`` (which has no ``z_index``). A file that does not exist is a missing plane.
     """
 
     name: ClassVar[str] = "csv"
@@ -66,7 +67,7 @@ class CsvHandler(MicroscopeHandler):
         chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
         try:
             (table,) = read_tables(self.path)
-            planes = _planes(table, {file.path: file for file in listing.files})
+            planes = _planes(table, listing)
         except TableError as error:
             raise UnreadablePlateError(f"{self.path} is no table of planes: {error}.", path=str(self.path)) from error
         positioned = any(plane.x_um is not None for plane in planes)
@@ -118,7 +119,7 @@ class _Row:
     def whole_number(self, column: str) -> int:
         if column not in self.cells:
             return 1
-        text = self.required(column)
+        text = re.sub(r"\.0+$", "", self.required(column))  # programs that know empty cells write 1.0 for 1
         if not is_number(text):
             raise self.fail(column, f"{text!r} is no whole number")
         return int(text)
@@ -137,7 +138,7 @@ class _Row:
         return value
 
 
-def _planes(table: Table, files: Mapping[str, ListedFile]) -> list[DeclaredPlane]:
+def _planes(table: Table, listing: FolderListing) -> list[DeclaredPlane]:
     header = next((number for number, row in enumerate(table.rows) if any(row)), None)
     if header is None:
         raise TableError("it is empty")
@@ -149,7 +150,7 @@ def _planes(table: Table, files: Mapping[str, ListedFile]) -> list[DeclaredPlane
     ]
     if not rows:
         raise TableError("it has no row below its header")
-    planes = [_plane(row, files) for row in rows]
+    planes = [_plane(row, listing) for row in rows]
     _refuse_same_file(planes)
     return planes
 
@@ -172,8 +173,8 @@ def _columns(table: Table, header: int) -> dict[str, int]:
     return {name: place for place, name in enumerate(names) if name}
 
 
-def _plane(row: _Row, files: Mapping[str, ListedFile]) -> DeclaredPlane:
-    path, kind = _path(row), _kind(row)
+def _plane(row: _Row, listing: FolderListing) -> DeclaredPlane:
+    path, kind = _path(row, listing.root), _kind(row)
     well = canonical_well(row.required("well"))
     if well is None:
         raise row.fail("well", f"{row.text('well')!r} is no well (expected A01 to AF48, or r01c01)")
@@ -182,7 +183,7 @@ def _plane(row: _Row, files: Mapping[str, ListedFile]) -> DeclaredPlane:
     return DeclaredPlane(
         source=f"row {row.number} ({path})",
         path=path,
-        file=files.get(path),
+        file=listing.by_path.get(path),
         well=well,
         site=row.whole_number("site"),
         channel=row.required("channel") if "channel" in row.cells else "1",
@@ -196,9 +197,9 @@ def _plane(row: _Row, files: Mapping[str, ListedFile]) -> DeclaredPlane:
     )
 
 
-def _path(row: _Row) -> str:
-    """The path, spelt as a listing spells it; never one that leaves the plate folder."""
-    text = row.required("path")
+def _path(row: _Row, root: str) -> str:
+    """The path, spelt as a listing spells it; never one that leaves the plate folder ``root``."""
+    text = row.required("path").removeprefix(root.rstrip("/") + "/")
     if "\\" in text:
         raise row.fail("path", f"{text!r} has a backslash; write / between folders")
     parts = text.split("/")

@@ -100,10 +100,11 @@ class _Found:
 def _read(tables: Sequence[Table], declared: PlateMapColumns) -> _Found:
     if not tables or not any(any(row) for table in tables for row in table.rows):
         raise TableError("it is empty")
-    for table in tables:
-        header = next(number for number, row in enumerate(table.rows) if any(row))
-        if _well_columns(table, header, declared) is not None:
-            return _read_list(table, header, declared)
+    headers = {table: next(number for number, row in enumerate(table.rows) if any(row)) for table in tables}
+    lists = [table for table, header in headers.items() if _well_columns(table, header, declared) is not None]
+    if lists:
+        _refuse_more_sheets(lists, [table for table in tables if table not in lists])
+        return _read_list(lists[0], headers[lists[0]], declared)
     grids = [grid for table in tables for grid in find_grids(table)]
     if not grids:
         raise TableError(_unreadable(tables[0], declared))
@@ -112,6 +113,16 @@ def _read(tables: Sequence[Table], declared: PlateMapColumns) -> _Found:
         raise TableError(f'two of its grids have the title "{twice.title}", the second at cell {twice.cell}')
     values = tuple(_Value(grid.title, *value) for grid in grids for value in grid.values)
     return _Found(titles, {value.well: value.cell for value in reversed(values)}, values)
+
+
+def _refuse_more_sheets(lists: Sequence[Table], others: Sequence[Table]) -> None:
+    """Nothing that describes wells is passed over: a workbook has one sheet that lists them, or grids."""
+    used, *more = [*lists, *(table for table in others if find_grids(table))]
+    if more:
+        raise TableError(
+            f'its sheets "{used.name}" and "{more[0].name}" both describe wells; put all conditions into one of them, '
+            "or save the one that is meant as CSV"
+        )
 
 
 def _unreadable(table: Table, declared: PlateMapColumns) -> str:

@@ -39,3 +39,13 @@ PRESETS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
     }
 )
 """Name → pattern of a whole file name."""
+
+COMPUTED: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
+    {
+        # Stitched, projected and deconvolved images: read steps below 0.
+        "cytation": _preset(r"[A-Z]{1,2}[0-9]{1,2}_-[0-9]{1,3}_[0-9]{1,3}_[0-9]{1,5}(?:Z[0-9]{1,5})?_.+\.(?i:tiff?)"),
+        # Overlays of the objects that were found.
+        "arrayscan": _preset(r"(?:.*_)?[A-Z]{1,2}[0-9]{2}f[0-9]{1,5}o[0-9]{1,3}\.(?i:tiff?|png)"),
+    }
+)
+"""Name of a preset → names of what the instrument computed from planes and stored beside them."""

@@ -6,16 +6,25 @@ bounds before a byte is read, so a header of absurd claims costs nothing; a TIFF
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 MAX_EDGE: Final = 1 << 17
 """Longest edge of a plane in pixels; no camera comes near."""
+_MAX_PIXELS_A_BYTE: Final = 2000
+"""What the best compression makes of a byte; a file that claims more is no image."""
+_ALWAYS_ALLOWED: Final = 1 << 25
+"""Pixels that a file of any size may claim: it may have been cut off behind its header."""
 MAX_DESCRIPTION: Final = 1 << 20
 """Bytes of an ImageDescription; MetaSeries writes 7 KB."""
 _MAX_TAGS, _MAX_STRIPS = 4096, MAX_EDGE
+_MAX_PREVIEWS: Final = 16
+"""Pages of reduced resolution behind the first that are skipped; a pyramid of 128 K pixels has 10."""
 
+_SUBFILE, _PREVIEW_OR_MASK = 254, 1 | 4
+_STACK_TAG = 33629  # UIC2Tag of MetaMorph stacks; it counts their planes
 _WIDTH, _LENGTH, _BITS, _DESCRIPTION, _SAMPLES, _FORMAT = 256, 257, 258, 270, 277, 339
 _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
@@ -39,6 +48,20 @@ class TiffHeader:
     """ImageDescription, empty if there is none."""
     pixels_end: int
     """Offset behind the last byte of the pixels; beyond the end of the file if that was cut."""
+    is_stack: bool = False
+    """True if the file holds further planes behind this one; previews and masks are none."""
+
+    def oddities(self, path: str, size: int) -> tuple[str, ...]:
+        """Sentences about what a file of ``size`` bytes has too little or too much of."""
+        found = []
+        if self.pixels_end > size:
+            found.append(f"{path} is cut short: its pixels end beyond the end of the file.")
+        if self.is_stack:
+            found.append(
+                f"{path} is a stack of several planes, of which only one has a place on the plate: wells with such "
+                "files fail when they are run. Export each plane to a file of its own."
+            )
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +86,46 @@ def read_tiff_header(stream: BinaryIO, size: int) -> TiffHeader:
         If it is no TIFF of one grey plane, or its header cannot be true.
     """
     layout, offset = _read_start(stream)
-    tags = _read_tags(stream, size, layout, offset)
+    tags, following = _read_page(stream, size, layout, offset)
     shape = _one(stream, size, layout, tags, _LENGTH), _one(stream, size, layout, tags, _WIDTH)
     if not all(0 < edge <= MAX_EDGE for edge in shape):
         raise TiffHeaderError(f"it claims {shape[0]} x {shape[1]} pixels")
+    if shape[0] * shape[1] > max(_MAX_PIXELS_A_BYTE * size, _ALWAYS_ALLOWED):
+        raise TiffHeaderError(f"it claims {shape[0]} x {shape[1]} pixels, more than its {size} bytes can hold")
+    description = _description(stream, size, layout, tags)
     return TiffHeader(
         shape=shape,
         dtype=_dtype(stream, size, layout, tags),
-        description=_description(stream, size, layout, tags),
+        description=description,
         pixels_end=_pixels_end(stream, size, layout, tags),
+        is_stack=(
+            tags.get(_STACK_TAG, (0, 1, b""))[1] > 1
+            or planes_of_imagej(description) > 1
+            or _has_more_planes(stream, size, layout, following, shape)
+        ),
     )
+
+
+def planes_of_imagej(description: str) -> int:
+    """Planes that ImageJ says a file holds; beyond 4 GB it writes one page for all of them."""
+    stated = re.search(r"^images=([0-9]{1,9})\s*$", description, re.MULTILINE | re.ASCII)
+    return int(stated[1]) if stated and description.startswith("ImageJ=") else 1
+
+
+def _has_more_planes(stream: BinaryIO, size: int, layout: _Layout, offset: int, shape: tuple[int, int]) -> bool:
+    """True if a page from ``offset`` on is another plane; a preview has another size, a mask says that it is one."""
+    seen: set[int] = set()
+    while offset and offset not in seen and len(seen) < _MAX_PREVIEWS:
+        seen.add(offset)
+        try:
+            tags, following = _read_page(stream, size, layout, offset)
+            kind, *edges = (_one(stream, size, layout, tags, code, 0) for code in (_SUBFILE, _LENGTH, _WIDTH))
+        except TiffHeaderError:  # cut off behind the first plane, whose pixels are judged by themselves
+            return False
+        if not kind & _PREVIEW_OR_MASK and tuple(edges) == shape:
+            return True
+        offset = following
+    return False
 
 
 def _read_start(stream: BinaryIO) -> tuple[_Layout, int]:
@@ -88,7 +141,8 @@ def _read_start(stream: BinaryIO) -> tuple[_Layout, int]:
     raise TiffHeaderError("it is not a TIFF")
 
 
-def _read_tags(stream: BinaryIO, size: int, layout: _Layout, offset: int) -> _Tags:
+def _read_page(stream: BinaryIO, size: int, layout: _Layout, offset: int) -> tuple[_Tags, int]:
+    """Tags of the page at ``offset``, and where the next page is; 0 behind the last."""
     count_size = 8 if layout.big else 2
     count: int = struct.unpack(layout.order + ("Q" if layout.big else "H"), _read_at(stream, size, offset, count_size))[
         0
@@ -96,7 +150,9 @@ def _read_tags(stream: BinaryIO, size: int, layout: _Layout, offset: int) -> _Ta
     if not 0 < count <= _MAX_TAGS:
         raise TiffHeaderError(f"its first page claims {count} tags")
     table = _read_at(stream, size, offset + count_size, count * layout.entry.size)
-    return {code: (kind, number, value) for code, kind, number, value in layout.entry.iter_unpack(table)}
+    tags = {code: (kind, number, value) for code, kind, number, value in layout.entry.iter_unpack(table)}
+    pointer = stream.read(count_size if layout.big else 4)  # right behind the table
+    return tags, int.from_bytes(pointer, "little" if layout.order == "<" else "big")
 
 
 def _read_at(stream: BinaryIO, size: int, offset: int, length: int) -> bytes:

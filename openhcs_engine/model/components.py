@@ -16,19 +16,24 @@ class Component(StrEnum):
 
 
 class VariableComponents(StrEnum):
-    """The coordinates along which a step's stacks may run; the well is the unit of work and never varies."""
+    """The coordinates along which a step's stacks may run.
+
+    ``WELL`` can be named and is refused when a pipeline is compiled: each well is processed by itself.
+    """
 
     SITE = "site"
     CHANNEL = "channel"
     Z_INDEX = "z_index"
     TIMEPOINT = "timepoint"
+    WELL = "well"
 
 
 class GroupBy(StrEnum):
-    """The coordinate whose value picks the entry of a dict pattern."""
+    """The coordinate whose value picks the entry of a dict pattern; ``WELL`` is refused when a pipeline is compiled."""
 
     CHANNEL = "channel"
     Z_INDEX = "z_index"
     SITE = "site"
     TIMEPOINT = "timepoint"
+    WELL = "well"
     NONE = ""

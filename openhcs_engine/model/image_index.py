@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct, structs
@@ -67,8 +68,14 @@ class ImageKey(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 
 
     def order(self) -> tuple[int, ...]:
         """Sort key inside a well; collapsed axes sort first."""
-        axes = (self.timepoint, self.site, self.channel, self.z_index)  # AXES, spelt out: this sorts 100,000 planes
-        return tuple([-1 if value is None else value for value in axes])
+        # AXES, spelt out: this sorts 100,000 planes.
+        time, site, channel, z_index = self.timepoint, self.site, self.channel, self.z_index
+        return (
+            -1 if time is None else time,
+            -1 if site is None else site,
+            -1 if channel is None else channel,
+            -1 if z_index is None else z_index,
+        )
 
 
 class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
@@ -80,10 +87,10 @@ class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
     kind: PlaneKind = PlaneKind.PLANE
     present: bool = True
     """False for what the metadata declare and the folder lacks."""
-    size: int = 0
-    """Bytes of the raw file."""
-    mtime_ns: int = 0
-    """Time of its last change, ns since the epoch."""
+    size: int | None = 0
+    """Bytes of the raw file; None: not asked yet, see ``vfs.stamps``. 0 where there is no such file."""
+    mtime_ns: int | None = 0
+    """Time of its last change, ns since the epoch; None as above."""
     array_index: tuple[int, ...] | None = None
     """Where ``path`` is an array that holds many planes: the index of this one on its leading axes."""
     x_um: float | None = None
@@ -91,6 +98,17 @@ class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
     y_um: float | None = None
     z_um: float | None = None
     """Height of the plane as the instrument gives it, µm."""
+
+    @property
+    def is_stamped(self) -> bool:
+        """True if size and time are known, or there is no file to have them."""
+        return self.size is not None and self.mtime_ns is not None
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Size and time of a plane that is stamped."""
+        assert self.size is not None and self.mtime_ns is not None, f"{self.path} was never stamped"
+        return self.size, self.mtime_ns
 
     def replace(self, **changes: Any) -> ImagePlane:  # Any: each field has its own type
         """The same plane with other values in some fields."""
@@ -116,24 +134,20 @@ class Stack:
         return self.key.replace(**{component.value: None for component in self.variable})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageIndex:
     """An immutable table of planes."""
 
     planes: tuple[ImagePlane, ...]
+    _wells: Mapping[str, tuple[ImagePlane, ...]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, planes: Iterable[ImagePlane]) -> ImageIndex:
         """Sort planes by well (plate order) and coordinate."""
-        orders: dict[str, tuple[int, int]] = {}
-
-        def order(plane: ImagePlane) -> tuple[tuple[int, int], tuple[int, ...], str]:
-            well = plane.key.well
-            if well not in orders:
-                orders[well] = plate_order(well)
-            return orders[well], plane.key.order(), plane.kind.value
-
-        return cls(tuple(sorted(planes, key=order)))
+        # Well by well: many short sorts take half the time of a long one, and grow with the plate as its files do.
+        wells = _by_well(planes)
+        ordered = (sorted(wells[well], key=_order) for well in sorted(wells, key=plate_order))
+        return cls(tuple(chain.from_iterable(ordered)))
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -141,13 +155,17 @@ class ImageIndex:
     def __iter__(self) -> Iterator[ImagePlane]:
         return iter(self.planes)
 
-    @cached_property
-    def by_well(self) -> dict[str, tuple[ImagePlane, ...]]:
-        """Planes of each well, wells in plate order."""
-        wells: dict[str, list[ImagePlane]] = {}
-        for plane in self.planes:
-            wells.setdefault(plane.key.well, []).append(plane)
-        return {well: tuple(planes) for well, planes in wells.items()}
+    def __reduce__(self) -> tuple[type[ImageIndex], tuple[tuple[ImagePlane, ...]]]:
+        return ImageIndex, (self.planes,)
+
+    @property
+    def by_well(self) -> Mapping[str, tuple[ImagePlane, ...]]:
+        """Planes of each well, wells in plate order; cannot be changed."""
+        if self._wells is None:
+            wells = {well: tuple(planes) for well, planes in _by_well(self.planes).items()}
+            object.__setattr__(self, "_wells", MappingProxyType(wells))  # computed once, and never another
+        assert self._wells is not None
+        return self._wells
 
     def for_well(self, well: str) -> ImageIndex:
         """The part of one well; empty if it has none."""
@@ -196,6 +214,27 @@ class ImageIndex:
             return tuple(-1 if (value := plane.key.get(axis)) is None else value for axis in variable)
 
         return tuple(Stack(planes=tuple(sorted(part, key=along)), variable=tuple(variable)) for part in parts.values())
+
+
+def _by_well(planes: Iterable[ImagePlane]) -> dict[str, list[ImagePlane]]:
+    """Planes of each well, in the order in which they come."""
+    wells: dict[str, list[ImagePlane]] = {}
+    for plane in planes:
+        wells.setdefault(plane.key.well, []).append(plane)
+    return wells
+
+
+def _order(plane: ImagePlane) -> tuple[int | PlaneKind, ...]:
+    # ImageKey.order, spelt out again for 100,000 planes: flat tuples are compared in half the time of nested ones.
+    key = plane.key
+    time, site, channel, z_index = key.timepoint, key.site, key.channel, key.z_index
+    return (
+        -1 if time is None else time,
+        -1 if site is None else site,
+        -1 if channel is None else channel,
+        -1 if z_index is None else z_index,
+        plane.kind,
+    )
 
 
 def _without_position(plane: ImagePlane) -> ImagePlane:

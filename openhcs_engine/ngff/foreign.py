@@ -182,7 +182,9 @@ def read_well(nodes: Nodes, well: ListedWell) -> tuple[ListedImage, ...]:
 def read_image(nodes: Nodes, listed: ListedImage) -> OmeZarrImage:
     """Read an image's group and the metadata of its level 0."""
     group, path = nodes.group(listed.folder), nodes.group_path(listed.folder)
-    if group is None or not group.multiscales:
+    if group is None:
+        raise UnreadablePlateError(f"A well lists the image {listed.folder}, but there is none.", path=path)
+    if not group.multiscales:
         raise UnreadablePlateError(f"{path} does not describe an image, but its well lists one there.", path=path)
     multiscale = group.multiscales[0]
     if not multiscale.datasets:

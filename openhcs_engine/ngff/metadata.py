@@ -1,6 +1,7 @@
 """The JSON documents of an OME-Zarr plate.
 
-*Source*: OME-NGFF 0.5 (https://ngff.openmicroscopy.org/0.5/), zarr v3 core specification.
+Here they are as in 0.5, without their version; ``groups`` gives them the form of a version.
+*Source*: OME-NGFF 0.5 (https://ngff.openmicroscopy.org/0.5/).
 """
 
 from __future__ import annotations
@@ -12,52 +13,23 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.wells import row_and_column, row_letters
+from openhcs_engine.model.wells import normalise_well, row_and_column, row_letters
 
-VERSION: Final = "0.5"
 OWN: Final = "openhcs"
 """Our own attribute, beside ``ome``."""
-GROUP: Final = "zarr.json"
 _COLOURS: Final = (
     (("dapi", "hoechst"), "0000FF"),
     (("gfp", "fitc", "alexa 488", "488"), "00FF00"),
     (("cy3", "tritc", "rfp", "mcherry", "561", "568", "texas"), "FF0000"),
     (("cy5", "640", "647"), "FF00FF"),
 )
+WINDOWS: Final = (
+    "start and end: the lowest and the highest of the percentiles 0.1 and 99.9 of the channel's planes in this well, "
+    "on the smallest resolution; min and max: the range of the pixel type for unsigned numbers, else start and end"
+)
+"""How the windows of channels are found, as the document says it."""
 _FALLBACK_COLOURS: Final = ("00FFFF", "FFFF00", "FF8000", "FF00FF", "00FF00", "FF0000")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StackAxes:
-    """Values of the three outer axes of a field's array, in its order. None: the axis was collapsed and has size 1."""
-
-    timepoints: tuple[int | None, ...]
-    channels: tuple[int | None, ...]
-    z_indexes: tuple[int | None, ...]
-
-    @classmethod
-    def of(cls, keys: Sequence[ImageKey]) -> StackAxes:
-        """The axes that hold all of the keys; collapsed values come first."""
-        return cls(
-            timepoints=_ordered(key.timepoint for key in keys),
-            channels=_ordered(key.channel for key in keys),
-            z_indexes=_ordered(key.z_index for key in keys),
-        )
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(t, c, z)."""
-        return len(self.timepoints), len(self.channels), len(self.z_indexes)
-
-    def coordinates(self) -> list[tuple[int | None, int | None, int | None]]:
-        """(timepoint, channel, z_index) of every plane in C order."""
-        return [(t, c, z) for t in self.timepoints for c in self.channels for z in self.z_indexes]
-
-
-def _ordered(values: Any) -> tuple[int | None, ...]:  # Any: a generator of int | None
-    return tuple(sorted(set(values), key=lambda value: -1 if value is None else value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +38,8 @@ class PixelScale:
 
     pixel_size_um: float | None = None
     z_step_um: float | None = None
+    time_step_s: float | None = None
+    """Time between neighbouring time points, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +48,11 @@ class ChannelLook:
 
     label: str
     low: float
-    """Darkest value seen."""
+    """Shown black; see ``WINDOWS``."""
     high: float
-    """Brightest value seen."""
+    """Shown white."""
+    colour: str | None = None
+    """RRGGBB; None: by the label."""
 
 
 def document(value: object) -> bytes:
@@ -84,28 +60,24 @@ def document(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 
-def group_document(attributes: Mapping[str, Any]) -> bytes:
-    """``zarr.json`` of a group."""
-    return document({"zarr_format": 3, "node_type": "group", "attributes": attributes})
-
-
 def well_path(well: str) -> str:
     """Path of a well's group inside the plate: ``B/03``."""
-    row, column = row_and_column(well)
-    return f"{row_letters(row)}/{column + 1:02d}"
+    name = normalise_well(well)
+    return f"{name[:-2]}/{name[-2:]}"
 
 
-def plate_attributes(plate: Plate) -> dict[str, Any]:
-    """Attributes of the plate group: every well, whether it is written already or not."""
+def plate_attributes(plate: Plate, storage: Mapping[str, object]) -> dict[str, Any]:
+    """Attributes of the plate group: every well, whether it is written already or not.
+
+    ``storage`` is how images are stored, kept beside ``ome``.
+    """
     places = [row_and_column(well) for well in plate.wells]
     rows = plate.rows or 1 + max(row for row, _ in places)
     columns = plate.columns or 1 + max(column for _, column in places)
     fields = max(len(plate.sites), 1)
     return {
         "ome": {
-            "version": VERSION,
             "plate": {
-                "version": VERSION,
                 "name": plate.name or plate.plate_id,
                 "field_count": fields,
                 "acquisitions": [{"id": 0, "name": plate.name or plate.plate_id, "maximumfieldcount": fields}],
@@ -117,17 +89,19 @@ def plate_attributes(plate: Plate) -> dict[str, Any]:
                 ],
             },
         },
-        OWN: {"plate_id": plate.plate_id, "microscope": plate.microscope, "sites": list(plate.sites)},
+        OWN: {
+            "plate_id": plate.plate_id,
+            "microscope": plate.microscope,
+            "sites": list(plate.sites),
+            "storage": storage,
+        },
     }
 
 
 def well_attributes(well: str, fields: Mapping[str, int | None]) -> dict[str, Any]:
     """Attributes of a well group; ``fields`` maps each image's path to its site, None for a collapsed one."""
     return {
-        "ome": {
-            "version": VERSION,
-            "well": {"version": VERSION, "images": [{"path": path, "acquisition": 0} for path in fields]},
-        },
+        "ome": {"well": {"images": [{"path": path, "acquisition": 0} for path in fields]}},
         OWN: {"well": well, "sites": list(fields.values())},
     }
 
@@ -142,48 +116,85 @@ def image_attributes(
     own: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Attributes of one field's group; ``own`` is kept beside ``ome`` for our reader."""
+    smaller = {"type": "mean", "metadata": {"description": "mean of 2 x 2 pixels, integers rounded half up"}}
     return {
         "ome": {
-            "version": VERSION,
-            "multiscales": [
-                {
-                    "name": name,
-                    "axes": _axes(scale),
-                    "datasets": [_dataset(level, scale) for level in range(levels)],
-                    "type": "mean",
-                    "metadata": {"description": "mean of 2 x 2 pixels, integers rounded half up"},
-                }
-            ],
+            "multiscales": [_multiscale(name, "tczyx", levels, scale, smaller)],
             "omero": {"channels": [_channel(position, look, dtype) for position, look in enumerate(channels)]},
         },
-        OWN: {**own, "pixel_size_um": scale.pixel_size_um, "z_step_um": scale.z_step_um},
+        OWN: {**own, **_sizes(scale), "windows": WINDOWS},
     }
 
 
-def _axes(scale: PixelScale) -> list[dict[str, str]]:
-    def space(name: str, known: float | None) -> dict[str, str]:
-        unit = {} if known is None else {"unit": "micrometer"}
-        return {"name": name, "type": "space", **unit}
-
-    return [
-        {"name": "t", "type": "time"},
-        {"name": "c", "type": "channel"},
-        space("z", scale.z_step_um),
-        space("y", scale.pixel_size_um),
-        space("x", scale.pixel_size_um),
-    ]
+def labels_attributes(names: Sequence[str]) -> dict[str, Any]:
+    """Attributes of the group ``labels`` of an image."""
+    return {"ome": {"labels": list(names)}}
 
 
-def _dataset(level: int, scale: PixelScale) -> dict[str, Any]:
-    edge = (scale.pixel_size_um or 1.0) * 2**level
-    sizes = [1.0, 1.0, scale.z_step_um or 1.0, edge, edge]
-    return {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": sizes}]}
+def label_attributes(name: str, *, levels: int, scale: PixelScale, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of one label's group, ``labels/<name>`` of its image."""
+    smaller = {"type": "nearest", "metadata": {"description": "every second pixel, so that all numbers are objects"}}
+    return {
+        "ome": {
+            "multiscales": [_multiscale(name, "tzyx", levels, scale, smaller)],
+            "image-label": {"source": {"image": "../../"}},
+        },
+        OWN: {**own, **_sizes(scale)},
+    }
+
+
+def _sizes(scale: PixelScale) -> dict[str, float | None]:
+    return {
+        "pixel_size_um": scale.pixel_size_um,
+        "z_step_um": scale.z_step_um,
+        "time_step_s": scale.time_step_s,
+    }
+
+
+def _multiscale(name: str, axes: str, levels: int, scale: PixelScale, smaller: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of ``multiscales``; sizes that nobody knows are 1, without a unit."""
+    known = {
+        "t": scale.time_step_s,
+        "c": None,
+        "z": scale.z_step_um,
+        "y": scale.pixel_size_um,
+        "x": scale.pixel_size_um,
+    }
+    return {
+        "name": name,
+        "axes": [_axis(axis, known[axis]) for axis in axes],
+        "datasets": [
+            {
+                "path": str(level),
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [_step(axis, known[axis], level) for axis in axes]}
+                ],
+            }
+            for level in range(levels)
+        ],
+        **smaller,
+    }
+
+
+def _axis(name: str, known: float | None) -> dict[str, str]:
+    kind = {"t": "time", "c": "channel"}.get(name, "space")
+    unit = {"unit": "second" if name == "t" else "micrometer"} if known is not None else {}
+    return {"name": name, "type": kind, **unit}
+
+
+def _step(axis: str, known: float | None, level: int) -> float:
+    return (known or 1.0) * (2**level if axis in "yx" else 1)
 
 
 def _channel(position: int, look: ChannelLook, dtype: np.dtype[Any]) -> dict[str, Any]:
     lowest, highest = (0, np.iinfo(dtype).max) if dtype.kind == "u" else (look.low, look.high)
     window = {"min": lowest, "max": highest, "start": look.low, "end": max(look.high, look.low)}
-    return {"label": look.label, "color": _colour(position, look.label), "active": True, "window": window}
+    return {
+        "label": look.label,
+        "color": look.colour or _colour(position, look.label),
+        "active": True,
+        "window": window,
+    }
 
 
 def _colour(position: int, label: str) -> str:
@@ -195,15 +206,14 @@ def _colour(position: int, label: str) -> str:
 
 
 __all__ = [
-    "GROUP",
     "OWN",
-    "VERSION",
+    "WINDOWS",
     "ChannelLook",
     "PixelScale",
-    "StackAxes",
     "document",
-    "group_document",
     "image_attributes",
+    "label_attributes",
+    "labels_attributes",
     "plate_attributes",
     "well_attributes",
     "well_path",

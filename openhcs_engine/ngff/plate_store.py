@@ -2,135 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import PlaneMismatchError, StorageError
+from openhcs_engine.errors import OutputPlaceError, StorageError
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.ngff.metadata import (
-    GROUP,
-    ChannelLook,
-    PixelScale,
-    StackAxes,
-    document,
-    group_document,
-    image_attributes,
-    plate_attributes,
-    well_attributes,
-    well_path,
-)
-from openhcs_engine.ngff.pyramid import halve, level_shapes
+from openhcs_engine.ngff.field_writer import FieldWriter, describe
+from openhcs_engine.ngff.groups import GROUP_FILES, group_files, version_of, write_group
+from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, plate_attributes, well_attributes, well_path
+from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.reader import open_plate
-from openhcs_engine.ngff.shards import SHARD_KEY, ShardWriter, array_document
-from openhcs_engine.vfs.files import StoredFile, write_if_changed, write_new
+from openhcs_engine.ngff.stack_axes import LabelAxes, StackAxes
+from openhcs_engine.vfs.files import StoredFile, write_if_changed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOptions:
-    """How fields are stored."""
+def write_plate_groups(folder: Path, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS) -> None:
+    """Write the plate's group, its rows, and an empty group for each well that is not there.
 
-    levels: int = 3
-    """Resolutions at most, the full one included; fewer where an edge falls below 256 px."""
-    longest_chunk: int = 512
-    """Longest edge of a chunk, px; chunks of an axis are of equal size up to it."""
+    Files that are right already are left alone; wells are never touched. The empty groups list no image: programs that
+    open all wells that a plate lists would fail at the first one without a group.
 
-
-def write_plate_groups(folder: Path, plate: Plate) -> None:
-    """Write the plate's group and its rows; files that are right already are left alone, wells are never touched."""
+    Raises
+    ------
+    OutputPlaceError
+        If the folder holds a plate of another version of OME-Zarr.
+    """
+    refuse_other_version(folder, options.ngff)
     for row in sorted({well_path(well).split("/")[0] for well in plate.wells}):
-        write_if_changed(folder / row / GROUP, group_document({}))
-    write_if_changed(folder / GROUP, group_document(plate_attributes(plate)))
+        _write_if_changed(folder / row, {}, options.ngff)
+    _write_if_changed(folder, plate_attributes(plate, options.as_recorded()), options.ngff)
+    for well in plate.wells:
+        write_empty_well(folder, well, options.ngff)
 
 
-@dataclass(slots=True)
-class FieldWriter:
-    """One field: an array (t, c, z, y, x) and its smaller copies. All planes share shape and dtype."""
-
-    folder: Path
-    options: ImageOptions = ImageOptions()
-    levels: list[ShardWriter] = field(default_factory=list)
-    keys: list[ImageKey] = field(default_factory=list)
-    ranges: dict[int | None, tuple[float, float]] = field(default_factory=dict)
-    """Darkest and brightest value of each channel, on the smallest level."""
-
-    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
-        """Append one plane ``(y, x)`` in every resolution.
-
-        Raises
-        ------
-        PlaneMismatchError
-            If it differs in shape or dtype from the first plane, or is no image.
-        StorageError
-            If a plane of this coordinate was written before.
-        """
-        self._accept(key, plane)
-        level = plane
-        for number, writer in enumerate(self.levels):
-            level = halve(level) if number else plane
-            writer.add(_coordinate(key), level)
-        self._note_range(key, level)
-        self.keys.append(key)
-
-    def finish(
-        self,
-        name: str,
-        axes: StackAxes,
-        scale: PixelScale,
-        looks: Sequence[ChannelLook],
-        own: Mapping[str, Any],
-    ) -> list[StoredFile]:
-        """Write the indexes and the metadata; planes of ``axes`` that were never written stay absent."""
-        files = []
-        for number, writer in enumerate(self.levels):
-            crc = writer.finish(axes.coordinates())
-            files.append(StoredFile(f"{number}/{SHARD_KEY}", writer.size, crc))
-            files.append(write_new(self.folder, f"{number}/{GROUP}", document(array_document(axes.shape, writer))))
-        attributes = image_attributes(
-            name, levels=len(self.levels), scale=scale, channels=looks, dtype=self.levels[0].dtype, own=own
+def refuse_other_version(folder: Path, ngff: str) -> None:
+    """OutputPlaceError if the folder holds a plate of another version of OME-Zarr: readers follow one throughout."""
+    found = version_of(folder)
+    if found not in (None, ngff):
+        raise OutputPlaceError(
+            f"{folder} is an OME-Zarr plate of version {found}, and wells of version {ngff} cannot stand beside its "
+            f"wells; write version {found} (--ngff {found}), or choose another output.",
+            path=str(folder),
         )
-        files.append(write_new(self.folder, GROUP, group_document(attributes)))
-        return files
 
-    def _accept(self, key: ImageKey, plane: NDArray[Any]) -> None:
-        if plane.ndim != 2 or plane.size == 0 or plane.dtype.kind not in "biuf":
-            raise PlaneMismatchError(
-                f"{_describe(key)}: an image of shape {plane.shape} and type {plane.dtype} cannot be stored; a plane "
-                "is (y, x), of whole numbers, floats or booleans.",
-                path=str(self.folder),
-            )
-        if not self.levels:
-            self._open(plane)
-        first = self.levels[0]
-        if plane.shape != first.shape or plane.dtype != first.dtype:
-            raise PlaneMismatchError(
-                f"{_describe(key)} has {plane.shape} pixels of {plane.dtype}, but the planes before it have "
-                f"{first.shape} of {first.dtype}; one field holds planes of one kind. Bring them to the same size and "
-                "type in a step.",
-                path=str(self.folder),
-            )
-        if key in self.keys:
-            raise StorageError(f"{_describe(key)} was written twice; every plane of a well is written once.")
 
-    def _open(self, plane: NDArray[Any]) -> None:
-        shapes = level_shapes((plane.shape[0], plane.shape[1]), self.options.levels)
-        self.levels = [
-            ShardWriter(self.folder / str(number) / SHARD_KEY, shape, plane.dtype, self.options.longest_chunk)
-            for number, shape in enumerate(shapes)
-        ]
+def write_empty_well(folder: Path, well: str, ngff: str | None = None) -> None:
+    """Make the group of a well without images, unless one with images is there; ``ngff`` None: as the plate's."""
+    place = folder / well_path(well)
+    if not place.is_dir() or is_empty_well(place):
+        _write_if_changed(place, well_attributes(well, {}), ngff or version_of(folder) or "0.5")
 
-    def _note_range(self, key: ImageKey, smallest: NDArray[Any]) -> None:
-        low, high = float(np.min(smallest)), float(np.max(smallest))
-        if not np.isfinite((low, high)).all():
-            low, high = 0.0, 1.0  # JSON has no NaN
-        before = self.ranges.get(key.channel, (low, high))
-        self.ranges[key.channel] = min(low, before[0]), max(high, before[1])
+
+def is_empty_well(place: Path) -> bool:
+    """True for the folder of a well that has no images, such as one that is not published yet."""
+    with os.scandir(place) as entries:
+        return all(entry.name in GROUP_FILES for entry in entries)
+
+
+def _write_if_changed(folder: Path, attributes: Mapping[str, Any], ngff: str) -> None:
+    for name, content in group_files(attributes, ngff).items():
+        write_if_changed(folder / name, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +79,8 @@ class WrittenWell:
     """Relative to the well's folder."""
     absent: tuple[ImageKey, ...]
     """Planes that the arrays have room for and that were never written."""
+    absent_labels: tuple[tuple[str, ImageKey], ...] = ()
+    """The same of labels, each by its name."""
 
 
 @dataclass(slots=True)
@@ -150,42 +90,84 @@ class WellWriter:
     folder: Path
     well: str
     sites: Sequence[int]
-    options: ImageOptions = ImageOptions()
+    options: ImageOptions = DEFAULT_OPTIONS
     fields: dict[int | None, FieldWriter] = field(default_factory=dict)
 
     def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
         """Append one plane to its field; see ``FieldWriter.write`` for what is refused."""
-        if key.site not in self.fields:
-            self.fields[key.site] = FieldWriter(self.folder / self._path(key.site), self.options)
-        self.fields[key.site].write(key, plane)
+        self._field(key.site).write(key, plane)
+
+    def write_label(self, name: str, key: ImageKey, plane: NDArray[Any]) -> None:
+        """Append one plane ``(y, x)`` of object numbers to a label of its field.
+
+        Labels have no channel axis: the key's channel is the one in which the objects were found, or None. A collapsed
+        axis of the key is one of size 1. See ``FieldWriter.write_label`` for what is refused.
+        """
+        self._field(key.site).write_label(name, key, plane)
 
     def finish(
         self, labels: Mapping[int | None, str], scale: PixelScale, projected: Collection[int] = ()
     ) -> WrittenWell:
         """Write all metadata; every field gets the same axes, those of all planes of the well.
 
-        ``projected`` are channels whose pixels come from the instrument's own projections.
+        ``labels`` are names of channels; ``projected`` are channels whose pixels come from the instrument's own
+        projections.
+
+        Raises
+        ------
+        StorageError
+            If a field has labels and no image.
         """
+        self._refuse_labels_alone()
         axes = StackAxes.of([key for writer in self.fields.values() for key in writer.keys])
+        of_labels = self._label_axes(axes)
         looks = [self._look(channel, labels) for channel in axes.channels]
-        files, absent, paths = [], list[ImageKey](), dict[str, int | None]()
-        for site in sorted(self.fields, key=lambda site: int(self._path(site))):
-            path, writer = self._path(site), self.fields[site]
+        files, absent, absent_labels = list[StoredFile](), list[ImageKey](), list[tuple[str, ImageKey]]()
+        paths: dict[str, int | None] = {}
+        for site, writer in sorted(self.fields.items(), key=lambda item: int(item[1].folder.name)):
+            path = writer.folder.name
             paths[path] = site
-            missing = _never_written(self.well, site, axes, writer.keys)
-            own = _own_attributes(self.well, site, axes, missing)
+            left = _Left(self.well, site, writer, axes, of_labels)
+            own = left.image_attributes()
             own["source"] = {str(channel): "projection" for channel in axes.channels if channel in projected}
             written = writer.finish(f"{self.well}/{path}", axes, _scale_of(axes, scale), looks, own)
+            written += writer.finish_labels(of_labels, scale, left.labels_attributes())
             files += [replace(file, path=f"{path}/{file.path}") for file in written]
-            absent += missing
-        files.append(write_new(self.folder, GROUP, group_document(well_attributes(self.well, paths))))
-        return WrittenWell(tuple(files), tuple(absent))
+            absent += left.absent()
+            absent_labels += [(name, key) for name in writer.labels for key in left.absent_of(name)]
+        files += write_group(self.folder, "", well_attributes(self.well, paths), self.options.ngff)
+        return WrittenWell(tuple(files), tuple(absent), tuple(absent_labels))
 
-    def _path(self, site: int | None) -> str:
+    def _field(self, site: int | None) -> FieldWriter:
+        if site not in self.fields:
+            self.fields[site] = FieldWriter(self.folder / self._new_path(site), self.options)
+        return self.fields[site]
+
+    def _new_path(self, site: int | None) -> str:
         """A collapsed site takes the first place; beside single sites there is none left for it but the last."""
+        taken = {writer.folder.name for writer in self.fields.values()}
         if site is None:
-            return str(len(self.sites)) if self.fields.keys() - {None} else "0"
-        return str(self.sites.index(site)) if site in self.sites else str(len(self.sites) + site)
+            path = str(len(self.sites)) if taken else "0"
+        else:
+            path = str(self.sites.index(site)) if site in self.sites else str(len(self.sites) + site)
+        return path if path not in taken else str(max(len(self.sites), *map(int, taken)) + 1)
+
+    def _refuse_labels_alone(self) -> None:
+        for writer in self.fields.values():
+            if not writer.keys:
+                name, label = next(iter(writer.labels.items()))
+                raise StorageError(
+                    f"{describe(label.keys[0])} is one of label {name!r}, but its field has no image; a label is "
+                    "stored with the image in which its objects were found."
+                )
+
+    def _label_axes(self, image: StackAxes) -> dict[str, LabelAxes]:
+        """Axes of each label, the same in every field."""
+        keys: dict[str, list[ImageKey]] = {}
+        for writer in self.fields.values():
+            for name, label in writer.labels.items():
+                keys.setdefault(name, []).extend(label.keys)
+        return {name: LabelAxes.of(found, image) for name, found in keys.items()}
 
     def _look(self, channel: int | None, labels: Mapping[int | None, str]) -> ChannelLook:
         seen = [writer.ranges[channel] for writer in self.fields.values() if channel in writer.ranges]
@@ -196,6 +178,54 @@ class WellWriter:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is said of one field once all its planes are known."""
+
+    well: str
+    site: int | None
+    writer: FieldWriter
+    axes: StackAxes
+    label_axes: Mapping[str, LabelAxes]
+
+    def absent(self) -> list[ImageKey]:
+        """Planes of the image that were never written."""
+        return _never_written(self.axes, self.well, self.site, self.writer.keys)
+
+    def absent_of(self, name: str) -> list[ImageKey]:
+        """The same of a label."""
+        return _never_written(self.label_axes[name], self.well, self.site, self.writer.labels[name].keys)
+
+    def image_attributes(self) -> dict[str, Any]:
+        """Our own attributes of the image."""
+        values = {
+            Component.TIMEPOINT.value: self.axes.timepoints,
+            Component.CHANNEL.value: self.axes.channels,
+            Component.Z_INDEX.value: self.axes.z_indexes,
+        }
+        return {
+            "well": self.well,
+            "site": self.site,
+            **values,
+            "absent": [StackAxes.place(key) for key in self.absent()],
+            "collapsed": [name for name, numbers in {**values, "site": (self.site,)}.items() if numbers == (None,)],
+        }
+
+    def labels_attributes(self) -> dict[str, dict[str, Any]]:
+        """Our own attributes of each label."""
+        return {
+            name: {
+                "well": self.well,
+                "site": self.site,
+                Component.TIMEPOINT.value: self.label_axes[name].timepoints,
+                Component.Z_INDEX.value: self.label_axes[name].z_indexes,
+                "found_in_channel": self.label_axes[name].channel,
+                "absent": [LabelAxes.place(key) for key in self.absent_of(name)],
+            }
+            for name in self.writer.labels
+        }
+
+
 def write_field(
     folder: Path,
     images: Mapping[ImageKey, NDArray[Any]],
@@ -203,7 +233,7 @@ def write_field(
     name: str = "image",
     channel_labels: Mapping[int | None, str] | None = None,
     scale: PixelScale | None = None,
-    options: ImageOptions = ImageOptions(),
+    options: ImageOptions = DEFAULT_OPTIONS,
 ) -> WrittenWell:
     """Write planes of one site as a stand-alone OME-Zarr image; its axes are those of the keys."""
     writer = FieldWriter(folder, options)
@@ -215,11 +245,9 @@ def write_field(
         for channel, (low, high) in sorted(writer.ranges.items(), key=lambda item: axes.channels.index(item[0]))
     ]
     first = writer.keys[0]
-    absent = _never_written(first.well, first.site, axes, writer.keys)
-    own = _own_attributes(first.well, first.site, axes, absent)
-    return WrittenWell(
-        tuple(writer.finish(name, axes, _scale_of(axes, scale or PixelScale()), looks, own)), tuple(absent)
-    )
+    left = _Left(first.well, first.site, writer, axes, {})
+    files = writer.finish(name, axes, _scale_of(axes, scale or PixelScale()), looks, left.image_attributes())
+    return WrittenWell(tuple(files), tuple(left.absent()))
 
 
 def default_label(channel: int | None) -> str:
@@ -227,38 +255,16 @@ def default_label(channel: int | None) -> str:
     return "All channels" if channel is None else f"Channel {channel}"
 
 
-def _coordinate(key: ImageKey) -> tuple[int | None, int | None, int | None]:
-    return key.timepoint, key.channel, key.z_index
-
-
-def _never_written(well: str, site: int | None, axes: StackAxes, keys: Iterable[ImageKey]) -> list[ImageKey]:
-    written = {_coordinate(key) for key in keys}
-    return [ImageKey(well, site, c, z, t) for t, c, z in axes.coordinates() if (t, c, z) not in written]
-
-
-def _own_attributes(well: str, site: int | None, axes: StackAxes, absent: Sequence[ImageKey]) -> dict[str, Any]:
-    values = {
-        Component.TIMEPOINT.value: axes.timepoints,
-        Component.CHANNEL.value: axes.channels,
-        Component.Z_INDEX.value: axes.z_indexes,
-    }
-    return {
-        "well": well,
-        "site": site,
-        **values,
-        "absent": [_coordinate(key) for key in absent],
-        "collapsed": [name for name, numbers in {**values, "site": (site,)}.items() if numbers == (None,)],
-    }
+def _never_written(
+    axes: StackAxes | LabelAxes, well: str, site: int | None, keys: Collection[ImageKey]
+) -> list[ImageKey]:
+    written = {axes.place(key) for key in keys}
+    return [key for key in axes.keys(well, site) if axes.place(key) not in written]
 
 
 def _scale_of(axes: StackAxes, scale: PixelScale) -> PixelScale:
     """Collapsed planes have no distance."""
     return replace(scale, z_step_um=None) if axes.z_indexes == (None,) else scale
-
-
-def _describe(key: ImageKey) -> str:
-    place = f"site {key.site}, channel {key.channel}, z {key.z_index}, time {key.timepoint}"
-    return f"Well {key.well}: the plane of {place}"
 
 
 __all__ = [
@@ -267,7 +273,10 @@ __all__ = [
     "WellWriter",
     "WrittenWell",
     "default_label",
+    "is_empty_well",
     "open_plate",
+    "refuse_other_version",
+    "write_empty_well",
     "write_field",
     "write_plate_groups",
 ]

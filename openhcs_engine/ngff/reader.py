@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import NotAnOutputError, PlaneReadError, UnknownWellError
-from openhcs_engine.model.wells import normalise_well, plate_order
-from openhcs_engine.ngff.metadata import GROUP, OWN, StackAxes, well_path
-
-Coordinate: TypeAlias = tuple[int | None, int | None, int | None]
-"""(timepoint, channel, z_index)."""
+from openhcs_engine.errors import NotAnOutputError, UnknownWellError
+from openhcs_engine.model.wells import normalise_well, row_and_column, well_name
+from openhcs_engine.ngff.groups import read_attributes, version_of
+from openhcs_engine.ngff.lazy_array import LazyArray
+from openhcs_engine.ngff.metadata import OWN, well_path
+from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
+from openhcs_engine.ngff.stack_axes import Coordinate, LabelAxes, StackAxes
 
 
 def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None) -> PlateReader:
@@ -29,7 +30,8 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
     folder
         The plate's group, or the output folder that holds it as ``images.zarr``.
     wells
-        Wells that count as written; default: those that have a group. A folder whose manifests decide gives its own.
+        Wells that count as written; default: those whose group lists images. A folder whose manifests decide
+        gives its own.
 
     Raises
     ------
@@ -37,15 +39,29 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
         If the folder is no OME-Zarr plate.
     """
     place = Path(folder)
-    if _is_group(place / "images.zarr"):
+    if version_of(place / "images.zarr") is not None:
         place /= "images.zarr"
-    attributes = _attributes(place)
+    attributes = read_attributes(place)
     listed = attributes.get("ome", {}).get("plate", {}).get("wells")
     if not isinstance(listed, list):
-        raise NotAnOutputError(f"{place} is not an OME-Zarr plate (its {GROUP} lists no wells).", path=str(place))
-    names = [normalise_well(str(well["path"]).replace("/", "")) for well in listed]
-    there = [name for name in names if (name in wells if wells is not None else _is_written(place / well_path(name)))]
-    return PlateReader(place, attributes, tuple(sorted(names, key=plate_order)), tuple(sorted(there, key=plate_order)))
+        raise NotAnOutputError(f"{place} is not an OME-Zarr plate (its group lists no wells).", path=str(place))
+    places = sorted(row_and_column(str(well["path"]).replace("/", "")) for well in listed)
+    names = [well_name(*spot) for spot in places]
+    top = os.fspath(place)
+    there = [name for name in names if (_is_written(f"{top}/{well_path(name)}") if wells is None else name in wells)]
+    return PlateReader(place, attributes, tuple(names), tuple(there))
+
+
+def open_well(folder: Path, well: str) -> WellReader:
+    """Open one well of the plate in ``folder``, by its canonical name; reads the well's own file and no other.
+
+    Raises
+    ------
+    NotAnOutputError
+        If it is not written.
+    """
+    place = folder / well_path(well)
+    return WellReader(place, well, read_attributes(place))
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,7 @@ class PlateReader(Mapping[str, "WellReader"]):
         name = normalise_well(well)
         if name not in self.wells:
             raise UnknownWellError(f"Well {name} is not written in {self.folder}.", well=name)
-        place = self.folder / well_path(name)
-        return WellReader(place, name, _attributes(place))
+        return open_well(self.folder, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.wells)
@@ -94,13 +109,58 @@ class WellReader(Mapping[int | None, "FieldReader"]):
 
     def __getitem__(self, site: int | None) -> FieldReader:
         place = self.folder / self._paths[site]
-        return FieldReader(place, self.well, site, _attributes(place))
+        return FieldReader(place, self.well, site, read_attributes(place))
 
     def __iter__(self) -> Iterator[int | None]:
         return iter(self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """One label of a field: object numbers, 0 where there is none; its pixels are read where they are indexed."""
+
+    folder: Path
+    well: str
+    site: int | None
+    attributes: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As it was written."""
+        return self.folder.name
+
+    @property
+    def axes(self) -> LabelAxes:
+        """Which timepoint and z each index of the array stands for."""
+        own = _own(self.folder, self.attributes)
+        return LabelAxes(
+            timepoints=tuple(own["timepoint"]), z_indexes=tuple(own["z_index"]), channel=own["found_in_channel"]
+        )
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self.attributes["ome"]["multiscales"][0]["datasets"])
+
+    @property
+    def absent(self) -> frozenset[Coordinate]:
+        """Planes (timepoint, z_index) that the array has room for and that do not exist."""
+        return frozenset(tuple(place) for place in _own(self.folder, self.attributes)["absent"])
+
+    def array(self, level: int = 0) -> LazyArray:
+        """The array (t, z, y, x) at a resolution, 0 the full one; IndexError if there is no such level."""
+        return _level_array(self, level)
+
+    def plane(self, *, z_index: int | None = None, timepoint: int | None = None, level: int = 0) -> NDArray[Any] | None:
+        """One plane ``(y, x)`` by the vendor's numbers; None if it does not exist.
+
+        A number may be left out where the axis has one value.
+        """
+        axes = self.axes
+        return _plane(self.array(level), (axes.timepoints, axes.z_indexes), (timepoint, z_index))
 
 
 @dataclass(frozen=True)
@@ -129,7 +189,7 @@ class FieldReader:
     @property
     def axes(self) -> StackAxes:
         """Which timepoint, channel and z each index of the array stands for."""
-        own = self.attributes[OWN]
+        own = _own(self.folder, self.attributes)
         return StackAxes(
             timepoints=tuple(own["timepoint"]), channels=tuple(own["channel"]), z_indexes=tuple(own["z_index"])
         )
@@ -157,15 +217,34 @@ class FieldReader:
         return len(self.attributes["ome"]["multiscales"][0]["datasets"])
 
     @property
+    def time_step_s(self) -> float | None:
+        """Time between neighbouring time points, s; None where the plate does not say."""
+        step: float | None = self.attributes[OWN].get("time_step_s")
+        return step
+
+    @property
     def absent(self) -> frozenset[Coordinate]:
-        """Planes that the array has room for and that do not exist."""
-        return frozenset((t, c, z) for t, c, z in self.attributes[OWN]["absent"])
+        """Planes (timepoint, channel, z_index) that the array has room for and that do not exist."""
+        return frozenset(tuple(place) for place in self.attributes[OWN]["absent"])
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels; reads one small file."""
+        if version_of(self.folder / "labels") is None:
+            return ()
+        return tuple(read_attributes(self.folder / "labels").get("ome", {}).get("labels", ()))
+
+    def label(self, name: str) -> LabelReader:
+        """One of the labels; its metadata are read, its pixels are not. KeyError if there is none of the name."""
+        if name not in self.labels:
+            known = ", ".join(self.labels) or "none"
+            raise KeyError(f"Well {self.well}, site {self.site} has no label {name!r} (has: {known}).")
+        place = self.folder / "labels" / name
+        return LabelReader(place, self.well, self.site, read_attributes(place))
 
     def array(self, level: int = 0) -> LazyArray:
         """The array (t, c, z, y, x) at a resolution, 0 the full one; IndexError if there is no such level."""
-        if not 0 <= level < self.levels:
-            raise IndexError(f"Well {self.well}, site {self.site} has levels 0 to {self.levels - 1}, not {level}.")
-        return LazyArray(self.folder / str(level), self._absence)
+        return _level_array(self, level)
 
     def plane(
         self,
@@ -180,76 +259,28 @@ class FieldReader:
         A number may be left out where the axis has one value.
         """
         axes = self.axes
-        t = _only(axes.timepoints, timepoint)
-        c = _only(axes.channels, channel)
-        z = _only(axes.z_indexes, z_index)
-        if t is None or c is None or z is None or self._absence[t, c, z]:
-            return None
-        return np.asarray(self.array(level)[t, c, z])
-
-    @cached_property
-    def _absence(self) -> NDArray[np.bool_]:
-        """True where a plane (t, c, z) does not exist."""
-        missing = [coordinate in self.absent for coordinate in self.axes.coordinates()]
-        return np.array(missing, bool).reshape(self.axes.shape)
+        values = axes.timepoints, axes.channels, axes.z_indexes
+        return _plane(self.array(level), values, (timepoint, channel, z_index))
 
 
-@dataclass(frozen=True)
-class LazyArray:
-    """An array (t, c, z, y, x) on disk; indexing reads just what is asked for."""
-
-    folder: Path
-    absence: NDArray[np.bool_]
-    """True where a plane (t, c, z) does not exist."""
-
-    @cached_property
-    def _document(self) -> dict[str, Any]:
-        return _read_json(self.folder)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(t, c, z, y, x)."""
-        return tuple(self._document["shape"])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return np.dtype(str(self._document["data_type"]))
-
-    def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: integers, slices and ... as NumPy takes them
-        """Pixels as an array; as a masked array if planes of the selection do not exist, never as zeros.
-
-        Raises
-        ------
-        PlaneReadError
-            If stored chunks are missing or damaged.
-        """
-        pixels = np.asarray(self._stored[selection])
-        missing = np.broadcast_to(self.absence[..., None, None], self.shape)[selection]
-        return np.ma.masked_array(pixels, missing) if missing.any() else pixels
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[...], dtype=dtype)
-
-    @cached_property
-    def _stored(self) -> _Stored:
-        return _Stored(self.folder)
+Reader = TypeVar("Reader", FieldReader, LabelReader)
 
 
-class _Stored:
-    """zarr's array, with its errors as ours."""
+def _level_array(reader: Reader, level: int) -> LazyArray:
+    if not 0 <= level < reader.levels:
+        raise IndexError(f"Well {reader.well}, site {reader.site} has levels 0 to {reader.levels - 1}, not {level}.")
+    axes, absent = reader.axes, reader.absent
+    missing = [coordinate in absent for coordinate in axes.coordinates()]
+    return LazyArray(reader.folder / str(level), np.array(missing, bool).reshape(axes.shape))
 
-    def __init__(self, folder: Path) -> None:
-        import zarr
 
-        self.folder = folder
-        self.array = zarr.open_array(str(folder), mode="r")
-
-    def __getitem__(self, selection: Any) -> Any:
-        try:
-            return self.array[selection]
-        except (ValueError, RuntimeError, OSError) as error:
-            raise PlaneReadError(f"{self.folder} is damaged: {error}.", path=str(self.folder)) from error
+def _plane(
+    array: LazyArray, axes: tuple[tuple[int | None, ...], ...], wanted: tuple[int | None, ...]
+) -> NDArray[Any] | None:
+    place = tuple(_only(values, value) for values, value in zip(axes, wanted, strict=True))
+    if None in place or array.absence[place]:
+        return None
+    return array[place]
 
 
 def _only(values: tuple[int | None, ...], wanted: int | None) -> int | None:
@@ -259,29 +290,25 @@ def _only(values: tuple[int | None, ...], wanted: int | None) -> int | None:
     return values.index(wanted) if wanted in values else None
 
 
-def _is_group(folder: Path) -> bool:
-    return (folder / GROUP).is_file()
+def _own(folder: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = attributes.get(OWN)
+    if not isinstance(own, Mapping):
+        raise NotAnOutputError(
+            f"{folder} was written by another program: what its time points, channels and planes are is not said.",
+            path=str(folder),
+        )
+    return own
 
 
-def _is_written(well: Path) -> bool:
-    """Other programs that look for a well leave empty groups behind."""
-    try:
-        return b'"well"' in (well / GROUP).read_bytes()
-    except OSError:
-        return False
+def _is_written(well: str) -> bool:
+    """Wells that are not published yet have a group without images, those of other programs one without anything."""
+    for name in (NODE_V3, ATTRIBUTES_V2):
+        try:
+            with open(f"{well}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 # 384 of them: no Path objects
+                return b'"path"' in file.read()
+        except OSError:
+            continue
+    return False
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
-    attributes = _read_json(folder).get("attributes", {})
-    return attributes if isinstance(attributes, dict) else {}
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    try:
-        content = msgspec.json.decode((folder / GROUP).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise NotAnOutputError(f"{folder} holds no readable {GROUP}: {error}.", path=str(folder)) from error
-    return content
-
-
-__all__ = ["FieldReader", "LazyArray", "PlateReader", "WellReader", "open_plate"]
+__all__ = ["FieldReader", "LabelReader", "LazyArray", "PlateReader", "WellReader", "open_plate", "open_well"]

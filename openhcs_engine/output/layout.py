@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,35 +19,67 @@ STAGING: Final = ".staging"
 FREE: Final = frozenset({"report", "logs"})
 """Folders whose content no manifest lists."""
 BACKENDS: Final = ("zarr", "disk")
+IMAGE_SETS: Final = frozenset({ZARR_IMAGES, DISK_IMAGES})
+"""Folders of every output that hold images; steps that keep theirs add more."""
 
 
 def image_place(backend: str, well: str) -> str:
     """Where a well's images are, relative to the output folder."""
-    return f"{ZARR_IMAGES}/{well_path(well)}" if backend == "zarr" else f"{DISK_IMAGES}/{well}"
+    return place_in_set(ZARR_IMAGES if backend == "zarr" else DISK_IMAGES, well)
 
 
-def places_of_well(folder: Path, well: str) -> Iterator[str]:
-    """Everything there that belongs to a well, its manifest left out."""
-    for backend in BACKENDS:
-        place = image_place(backend, well)
+def place_in_set(image_set: str, well: str) -> str:
+    """Where a well lies in a set of images: ``<set>.zarr/B/03``, or ``<set>/B03``."""
+    return f"{image_set}/{well_path(well) if is_zarr(image_set) else well}"
+
+
+def is_zarr(image_set: str) -> bool:
+    """True for an OME-Zarr plate, False for a folder of OME-TIFF files."""
+    return image_set.endswith(".zarr")
+
+
+def place_of_file(path: str) -> str:
+    """The folder or file that goes in by one rename and holds a file of a well, both relative."""
+    parts = path.split("/")
+    if parts[0] == TABLES:
+        return path
+    return "/".join(parts[: 3 if is_zarr(parts[0]) else 2])
+
+
+def image_sets_of(files: Iterable[str]) -> frozenset[str]:
+    """The sets of images that files of wells lie in."""
+    return frozenset(path.split("/")[0] for path in files) - {TABLES}
+
+
+def places_of_well(folder: Path, well: str, image_sets: Collection[str] = IMAGE_SETS) -> Iterator[str]:
+    """Everything there that belongs to a well, its manifest left out; ``image_sets`` are those to look into."""
+    for image_set in sorted(IMAGE_SETS.union(image_sets)):
+        place = place_in_set(image_set, well)
         if (folder / place).exists():
             yield place
     for table in sorted((folder / TABLES).glob(f"*/{well}.*")):
         yield table.relative_to(folder).as_posix()
 
 
-def wells_with_places(folder: Path) -> dict[str, list[str]]:
+def wells_with_places(folder: Path, image_sets: Collection[str] = IMAGE_SETS) -> dict[str, list[str]]:
     """Everything there that lies where a well's results lie, by well."""
     found: dict[str, list[str]] = {}
-    candidates = [
-        *((path, path.parent.name + path.name) for path in (folder / ZARR_IMAGES).glob("*/*") if path.is_dir()),
-        *((path, path.name) for path in (folder / DISK_IMAGES).glob("*") if path.is_dir()),
-        *((path, path.name.split(".")[0]) for path in (folder / TABLES).glob("*/*")),
-    ]
-    for path, name in candidates:
+    for path, name in _candidates(folder, IMAGE_SETS.union(image_sets)):
         if is_well(name):
             found.setdefault(name, []).append(path.relative_to(folder).as_posix())
     return found
+
+
+def _candidates(folder: Path, image_sets: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """What could be a well's, and the well it would be."""
+    for image_set in sorted(image_sets):
+        if is_zarr(image_set):
+            yield from (
+                (path, path.parent.name + path.name) for path in (folder / image_set).glob("*/*") if path.is_dir()
+            )
+        else:
+            yield from ((path, path.name) for path in (folder / image_set).glob("*") if path.is_dir())
+    yield from ((path, path.name.split(".")[0]) for path in (folder / TABLES).glob("*/*"))
 
 
 def is_well(name: str) -> bool:

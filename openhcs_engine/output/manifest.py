@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,8 @@ import msgspec
 
 from openhcs_engine.context import FrozenMap, ProcessingContext
 from openhcs_engine.errors import ManifestError
-from openhcs_engine.model.image_index import ImageKey, PlaneKind
+from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.output.provenance import RawFile, provenance_of, raw_files
 from openhcs_engine.vfs.files import StoredFile
 
 FORMAT: Final = 1
@@ -31,6 +33,8 @@ class StagedWell:
     """Every file, relative to the output folder."""
     absent: tuple[ImageKey, ...] = ()
     """Planes that the arrays have room for and that do not exist."""
+    absent_labels: tuple[tuple[str, ImageKey], ...] = ()
+    """The same of labels, each by its name."""
 
     @property
     def nbytes(self) -> int:
@@ -58,10 +62,14 @@ class WellManifest:
     """Relative to the output folder, with sizes and checksums."""
     absent: tuple[ImageKey, ...] = ()
     """Planes that the arrays have room for and that do not exist."""
+    absent_labels: tuple[tuple[str, ImageKey], ...] = ()
+    """The same of labels, each by its name."""
     sources: int = 0
-    """Raw files it was made of."""
+    """Raw planes it was made of."""
+    raw: tuple[RawFile, ...] = ()
+    """The files that hold them."""
     provenance: FrozenMap = FrozenMap()  # noqa: RUF009 # it is frozen
-    """Free form: versions, step results, run."""
+    """Free form: run, versions, functions with parameters, where each step ran."""
 
     @classmethod
     def of(
@@ -72,16 +80,13 @@ class WellManifest:
         seconds: float,
         device: str,
         plan: str = "",
+        told: Mapping[str, object] | None = None,
         provenance: FrozenMap | None = None,
     ) -> WellManifest:
-        """The manifest of a well that is finished now; ``provenance`` defaults to the versions and the pipeline."""
-        made_by = {
-            "versions": context.versions,
-            "pipeline_digest": context.pipeline_digest,
-            "on_missing": context.on_missing.value,
-            "missing": [plane.path for plane in context.index.missing()],
-            "projections": sorted(projected_channels(context)),
-        } | _conditions(context)
+        """The manifest of a well that is finished now.
+
+        ``provenance`` defaults to what the context says of the well's making, joined by what is ``told`` of the run.
+        """
         return cls(
             well=context.well,
             fingerprint=context.fingerprint,
@@ -92,32 +97,16 @@ class WellManifest:
             device=device,
             files=staged.files,
             absent=staged.absent,
+            absent_labels=staged.absent_labels,
             sources=len(context.index.present()),
-            provenance=FrozenMap.of(made_by) if provenance is None else provenance,
+            raw=raw_files(context.index),
+            provenance=FrozenMap.of(provenance_of(context, told or {})) if provenance is None else provenance,
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
-
-
-def projected_channels(context: ProcessingContext) -> set[int]:
-    """Channels that entered the pipeline only as the instrument's projections."""
-    kinds: dict[int, set[PlaneKind]] = {}
-    for plane in context.index:
-        if plane.key.channel is not None:
-            kinds.setdefault(plane.key.channel, set()).add(plane.kind)
-    return {channel for channel, found in kinds.items() if found == {PlaneKind.PROJECTION}}
-
-
-def _conditions(context: ProcessingContext) -> dict[str, object]:
-    """What the plate map says of the well."""
-    plate_map = context.plate.plate_map
-    if plate_map is None:
-        return {}
-    role = plate_map.role(context.well)
-    return {"conditions": plate_map.of_well(context.well), "role": role and role.value}
 
 
 def manifest_to_json(manifest: WellManifest) -> bytes:

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from openhcs_engine.context import MaterializePlan
 from openhcs_engine.errors import ManifestError, OutputPlaceError
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_order
-from openhcs_engine.ngff.plate_store import write_plate_groups
+from openhcs_engine.ngff.groups import version_of
+from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
+from openhcs_engine.ngff.plate_store import is_empty_well, write_empty_well, write_plate_groups
 from openhcs_engine.ngff.reader import PlateReader, open_plate
+from openhcs_engine.output.durable import flush_names, flush_tree
 from openhcs_engine.output.layout import (
     CONTEXTS,
     STAGING,
+    TABLES,
     WELLS,
     ZARR_IMAGES,
     image_place,
+    image_sets_of,
     is_well,
+    is_zarr,
     manifest_path,
     places_of_well,
     wells_with_places,
 )
 from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_to_json, read_manifest
 from openhcs_engine.output.place import check_free_space, check_place, hold, locked, output_errors
-from openhcs_engine.vfs.backend import TEMPORARY_PREFIX, check_key
-from openhcs_engine.vfs.files import remove, write_if_changed, write_whole
+from openhcs_engine.output.plans import image_sets_of_plans
+from openhcs_engine.vfs.backend import check_key
+from openhcs_engine.vfs.files import flush, remove, remove_empty_parents, write_if_changed
 from openhcs_engine.vfs.raw import is_remote
+from openhcs_engine.vfs.unfinished import TEMPORARY_PREFIX, hidden_name, remove_if_dead
+
+_MANIFEST: Final = "manifest.json"
+"""A well's manifest as long as the well is staged."""
+_UNFINISHED: Final = tuple(f"{where}/{TEMPORARY_PREFIX}*" for where in ("*", "*.zarr/*", f"{TABLES}/*"))
+"""Where files are written whole: beside others of their kind, never inside a well."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,8 @@ class PlateFolder:
     folder: Path
     backend: str
     """``zarr`` or ``disk``: what new wells are written as."""
+    fsync: bool = False
+    """True: a well is on the disk, not only in the computer's memory, before its manifest says that it exists."""
 
     def check_place(self, plate_root: str | Path) -> None:
         """Refuse the folder before anything is written; see ``place.check_place``. OutputPlaceError has the reason."""
@@ -51,12 +68,23 @@ class PlateFolder:
         """Refuse to start what will not fit; ``needed`` in bytes. OutputPlaceError says how much is missing."""
         check_free_space(self.folder, needed)
 
-    def prepare(self, plate: Plate) -> None:
-        """Make the folder, and the plate's and rows' groups; changes nothing that is right already, and no well."""
+    def prepare(
+        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
+    ) -> None:
+        """Make the folder, and the plate's and rows' groups; changes nothing that is right already, and no well.
+
+        ``kept`` are the image sets in which steps keep their planes.
+
+        Raises
+        ------
+        OutputPlaceError
+            If the file system refuses, or the images there are of another version of OME-Zarr.
+        """
         with self._lock(f"preparing the output of plate {plate.plate_id}"):
             (self.folder / CONTEXTS).mkdir(exist_ok=True)
-            if self.backend == "zarr":
-                write_plate_groups(self.folder / ZARR_IMAGES, plate)
+            results = [ZARR_IMAGES] if self.backend == "zarr" else []
+            for image_set in (*results, *(each.place for each in kept if each.backend == "zarr")):
+                write_plate_groups(self.folder / image_set, plate, options)
 
     def save_contexts(self, document: bytes, fingerprint: str) -> Path:
         """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
@@ -95,11 +123,19 @@ class PlateFolder:
         OutputPlaceError
             If the file system refuses.
         """
+        with output_errors(self.folder, f"publishing well {staged.well}"):
+            # A disk that is full refuses it here, while the old well still stands.
+            self._refuse_if_removed(staged)
+            (staged.folder / _MANIFEST).write_bytes(manifest_to_json(manifest))
+            if self.fsync:
+                flush_tree(staged.folder)
         with self._lock(f"publishing well {staged.well}"):
+            self._refuse_if_removed(staged)
+            before = self._places_before(staged)
             self._withdraw(staged.well)
-            self._move_old(staged)
+            self._move_old(staged, before)
             self._move_in(staged)
-            self._declare(manifest)
+            self._declare(staged)
         shutil.rmtree(staged.folder, ignore_errors=True)
 
     def published(self, well: str, fingerprint: str | None = None) -> WellManifest | None:
@@ -135,9 +171,9 @@ class PlateFolder:
     def drop(self, well: str) -> None:
         """Remove a well, so that the next run makes it again; nothing published is fine."""
         with self._lock(f"dropping well {well}"):
+            image_sets = image_sets_of_plans(self.folder) | image_sets_of(self._listed(well))
             self._withdraw(well)
-            for place in list(places_of_well(self.folder, well)):
-                remove(self.folder / place)
+            self._remove(well, list(places_of_well(self.folder, well, image_sets)))
 
     def sweep(self) -> None:
         """Remove what dead runs left: their staging folders, unfinished files, and results that no manifest lists.
@@ -147,34 +183,69 @@ class PlateFolder:
         if not (self.folder / WELLS).is_dir():
             return
         with self._lock("removing the remains of an interrupted run"):
-            dead = [(place, lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
-            for well, places in wells_with_places(self.folder).items():
-                for place in self._debris(well, places):
-                    remove(self.folder / place)
-            for unfinished in self.folder.glob(f"*/{TEMPORARY_PREFIX}*"):
-                remove(unfinished)
+            dead = [(_hidden(place), lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
+            for well, places in wells_with_places(self.folder, image_sets_of_plans(self.folder)).items():
+                self._remove(well, self._debris(well, places))
+            for unfinished in [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]:
+                remove_if_dead(unfinished)
         for staged, lock in dead:
             shutil.rmtree(staged, ignore_errors=True)
             os.close(lock)
         with suppress(OSError):
             (self.folder / STAGING).rmdir()
 
+    def _refuse_if_removed(self, staged: StagedWell) -> None:
+        """While the old well still stands."""
+        if not staged.folder.is_dir():
+            raise OutputPlaceError(
+                f"Well {staged.well}: another run removed {staged.folder} as the remains of a dead one; run it again.",
+                path=str(self.folder),
+            )
+
+    def _places_before(self, staged: StagedWell) -> list[str]:
+        """What the well leaves behind: its usual places, those of its manifest, and those that its new files take."""
+        image_sets = image_sets_of((*self._listed(staged.well), *staged.places))
+        return list(places_of_well(self.folder, staged.well, image_sets))
+
+    def _listed(self, well: str) -> list[str]:
+        """Files that a well's manifest lists; none if it cannot be read."""
+        try:
+            manifest = read_manifest(manifest_path(self.folder, well))
+        except ManifestError:
+            return []
+        return [] if manifest is None else [file.path for file in manifest.files]
+
     def _withdraw(self, well: str) -> None:
         manifest_path(self.folder, well).unlink(missing_ok=True)
+        if self.fsync:
+            flush(self.folder / WELLS)
 
-    def _move_old(self, staged: StagedWell) -> None:
-        for number, place in enumerate(list(places_of_well(self.folder, staged.well))):
-            old = staged.folder / f"old-{number}"
-            (self.folder / place).rename(old)
+    def _move_old(self, staged: StagedWell, places: list[str]) -> None:
+        for number, place in enumerate(places):
+            (self.folder / place).rename(staged.folder / f"old-{number}")
 
     def _move_in(self, staged: StagedWell) -> None:
-        for place in staged.places:
-            target = self.folder / place
+        targets = [self.folder / place for place in staged.places]
+        for place, target in zip(staged.places, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             (staged.folder / place).rename(target)
+        if self.fsync:
+            flush_names(targets, self.folder)
 
-    def _declare(self, manifest: WellManifest) -> None:
-        write_whole(manifest_path(self.folder, manifest.well), manifest_to_json(manifest))
+    def _declare(self, staged: StagedWell) -> None:
+        (staged.folder / _MANIFEST).rename(manifest_path(self.folder, staged.well))
+        if self.fsync:
+            flush(self.folder / WELLS)
+
+    def _remove(self, well: str, places: list[str]) -> None:
+        """Remove places of a well; an OME-Zarr plate keeps an empty group for each well that it lists."""
+        for place in places:
+            remove(self.folder / place)
+            image_set = self.folder / place.split("/")[0]
+            if is_zarr(image_set.name) and version_of(image_set) is not None:
+                write_empty_well(image_set, well)
+            else:
+                remove_empty_parents(self.folder / place, self.folder)
 
     def _claim(self, place: Path) -> int:
         """Make a run's staging folder anew and lock it; the caller holds the folder's lock."""
@@ -202,7 +273,10 @@ class PlateFolder:
         except ManifestError:
             return []
         listed = () if manifest is None else manifest.files
-        return [place for place in places if not any(f"{file.path}/".startswith(f"{place}/") for file in listed)]
+        debris = [place for place in places if not any(f"{file.path}/".startswith(f"{place}/") for file in listed)]
+        return [
+            place for place in debris if not ((self.folder / place).is_dir() and is_empty_well(self.folder / place))
+        ]
 
     @contextmanager
     def _lock(self, doing: str) -> Iterator[None]:
@@ -210,6 +284,11 @@ class PlateFolder:
             (self.folder / WELLS).mkdir(parents=True, exist_ok=True)
             with locked(self.folder / WELLS):
                 yield
+
+
+def _hidden(staged: Path) -> Path:
+    """Rename a dead run's folder: a worker that outlived its run cannot publish from it while it is being removed."""
+    return staged.rename(staged.with_name(hidden_name()))
 
 
 def _has_size(path: Path, size: int) -> bool:

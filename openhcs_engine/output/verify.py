@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -11,21 +11,26 @@ from typing import Final
 
 import msgspec
 
-from openhcs_engine.context import ProcessingContext, contexts_from_json
-from openhcs_engine.errors import ContextFileError, ManifestError, NotAnOutputError
+from openhcs_engine.errors import ManifestError, NotAnOutputError
 from openhcs_engine.model.wells import plate_order
-from openhcs_engine.ngff.metadata import GROUP, well_path
+from openhcs_engine.ngff.groups import GROUP_FILES, group_files, read_attributes, version_of
+from openhcs_engine.ngff.metadata import well_path
+from openhcs_engine.ngff.options import NGFF_VERSIONS
+from openhcs_engine.ngff.plate_store import is_empty_well
 from openhcs_engine.output.layout import (
     CONTEXTS,
     FREE,
+    IMAGE_SETS,
     STAGING,
     TABLES,
     WELLS,
-    ZARR_IMAGES,
+    image_sets_of,
     is_well,
+    is_zarr,
     places_of_well,
 )
 from openhcs_engine.output.manifest import WellManifest, read_manifest
+from openhcs_engine.output.plans import Plan, read_plans
 from openhcs_engine.vfs.files import StoredFile, file_checksum
 
 PLATE: Final = "plate"
@@ -83,14 +88,18 @@ def verify(folder: str | PathLike[str], *, checksums: bool = True) -> VerifyRepo
     """
     place = Path(folder)
     _refuse_other_folders(place)
-    plans, unreadable = _plans(place)
-    asked = {well for contexts in plans for well in contexts}
+    kept = read_plans(place)
     manifests, broken = _manifests(place)
-    expected = _in_order(asked | manifests.keys() | broken.keys())
+    expected = _in_order(kept.wells | manifests.keys() | broken.keys())
     files = frozenset(_files(place))
-    faults = {well: _faults(place, manifest, files, checksums) for well, manifest in manifests.items()}
+    listed = [file.path for manifest in manifests.values() for file in manifest.files]
+    image_sets = IMAGE_SETS | kept.image_sets | image_sets_of(listed)
+    own = {well: _own(place, well, image_sets) for well in expected}
+    faults = {well: _faults(place, manifest, own[well], files, checksums) for well, manifest in manifests.items()}
     faults |= broken
-    faults[PLATE] = [*unreadable, *_plate_faults(place, manifests)]
+    faults[PLATE] = [*kept.unreadable, *_plate_faults(place, manifests.values())]
+    inside = tuple(part for well in (*manifests, *broken) for part in own[well])
+    foreign = {path for path in files.difference(listed) if not path.startswith(inside)}
     return VerifyReport(
         expected=expected,
         whole=tuple(well for well in expected if well in manifests and not faults[well]),
@@ -98,8 +107,8 @@ def verify(folder: str | PathLike[str], *, checksums: bool = True) -> VerifyRepo
         damaged=tuple(
             DamagedWell(well=well, reasons=tuple(faults[well])) for well in (*expected, PLATE) if faults.get(well)
         ),
-        foreign=tuple(sorted(_foreign(place, files, manifests, broken))),
-        plans=_wells_by_plan(plans, manifests),
+        foreign=tuple(sorted(path for path in foreign if not _belongs_to_plate(place, path, image_sets))),
+        plans=_wells_by_plan(kept.plans, manifests),
     )
 
 
@@ -111,18 +120,6 @@ def _refuse_other_folders(place: Path) -> None:
     raise NotAnOutputError(
         f"{place} is not an output folder (it has no {WELLS}/ and {CONTEXTS}/).{hint}", path=str(place)
     )
-
-
-def _plans(place: Path) -> tuple[list[dict[str, ProcessingContext]], list[str]]:
-    plans, unreadable = [], []
-    for path in sorted((place / CONTEXTS).glob("*.json")):
-        try:
-            plans.append(contexts_from_json(path.read_bytes()))
-        except ContextFileError as error:
-            unreadable.append(f"{CONTEXTS}/{path.name}: {error}")
-        except OSError as error:
-            unreadable.append(f"{CONTEXTS}/{path.name} cannot be read ({error.strerror})")
-    return plans, unreadable
 
 
 def _manifests(place: Path) -> tuple[dict[str, WellManifest], dict[str, list[str]]]:
@@ -141,9 +138,16 @@ def _manifests(place: Path) -> tuple[dict[str, WellManifest], dict[str, list[str
     return found, broken
 
 
-def _faults(place: Path, manifest: WellManifest, files: Collection[str], checksums: bool) -> list[str]:
+def _own(place: Path, well: str, image_sets: Collection[str]) -> tuple[str, ...]:
+    """Where only files of the well's manifest may be; the empty groups of an OME-Zarr plate belong to the plate."""
+    parts = places_of_well(place, well, image_sets)
+    return tuple(f"{part}/" for part in parts if (place / part).is_file() or not is_empty_well(place / part))
+
+
+def _faults(
+    place: Path, manifest: WellManifest, own: tuple[str, ...], files: Collection[str], checksums: bool
+) -> list[str]:
     listed = {file.path for file in manifest.files}
-    own = tuple(f"{part}/" for part in places_of_well(place, manifest.well))
     strangers = sorted(path for path in files if path.startswith(own) and path not in listed)
     return [
         *(fault for file in manifest.files if (fault := _file_fault(place, file, checksums))),
@@ -166,34 +170,46 @@ def _file_fault(place: Path, file: StoredFile, checksums: bool) -> str | None:
     return None
 
 
-def _plate_faults(place: Path, manifests: Mapping[str, WellManifest]) -> Iterator[str]:
-    """The groups above the wells must be there and list every published well."""
-    wells = [well for well, manifest in manifests.items() if manifest.backend == "zarr"]
-    if not wells:
-        return
+def _plate_faults(place: Path, manifests: Collection[WellManifest]) -> Iterator[str]:
+    """The groups above the wells of every OME-Zarr plate must be there and list every published well."""
+    published: dict[str, list[str]] = {}
+    for manifest in manifests:
+        for image_set in image_sets_of(file.path for file in manifest.files):
+            if is_zarr(image_set):
+                published.setdefault(image_set, []).append(manifest.well)
+    for image_set, wells in sorted(published.items()):
+        yield from _group_faults(place, image_set, wells)
+
+
+def _group_faults(place: Path, image_set: str, wells: list[str]) -> Iterator[str]:
+    folders = [place / image_set, *(place / image_set / well_path(well) for well in wells)]
+    ngff = next((found for folder in folders if (found := version_of(folder)) is not None), NGFF_VERSIONS[0])
     for row in sorted({well_path(well).split("/")[0] for well in wells}):
-        if _group(place / ZARR_IMAGES / row) is None:
-            yield f"{ZARR_IMAGES}/{row}/{GROUP} is missing or damaged; the next run writes it again"
-    plate = _group(place / ZARR_IMAGES)
-    listed = {str(well.get("path")) for well in _listed(plate)}
-    unlisted = [well for well in wells if well_path(well) not in listed]
-    if plate is None or unlisted:
-        named = f" or does not list {', '.join(unlisted)}" if plate is not None else ""
-        yield f"{ZARR_IMAGES}/{GROUP} is missing or damaged{named}; the next run writes it again"
+        if damaged := _damaged_file(place / image_set / row, group_files({}, ngff)):
+            yield f"{image_set}/{row}/{damaged} is missing or damaged; the next run writes it again"
+    if damaged := _damaged_file(place / image_set, group_files({"ome": {}}, ngff)):
+        yield f"{image_set}/{damaged} is missing or damaged; the next run writes it again"
+    elif unlisted := [well for well in wells if well_path(well) not in _listed(place / image_set)]:
+        yield f"{image_set}: its group does not list {', '.join(unlisted)}; the next run writes it again"
 
 
-def _group(folder: Path) -> dict[str, object] | None:
+def _damaged_file(folder: Path, names: Iterable[str]) -> str | None:
+    """The first of a group's files that is missing or cannot be read."""
+    for name in names:
+        try:
+            msgspec.json.decode((folder / name).read_bytes(), type=dict[str, object])
+        except (OSError, msgspec.MsgspecError):
+            return name
+    return None
+
+
+def _listed(plate: Path) -> set[str]:
+    """Paths of the wells that a plate's group lists."""
     try:
-        return msgspec.json.decode((folder / GROUP).read_bytes(), type=dict[str, object])
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def _listed(plate: dict[str, object] | None) -> list[dict[str, object]]:
-    try:
-        return msgspec.convert(plate, _PlateGroup).attributes.ome.plate.wells
-    except msgspec.ValidationError:
-        return []
+        wells = msgspec.convert(read_attributes(plate), _PlateGroup).ome.plate.wells
+    except (NotAnOutputError, msgspec.ValidationError):
+        return set()
+    return {str(well.get("path")) for well in wells}
 
 
 class _PlateWells(msgspec.Struct):
@@ -204,12 +220,8 @@ class _Ome(msgspec.Struct):
     plate: _PlateWells
 
 
-class _Attributes(msgspec.Struct):
-    ome: _Ome
-
-
 class _PlateGroup(msgspec.Struct):
-    attributes: _Attributes
+    ome: _Ome
 
 
 def _files(place: Path) -> Iterator[str]:
@@ -222,32 +234,22 @@ def _files(place: Path) -> Iterator[str]:
                 yield (Path(where) / name).relative_to(place).as_posix()
 
 
-def _foreign(
-    place: Path, files: Collection[str], manifests: Mapping[str, WellManifest], broken: Collection[str]
-) -> Iterator[str]:
-    inside = tuple(f"{part}/" for well in (*manifests, *broken) for part in places_of_well(place, well))
-    listed = {file.path for manifest in manifests.values() for file in manifest.files}
-    for path in files:
-        if path not in listed and not path.startswith(inside) and not _belongs_to_plate(path):
-            yield path
-
-
-def _belongs_to_plate(path: str) -> bool:
+def _belongs_to_plate(place: Path, path: str, image_sets: Collection[str]) -> bool:
     parts = path.split("/")
     match parts:
         case [kind, name] if kind in (WELLS, CONTEXTS):
             return name.endswith(".json") and (kind == CONTEXTS or is_well(name.removesuffix(".json")))
-        case [images, name] | [images, _, name] if images == ZARR_IMAGES:
-            return name == GROUP
+        case [images, name] | [images, _, name] if is_zarr(images) and images in image_sets:
+            return name in GROUP_FILES
+        case [images, _, _, name] if is_zarr(images) and images in image_sets:
+            return name in GROUP_FILES and is_empty_well((place / path).parent)
         case [tables, _] if tables == TABLES:
             return True  # a consolidated table
         case _:
             return False
 
 
-def _wells_by_plan(
-    plans: list[dict[str, ProcessingContext]], manifests: Mapping[str, WellManifest]
-) -> dict[str, tuple[str, ...]]:
+def _wells_by_plan(plans: Collection[Plan], manifests: Mapping[str, WellManifest]) -> dict[str, tuple[str, ...]]:
     makers = {context.fingerprint: context.pipeline_digest for contexts in plans for context in contexts.values()}
     grouped: dict[str, set[str]] = {}
     for well, manifest in manifests.items():

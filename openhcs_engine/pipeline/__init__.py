@@ -1,7 +1,8 @@
 """What users declare: steps, pipelines, function patterns."""
 
 from openhcs_engine.pipeline.load import load_pipeline
+from openhcs_engine.pipeline.materialize import Materialize
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep, InputSource
 
-__all__ = ["FunctionStep", "InputSource", "Pipeline", "load_pipeline"]
+__all__ = ["FunctionStep", "InputSource", "Materialize", "Pipeline", "load_pipeline"]

@@ -8,11 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-
-from openhcs_engine.errors import PatternError
 
 StackFunction: TypeAlias = Callable[..., Any]
 """Takes a stack ``(plane, y, x)`` and keyword parameters, returns a stack."""
@@ -21,7 +19,12 @@ Call: TypeAlias = StackFunction | tuple[StackFunction, Mapping[str, object]]
 Chain: TypeAlias = Call | Sequence[Call]
 Pattern: TypeAlias = Chain | Mapping[str | int, Chain]
 
+Refuse: TypeAlias = Callable[[str, str], None]
+"""Takes a sentence and the key of what it is about."""
+
 _SHAPES = "a function, (function, {parameters}), a list of those, or a dict of any of them"
+_DEPTH = 4
+"""A dict of lists of tuples of functions: nothing is deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,53 +43,62 @@ class DeclaredRoute:
     calls: tuple[DeclaredCall, ...]
 
 
-def normalise_pattern(pattern: object, step: str) -> tuple[DeclaredRoute, ...]:
-    """Bring any of the four patterns into one form.
-
-    Raises
-    ------
-    PatternError
-        If it is none of them; the message names the part that does not fit.
-    """
+def normalise_pattern(pattern: object, refuse: Refuse) -> tuple[DeclaredRoute, ...]:
+    """Bring any of the four patterns into one form; each part that does not fit is refused and left out."""
     if not isinstance(pattern, Mapping):
-        return (DeclaredRoute(None, _chain(pattern, step)),)
+        return (DeclaredRoute(None, _chain(pattern, "func", refuse)),)
     if not pattern:
-        raise PatternError("func={} is an empty dict; give at least one entry.", step=step)
-    for key in pattern:
-        if isinstance(key, bool) or not isinstance(key, str | int):
-            raise PatternError(f"the key {key!r} of func={{…}} is neither a name nor a number.", step=step)
-    return tuple(DeclaredRoute(key, _chain(entry, step, key)) for key, entry in pattern.items())
+        refuse("func={} is an empty dict; give at least one entry.", "func")
+    return tuple(_routes(pattern, refuse))
 
 
 def first_function_name(pattern: object) -> str | None:
     """Name of the first function of a pattern, for a step that was given none."""
-    while not callable(pattern):
+    for _ in range(_DEPTH):
+        if callable(pattern):
+            return str(getattr(pattern, "__name__", type(pattern).__name__))
         if isinstance(pattern, Mapping):
             pattern = next(iter(pattern.values()), None)
         elif isinstance(pattern, Sequence) and pattern and not isinstance(pattern, str):
             pattern = pattern[0]
+    return None
+
+
+def _routes(pattern: Mapping[Any, object], refuse: Refuse) -> Iterator[DeclaredRoute]:  # Any: keys of a user's dict
+    for key, entry in pattern.items():
+        if isinstance(key, bool) or not isinstance(key, str | int):
+            refuse(f"the key {key!r} of func={{…}} is neither a name nor a number; name a value of group_by.", str(key))
         else:
-            return None
-    return str(getattr(pattern, "__name__", type(pattern).__name__))
+            yield DeclaredRoute(key, _chain(entry, f"func[{key!r}]", refuse))
 
 
-def _chain(entry: object, step: str, key: str | int | None = None) -> tuple[DeclaredCall, ...]:
-    if isinstance(entry, list):
-        if not entry:
-            raise PatternError(f"{_place(key)} is an empty list; give at least one function.", step=step)
-        return tuple(_call(item, step, key) for item in entry)
-    return (_call(entry, step, key),)
+def _chain(entry: object, place: str, refuse: Refuse) -> tuple[DeclaredCall, ...]:
+    if not isinstance(entry, list):
+        return tuple(_call(entry, place, refuse))
+    if not entry:
+        refuse(f"{place} is an empty list; give at least one function.", place)
+    return tuple(call for position, item in enumerate(entry) for call in _call(item, f"{place}[{position}]", refuse))
 
 
-def _call(item: object, step: str, key: str | int | None) -> DeclaredCall:
+def _call(item: object, place: str, refuse: Refuse) -> Iterator[DeclaredCall]:
+    """The call that an item means; none if it means nothing."""
     if isinstance(item, tuple):
-        if len(item) != 2 or not callable(item[0]) or not isinstance(item[1], Mapping):
-            raise PatternError(f"{_place(key)} holds {item!r}; a tuple must be (function, {{parameters}}).", step=step)
-        return DeclaredCall(item[0], dict(item[1]))
-    if isinstance(item, type) or not callable(item):
-        raise PatternError(f"{_place(key)} holds {item!r}; expected {_SHAPES}.", step=step)
-    return DeclaredCall(item, {})
+        if len(item) != 2 or not _is_function(item[0]) or not isinstance(item[1], Mapping):
+            refuse(f"{place} holds {_shown(item)}; a tuple must be (function, {{parameters}}).", place)
+        else:
+            yield DeclaredCall(item[0], dict(item[1]))
+    elif not _is_function(item):
+        nested = " Lists are not nested: write one list." if isinstance(item, list) else ""
+        refuse(f"{place} holds {_shown(item)}; expected {_SHAPES}.{nested}", place)
+    else:
+        assert callable(item)
+        yield DeclaredCall(item, {})
 
 
-def _place(key: str | int | None) -> str:
-    return "func" if key is None else f"func[{key!r}]"
+def _is_function(item: object) -> bool:
+    return callable(item) and not isinstance(item, type)
+
+
+def _shown(item: object) -> str:
+    text = repr(item)
+    return text if len(text) <= 120 else f"{text[:120]}…"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from openhcs_engine.model.components import GroupBy, VariableComponents
+from openhcs_engine.model.well_filter import WellFilter
+from openhcs_engine.pipeline.materialize import Materialize
 from openhcs_engine.pipeline.patterns import Pattern, first_function_name
 
 Uncovered: TypeAlias = Literal["error", "pass", "drop"]
@@ -24,6 +26,9 @@ class InputSource(StrEnum):
 class FunctionStep:
     """Functions applied to every stack of a well. Never changed by those who use it.
 
+    A step takes whatever it is given: what has no meaning is refused when the pipeline is compiled, together with
+    everything else that is wrong.
+
     Parameters
     ----------
     func
@@ -32,7 +37,8 @@ class FunctionStep:
     name
         Shown in plans, logs and outputs; default: the name of the first function.
     variable_components
-        Axes along which a stack runs; all other coordinates are fixed within a stack. Default: the sites.
+        Axes along which a stack runs, the first slowest; all other coordinates are fixed within a stack. Default: the
+        sites.
     group_by
         Coordinate whose value (a name or a number) picks the entry of a dict pattern; default: the channel.
     input_source
@@ -40,6 +46,12 @@ class FunctionStep:
     uncovered
         What happens to stacks that a dict pattern has no entry for: ``error`` (refuse at compile, the default),
         ``pass`` (unchanged) or ``drop``.
+    enabled
+        False: the step is left out of the plan, which says so.
+    wells
+        Wells that the step applies to, as a well filter; all others pass it unchanged. Default: all wells.
+    materialize
+        Keeps the step's planes, too: True, the name of a sub-folder, or a :class:`Materialize`. Default: nothing.
     """
 
     func: Pattern
@@ -48,6 +60,9 @@ class FunctionStep:
     group_by: GroupBy | None
     input_source: InputSource
     uncovered: Uncovered
+    enabled: bool
+    wells: WellFilter
+    materialize: Materialize | None
 
     def __init__(
         self,
@@ -58,19 +73,42 @@ class FunctionStep:
         group_by: GroupBy | str | None = None,
         input_source: InputSource | str = InputSource.PREVIOUS_STEP,
         uncovered: Uncovered = "error",
+        enabled: bool = True,
+        wells: WellFilter = None,
+        materialize: Materialize | str | bool | None = None,
     ) -> None:
-        if isinstance(variable_components, str):
-            variable_components = (variable_components,)
         values = {
             "func": func,
             "name": name or first_function_name(func) or "step",
-            "variable_components": tuple(VariableComponents(component) for component in variable_components),
-            "group_by": None if group_by is None else GroupBy(group_by),
-            "input_source": InputSource(input_source),
+            "variable_components": _axes(variable_components),
+            "group_by": None if group_by is None else _member(GroupBy, group_by),
+            "input_source": _member(InputSource, input_source),
             "uncovered": uncovered,
+            "enabled": enabled,
+            "wells": wells if wells is None or isinstance(wells, int | str) else _kept(wells),
+            "materialize": Materialize.of(materialize),
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
 
     def __repr__(self) -> str:
         return f"FunctionStep({self.name!r})"
+
+
+def _axes(declared: object) -> object:
+    if isinstance(declared, str) or not isinstance(declared, Iterable):
+        declared = (declared,)
+    return tuple(_member(VariableComponents, axis) for axis in declared)
+
+
+def _kept(declared: object) -> object:
+    """A list of patterns as a tuple, so that the caller's list can change and the step does not."""
+    return tuple(declared) if isinstance(declared, Iterable) and not isinstance(declared, Mapping | bytes) else declared
+
+
+def _member(kind: type[StrEnum], declared: Any) -> object:  # Any: whatever a user gave
+    """The member that a text names; anything else as it is, for the compiler to refuse."""
+    try:
+        return kind(declared)
+    except ValueError:
+        return declared

@@ -5,37 +5,73 @@ from __future__ import annotations
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import MissingKeyError, StorageKeyError
+from openhcs_engine.errors import MissingKeyError, StorageError, StorageKeyError
+from openhcs_engine.vfs.unfinished import TEMPORARY_PREFIX, is_unfinished
 
-TEMPORARY_PREFIX = ".tmp-"
-"""Names of unfinished writes start with it; no key may."""
 MAX_NAME_BYTES = 255
 """The longest file name of common file systems."""
+
+_MOST_BYTES = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
+"""By kind of dtype; longer numbers have no place in files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """What an image shows; kept with it where other programs look for it."""
+
+    pixel_size_um: float | None = None
+    """Edge of a pixel in the specimen, µm."""
+    channel: str | None = None
+    """Name of the channel."""
 
 
 class StorageBackend(ABC):
     """Arrays and bytes under keys: relative paths with ``/``.
 
-    A write is whole or absent, and replaces what was there. A key is a leaf: ``a`` and ``a/b`` cannot both be stored.
-    What was saved as an array comes back by ``load``, what was saved as bytes by ``load_bytes``.
+    A write is whole or absent, and replaces what was there; readers in other processes see the old value or the new. A
+    key is a leaf: ``a`` and ``a/b`` cannot both be stored. What was saved as an array comes back by ``load``, what was
+    saved as bytes by ``load_bytes``.
+
+    To make one of your own, subclass this, give it an ``__init__`` that takes the folder or address it may use, run
+    the contract's tests on it, and name it as ``my_module:MyBackend`` (see ``registry``).
     """
 
     persistent: ClassVar[bool]
     """True if another process finds what was saved."""
     atomic_rename: bool
     """True if a finished folder can be put in place by one rename."""
+    shares_memory: ClassVar[bool] = False
+    """True if an array saved with ``give`` is kept itself: to change it later would change what is stored."""
+    keeps_info: ClassVar[bool] = False
+    """True if ``describe`` gives back the ``info`` of ``save``; False: it is dropped."""
 
     @abstractmethod
-    def save(self, key: str, array: NDArray[Any], *, give: bool = False) -> None:
-        """Store an array of any numeric dtype; ``give`` promises that the caller never changes it again."""
+    def save(self, key: str, array: NDArray[Any], *, give: bool = False, info: ImageInfo | None = None) -> None:
+        """Store an array of any shape and numeric dtype.
+
+        Parameters
+        ----------
+        key
+            Where. StorageKeyError if it is no key, lies below one, or is a folder of others.
+        array
+            StorageError if its dtype is not numeric.
+        give
+            The caller promises never to change the array again: it need not be copied.
+        info
+            What it shows.
+        """
 
     @abstractmethod
     def load(self, key: str) -> NDArray[Any]:
-        """The array under ``key``, possibly read-only: copy before changing it. MissingKeyError if there is none."""
+        """The array under ``key``, possibly read-only: copy before changing it.
+
+        MissingKeyError if there is none; PlaneReadError if it is damaged, or bytes were saved. Never zeros instead.
+        """
 
     @abstractmethod
     def save_bytes(self, key: str, content: bytes) -> None:
@@ -57,10 +93,17 @@ class StorageBackend(ABC):
     def delete(self, key: str) -> None:
         """Remove what is under ``key``. MissingKeyError if there is nothing."""
 
-    def save_many(self, arrays: Mapping[str, NDArray[Any]], *, give: bool = False) -> None:
+    def describe(self, key: str) -> ImageInfo:
+        """The ``info`` the array under ``key`` was saved with. The same errors as ``load``."""
+        self.load(key)
+        return ImageInfo()
+
+    def save_many(
+        self, arrays: Mapping[str, NDArray[Any]], *, give: bool = False, info: ImageInfo | None = None
+    ) -> None:
         """Store several arrays; each by itself is whole or absent."""
         for key, array in arrays.items():
-            self.save(key, array, give=give)
+            self.save(key, array, give=give, info=info)
 
     def load_many(self, keys: Iterable[str]) -> tuple[NDArray[Any], ...]:
         """The arrays under ``keys``, in their order. MissingKeyError names the first that is absent."""
@@ -77,9 +120,26 @@ class StorageBackend(ABC):
         for key in self.list(prefix):
             self.delete(key)
 
+    def sweep(self) -> int:
+        """Remove what killed writers left, and return how many that were; ``list`` never shows them anyway."""
+        return 0
+
     def missing(self, key: str) -> MissingKeyError:
         """The error for a key with nothing under it."""
         return MissingKeyError(f"Nothing is stored under {key!r} in {self}.", key=key)
+
+    def misplaced(self, key: str) -> StorageKeyError:
+        """The error for a key that lies below another, or is the folder of others."""
+        return StorageKeyError(f"{key!r} is a folder of other keys in {self}, or lies below a key.", key=key)
+
+
+def check_array(array: NDArray[Any], key: str) -> None:
+    """Refuse what has no pixels: StorageError for text, dates and Python objects."""
+    if array.dtype.itemsize > _MOST_BYTES.get(array.dtype.kind, 0):
+        raise StorageError(
+            f"An array of {array.dtype} cannot be stored under {key!r}: only booleans and "
+            "numbers of up to 64 bits (complex: 128) can; convert it first."
+        )
 
 
 def check_key(key: str) -> str:
@@ -110,6 +170,12 @@ def is_below(key: str, prefix: str) -> bool:
     return not prefix or key == prefix or key.startswith(prefix + "/")
 
 
+def folders_of(key: str) -> tuple[str, ...]:
+    """The folders a key lies in, the nearest first: ``a/b`` and ``a`` for ``a/b/c``."""
+    parts = key.split("/")
+    return tuple("/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+
+
 def _fault(key: str) -> str | None:
     parts = key.split("/")
     if not key or key.startswith("/") or "" in parts:
@@ -120,6 +186,19 @@ def _fault(key: str) -> str | None:
         return "it holds a backslash, a colon or a control character"
     if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
         return f"one of its parts is longer than {MAX_NAME_BYTES} bytes"
-    if any(part.startswith(TEMPORARY_PREFIX) for part in parts):
+    if any(is_unfinished(part) for part in parts):
         return f"names starting with {TEMPORARY_PREFIX!r} are kept for unfinished writes"
     return None
+
+
+__all__ = [
+    "MAX_NAME_BYTES",
+    "TEMPORARY_PREFIX",
+    "ImageInfo",
+    "StorageBackend",
+    "check_array",
+    "check_key",
+    "check_prefix",
+    "folders_of",
+    "is_below",
+]

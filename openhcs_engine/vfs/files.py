@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
 
-from openhcs_engine.vfs.backend import TEMPORARY_PREFIX
+from openhcs_engine.vfs.unfinished import remove, unfinished_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +40,21 @@ def file_checksum(path: Path) -> int:
     return checksum
 
 
-def temporary_beside(path: Path) -> Path:
-    """A new hidden name in the same folder, so that a rename to ``path`` stays on one file system."""
-    return path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
-
-
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file by a new one; readers see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = temporary_beside(path)
-    try:
-        unfinished.write_bytes(content)
+    with unfinished_file(path) as (unfinished, file):
+        file.write(content)
+        file.flush()
         unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+
+
+def flush(path: Path) -> None:
+    """Return when a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:
@@ -64,14 +63,6 @@ def write_if_changed(path: Path, content: bytes) -> bool:
         return False
     write_whole(path, content)
     return True
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder with all it holds; nothing there is fine."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def remove_empty_parents(path: Path, top: Path) -> None:
@@ -83,3 +74,15 @@ def remove_empty_parents(path: Path, top: Path) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+__all__ = [
+    "StoredFile",
+    "file_checksum",
+    "flush",
+    "remove",
+    "remove_empty_parents",
+    "write_if_changed",
+    "write_new",
+    "write_whole",
+]

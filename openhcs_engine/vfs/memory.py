@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from threading import RLock
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import PlaneReadError, StorageError
-from openhcs_engine.vfs.backend import StorageBackend, check_key, check_prefix, is_below
+from openhcs_engine.errors import OptionError, PlaneReadError, StorageBudgetError, StorageError
+from openhcs_engine.memory.aligned import copy_aligned
+from openhcs_engine.vfs.backend import (
+    ImageInfo,
+    StorageBackend,
+    check_array,
+    check_key,
+    check_prefix,
+    folders_of,
+    is_below,
+)
 
 
 class MemoryBackend(StorageBackend):
-    """Belongs to one run in one process; ``load`` hands out read-only views of what is stored, without copying."""
+    """Belongs to one run in one process; ``load`` hands out read-only views of what is stored, without copying.
+
+    Parameters
+    ----------
+    budget_bytes
+        The most that all values together may take; default: no limit.
+
+    Raises
+    ------
+    OptionError
+        If the budget is not positive.
+    """
 
     persistent: ClassVar[bool] = False
+    shares_memory: ClassVar[bool] = True
+    keeps_info: ClassVar[bool] = True
     atomic_rename = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, budget_bytes: int | None = None) -> None:
+        if budget_bytes is not None and budget_bytes <= 0:
+            raise OptionError(f"A memory budget must be positive, not {budget_bytes} bytes.", option="budget_bytes")
+        self.budget_bytes = budget_bytes
         self._values: dict[str, NDArray[Any] | bytes] = {}
+        self._infos: dict[str, ImageInfo] = {}
+        self._folders: Counter[str] = Counter()
+        self._nbytes = 0
+        self._lock = RLock()
 
     def __str__(self) -> str:
         return "the memory backend"
@@ -29,10 +60,14 @@ class MemoryBackend(StorageBackend):
             "for what must be read elsewhere."
         )
 
-    def save(self, key: str, array: NDArray[Any], *, give: bool = False) -> None:
-        kept = (array if give else array.copy()).view()
-        kept.flags.writeable = False
-        self._values[check_key(key)] = kept
+    def save(self, key: str, array: NDArray[Any], *, give: bool = False, info: ImageInfo | None = None) -> None:
+        check_array(array, check_key(key))
+        with self._lock:
+            self._make_room(key, array.nbytes)
+            kept = (array if give else copy_aligned(array)).view()
+            kept.flags.writeable = False
+            self._keep(key, kept)
+            self._infos[key] = info or ImageInfo()
 
     def load(self, key: str) -> NDArray[Any]:
         value = self._value(key)
@@ -41,16 +76,24 @@ class MemoryBackend(StorageBackend):
         return value
 
     def take(self, key: str) -> NDArray[Any]:
-        array = self.load(key)
-        self.delete(key)
+        with self._lock:
+            array = self.load(key)
+            self.delete(key)
         if array.base is None or not array.base.flags.writeable:
-            return array.copy()
+            return copy_aligned(array)
         owned = array.view()
         owned.flags.writeable = True
         return owned
 
+    def describe(self, key: str) -> ImageInfo:
+        with self._lock:
+            self.load(key)
+            return self._infos[key]
+
     def save_bytes(self, key: str, content: bytes) -> None:
-        self._values[check_key(key)] = bytes(content)
+        with self._lock:
+            self._make_room(check_key(key), len(content))
+            self._keep(key, bytes(content))
 
     def load_bytes(self, key: str) -> bytes:
         value = self._value(key)
@@ -61,19 +104,63 @@ class MemoryBackend(StorageBackend):
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         folder = check_prefix(prefix)
-        return tuple(sorted(key for key in list(self._values) if is_below(key, folder)))
+        with self._lock:
+            return tuple(sorted(key for key in self._values if is_below(key, folder)))
 
     def delete(self, key: str) -> None:
-        if self._values.pop(check_key(key), None) is None:
-            raise self.missing(key)
+        with self._lock:
+            self._nbytes -= _size(self._value(key))
+            del self._values[key]
+            self._infos.pop(key, None)
+            self._folders.subtract(folders_of(key))
+            self._folders += Counter()  # drops those that hold nothing
 
     @property
     def nbytes(self) -> int:
         """Bytes held now."""
-        return sum(len(value) if isinstance(value, bytes) else value.nbytes for value in self._values.values())
+        return self._nbytes
 
     def _value(self, key: str) -> NDArray[Any] | bytes:
         value = self._values.get(check_key(key))
         if value is None:
             raise self.missing(key)
         return value
+
+    def _make_room(self, key: str, asked: int) -> None:
+        """Refuse what has no place or does not fit; nothing is changed yet."""
+        if self._folders[key] or any(folder in self._values for folder in folders_of(key)):
+            raise self.misplaced(key)
+        old = self._values.get(key)
+        used = self._nbytes - (0 if old is None else _size(old))
+        if self.budget_bytes is not None and used + asked > self.budget_bytes:
+            raise StorageBudgetError(
+                f"{key!r} needs {_shown(asked)} of memory, but {_shown(used)} of the budget of "
+                f"{_shown(self.budget_bytes)} are in use. Raise the budget, run fewer workers with a larger one each, "
+                "or keep intermediates on disk.",
+                key=key,
+                budget=self.budget_bytes,
+                used=used,
+                asked=asked,
+            )
+
+    def _keep(self, key: str, value: NDArray[Any] | bytes) -> None:
+        if key in self._values:
+            self.delete(key)
+        self._values[key] = value
+        self._nbytes += _size(value)
+        self._folders.update(folders_of(key))
+
+
+def _size(value: NDArray[Any] | bytes) -> int:
+    return len(value) if isinstance(value, bytes) else value.nbytes
+
+
+def _shown(count: int) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+__all__ = ["MemoryBackend"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeAlias
@@ -34,13 +36,18 @@ _ALWAYS_ALLOWED: Final = 64 * 2**20
 """Bytes of pixels that newer codecs, which shrink without limit, may always make of a small file."""
 _UNBOUNDED: Final = frozenset({34887, 34925, 50000, 50001, 50002, 34926, 52546})
 """TIFF compressions without a known limit: LERC, LZMA, zstd, WebP, JPEG XL."""
+_METAMORPH_STACK: Final = 33629
+"""The tag that counts a MetaMorph stack's planes."""
+_PREVIEW_OR_MASK: Final = 1 | 4
+_MAX_PREVIEWS: Final = 16
+"""Pages of reduced resolution behind the first that are skipped."""
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_MODES = {0: "grey", 2: "colour", 3: "a colour palette", 4: "grey with transparency", 6: "colour with transparency"}
 
 
 def read_plane(root: str | PathLike[str], relative_path: str, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Read the first page of an image file.
+    """Read an image file of one plane.
 
     Parameters
     ----------
@@ -59,8 +66,9 @@ def read_plane(root: str | PathLike[str], relative_path: str, out: NDArray[Any] 
     Raises
     ------
     PlaneReadError
-        If the file is missing, empty, cut off, damaged, no TIFF or PNG, has more than two dimensions, or declares more
-        pixels than it can hold (found before memory is asked for). A cut-off file never comes back as zeros.
+        If the file is missing, empty, cut off, damaged, no TIFF or PNG, has several planes or more than two dimensions,
+        or declares more pixels than it can hold (found before memory is asked for). A cut-off file never comes back
+        as zeros.
     PlaneMismatchError
         If ``out`` does not fit.
     """
@@ -166,6 +174,7 @@ class _Plane:
         with tifffile.TiffFile(self._from_start()) as tiff:
             page = tiff.pages.first
             dtype = self._check_page(page)
+            self._refuse_stack(tiff)
             return (page.imagelength, page.imagewidth), dtype.name
 
     def _decode_tiff(self) -> NDArray[Any]:
@@ -175,8 +184,20 @@ class _Plane:
         with tifffile.TiffFile(self._from_start()) as tiff:
             page = tiff.pages.first
             self._check_page(page)
+            self._refuse_stack(tiff)
             decoded: NDArray[Any] = page.asarray(maxworkers=1).reshape(page.imagelength, page.imagewidth)
         return decoded.astype(decoded.dtype.newbyteorder("="), copy=False)
+
+    def _refuse_stack(self, tiff: tifffile.TiffFile) -> None:
+        """A file of several planes has one place on a plate: none of them may be taken for all."""
+        first = tiff.pages.first
+        stated = re.search(r"^images=([0-9]{1,9})\s*$", first.description, re.MULTILINE) if first.is_imagej else None
+        in_one_page = (stated is not None and int(stated[1]) > 1) or _planes_of_metamorph(first) > 1
+        if in_one_page or any(_are_alike(first, page) for page in islice(tiff.pages, 1, _MAX_PREVIEWS)):
+            self._fail(
+                "is a stack of several planes, of which only one has a place on the plate; export each plane to a file "
+                "of its own"
+            )
 
     def _refuse_no_tiff(self) -> None:
         if self._start(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -254,6 +275,16 @@ class _Plane:
 
     def _fail(self, reason: str, cause: Exception | None = None) -> NoReturn:
         raise PlaneReadError(f"{self.name} {reason}.", path=self.path) from cause
+
+
+def _planes_of_metamorph(page: tifffile.TiffPage) -> int:
+    return page.tags[_METAMORPH_STACK].count if _METAMORPH_STACK in page.tags else 1
+
+
+def _are_alike(first: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """True if a page is another plane; a preview has another size, a mask says that it is one."""
+    is_belonging = bool(int(getattr(page, "subfiletype", 0)) & _PREVIEW_OR_MASK)
+    return not is_belonging and tuple(page.shape) == tuple(first.shape)
 
 
 def _kind(shape: tuple[int, ...], dtype: str) -> str:

@@ -16,6 +16,7 @@ _TYPE_CODES = {1: "B", 3: "H", 4: "I"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _OFFSETS, _SAMPLES, _COUNTS = 256, 257, 258, 259, 273, 277, 279
 _FILL_ORDER, _PREDICTOR, _TILE_WIDTH, _SAMPLE_FORMAT = 266, 317, 322, 339
+_DESCRIPTION, _STACK = 270, 33629
 _WANTED = frozenset(
     {
         *(_WIDTH, _LENGTH, _BITS, _COMPRESSION, _OFFSETS, _SAMPLES, _COUNTS),
@@ -46,7 +47,7 @@ class PlainPage:
 
 
 def read_plain_page(file: BinaryIO) -> PlainPage | None:
-    """Layout of the first page; None if it is anything but plain, contiguous, uncompressed grey pixels."""
+    """Layout of the only page; None if it is anything but plain, contiguous, uncompressed grey pixels."""
     head = file.read(_FIRST_READ)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
     if order is None or len(head) < 8:
@@ -94,18 +95,29 @@ class _Source:
 
 
 def _read_tags(source: _Source, order: str, start: int) -> dict[int, tuple[int, ...]] | None:
-    """The tags that matter, of the directory at ``start``; None if they are cut off or of unusual types."""
+    """The tags that matter, of the directory at ``start``; None if it is not the only one, cut off, or unusual."""
     try:
         (entries,) = struct.unpack(order + "H", source.at(start, 2))
         table = source.at(start + 2, 12 * entries)
+        if any(source.at(start + 2 + 12 * entries, 4)):
+            return None  # another page follows
         tags = {}
         for position in range(0, 12 * entries, 12):
             tag, kind, count = struct.unpack_from(order + "HHI", table, position)
+            if tag == _STACK or (tag == _DESCRIPTION and _may_hold_more(source, order, table, position)):
+                return None  # one page for a whole stack: MetaMorph's and ImageJ's way
             if tag in _WANTED:
                 tags[tag] = _values(source, order, kind, count, table[position + 8 : position + 12])
     except (struct.error, KeyError, OverflowError, ValueError):
         return None
     return tags
+
+
+def _may_hold_more(source: _Source, order: str, table: bytes, position: int) -> bool:
+    """True if ImageJ wrote the description and counts several images: they may have no pages of their own."""
+    count, offset = struct.unpack_from(order + "II", table, position + 4)
+    start = source.at(offset, min(count, 256)) if count > 7 else b""
+    return start.startswith(b"ImageJ=") and b"\nimages=" in start
 
 
 def _values(source: _Source, order: str, kind: int, count: int, inline: bytes) -> tuple[int, ...]:

@@ -1,138 +1,99 @@
-"""Arrays as zarr v3 arrays and bytes as files, below a local folder."""
+"""Arrays as zarr v3 arrays and bytes as files, below a folder or behind an fsspec URL."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import PlaneReadError, StorageKeyError
-from openhcs_engine.vfs.backend import TEMPORARY_PREFIX, StorageBackend, check_key, check_prefix
-from openhcs_engine.vfs.files import remove, remove_empty_parents, temporary_beside, write_whole
+from openhcs_engine.errors import OptionError, PlaneReadError, StorageKeyError
+from openhcs_engine.vfs.backend import ImageInfo, check_array, check_key
+from openhcs_engine.vfs.file_backend import FileBackend
+from openhcs_engine.vfs.source import DECODING_ERRORS
+from openhcs_engine.vfs.stores import ReadFile, open_store
+from openhcs_engine.vfs.zarr_files import COMPRESSIONS, METADATA, decode_array, decode_info, encode_array
 
-METADATA = "zarr.json"
-"""The file that makes a folder a zarr v3 array."""
+Result = TypeVar("Result")
+
+_ERRORS: Final = (*DECODING_ERRORS, zlib.error)
 
 
-class ZarrBackend(StorageBackend):
-    """Every array key is a folder that any zarr v3 reader opens; one chunk a plane, blosc zstd-1 with byte shuffle.
+class ZarrBackend(FileBackend):
+    """Every array is a zarr v3 array that any reader opens: a folder, or behind a URL a zip file of one.
 
-    A whole array is written beside its place and renamed into it.
+    One chunk a plane, with a checksum. Object stores cannot rename a folder, but put a single object whole: hence the
+    zip file, which ``zarr.storage.ZipStore`` reads.
+
+    Parameters
+    ----------
+    root
+        Folder or fsspec URL; made by the first save.
+    compression
+        ``zstd`` (default, smallest), ``lz4`` (for what is soon read again), or None.
+
+    Raises
+    ------
+    OptionError
+        If the compression is none of these.
     """
 
-    persistent: ClassVar[bool] = True
+    name: ClassVar[str] = "zarr"
 
-    def __init__(self, root: str | PathLike[str]) -> None:
-        self.root = Path(root)
-        self.atomic_rename = True
+    def __init__(self, root: str | PathLike[str], *, compression: str | None = "zstd") -> None:
+        if compression not in COMPRESSIONS:
+            known = ", ".join(str(name) for name in COMPRESSIONS)
+            raise OptionError(f"compression={compression!r} is unknown (choose from {known}).", option="compression")
+        self.compression = compression
+        super().__init__(open_store(root, METADATA))
 
-    def __str__(self) -> str:
-        return f"the zarr backend at {self.root}"
-
-    def save(self, key: str, array: NDArray[Any], *, give: bool = False) -> None:
-        place = self._place(key)
-        staged = temporary_beside(place)
-        try:
-            _write_array(staged, array)
-            self._replace(place, staged)
-        finally:
-            remove(staged)
-
-    def load(self, key: str) -> NDArray[Any]:
-        import zarr
-
-        place = self._path(key)
-        if not (place / METADATA).is_file():
-            if place.is_file():
-                raise PlaneReadError(f"{key!r} in {self} holds bytes, not an image.", path=key)
-            raise self.missing(key)
-        try:
-            return np.asarray(zarr.open_array(str(place), mode="r")[...])
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise PlaneReadError(f"{key!r} in {self} is damaged: {error}.", path=key) from error
+    def save(self, key: str, array: NDArray[Any], *, give: bool = False, info: ImageInfo | None = None) -> None:
+        check_array(array, self._checked(key))
+        with self._writing(key):
+            self._store.write_folder(key, encode_array(array, info or ImageInfo(), self.compression))
 
     def save_bytes(self, key: str, content: bytes) -> None:
-        place = self._place(key)
-        if place.is_dir():
-            remove(place)
-        write_whole(place, content)
+        super().save_bytes(self._checked(key), content)
 
-    def load_bytes(self, key: str) -> bytes:
-        try:
-            return self._path(key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise self.missing(key) from None
+    def load(self, key: str) -> NDArray[Any]:
+        return self._read(key, decode_array)
 
-    def exists(self, key: str) -> bool:
-        path = self._path(key)
-        return path.is_file() or (path / METADATA).is_file()
+    def load_many(self, keys: Iterable[str]) -> tuple[NDArray[Any], ...]:
+        wanted = [check_key(key) for key in keys]
+        loaded: list[NDArray[Any]] = []
+        found = self._store.read_folders(wanted, decode_array)
+        for key in wanted:
+            with self._decoding(key):
+                loaded.append(next(found))
+        return tuple(loaded)
 
-    def list(self, prefix: str = "") -> tuple[str, ...]:
-        folder = check_prefix(prefix)
-        if folder and self.exists(folder):
-            return (folder,)
-        return tuple(sorted(path.relative_to(self.root).as_posix() for path in _leaves(self.root / folder)))
+    def describe(self, key: str) -> ImageInfo:
+        return self._read(key, decode_info)
 
-    def delete(self, key: str) -> None:
-        if not self.exists(key):
-            raise self.missing(key)
-        remove(self._path(key))
-        remove_empty_parents(self._path(key), self.root)
+    def _read(self, key: str, use: Callable[[ReadFile], Result]) -> Result:
+        with self._decoding(key):
+            return self._store.read_folder(check_key(key), use)
 
-    def _path(self, key: str) -> Path:
-        if check_key(key).split("/")[-1] == METADATA:
+    @contextmanager
+    def _decoding(self, key: str) -> Iterator[None]:
+        with self._reading(key):
+            try:
+                yield
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError, StorageKeyError):
+                raise
+            except _ERRORS as error:
+                raise PlaneReadError(
+                    f"{key!r} in {self} does not hold an array that this engine wrote, or is damaged: {error}.",
+                    path=key,
+                ) from error
+
+    def _checked(self, key: str) -> str:
+        if METADATA in check_key(key).split("/"):
             raise StorageKeyError(f"{key!r} cannot be a key of {self}: {METADATA} marks arrays there.", key=key)
-        return self.root / key
-
-    def _place(self, key: str) -> Path:
-        """Where a new value of the key goes; its folder exists afterwards."""
-        place = self._path(key)
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        except (NotADirectoryError, FileExistsError) as error:
-            raise StorageKeyError(f"{key!r} lies below another key in {self}.", key=key) from error
-        above = [folder for folder in place.parents if self.root in folder.parents]
-        holds_keys = place.is_dir() and not (place / METADATA).is_file()
-        if holds_keys or any((folder / METADATA).is_file() for folder in above):
-            raise StorageKeyError(f"{key!r} is a folder of other keys in {self}, or lies below a key.", key=key)
-        return place
-
-    def _replace(self, place: Path, staged: Path) -> None:
-        if not place.exists():
-            staged.rename(place)
-            return
-        old = temporary_beside(place)
-        place.rename(old)
-        staged.rename(place)
-        remove(old)
+        return key
 
 
-def _write_array(folder: Path, array: NDArray[Any]) -> None:
-    import zarr
-    from zarr.codecs import BloscCodec
-
-    chunks = (1,) * (array.ndim - 2) + array.shape[-2:]
-    target = zarr.create_array(
-        str(folder),
-        shape=array.shape,
-        chunks=tuple(max(size, 1) for size in chunks),
-        dtype=array.dtype,
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=array.dtype.itemsize),
-        config={"write_empty_chunks": True},
-    )
-    target[...] = array
-
-
-def _leaves(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        if METADATA in names:
-            folders.clear()
-            yield Path(where)
-            continue
-        folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
-        yield from (Path(where) / name for name in names if not name.startswith(TEMPORARY_PREFIX))
+__all__ = ["ZarrBackend"]

@@ -22,6 +22,22 @@ PIPELINES = """
 import time
 from openhcs_engine import FunctionStep, GroupBy, Pipeline, VariableComponents
 from openhcs_engine.functions import create_composite, create_max_projection
+from openhcs_engine.memory import cupy, jax, torch
+
+@torch(output_type="jax")
+def to_jax(stack):
+    return stack
+
+@jax(slice_by_slice=True)
+def in_jax(stack):
+    return stack
+
+@cupy
+def on_gpu(stack):
+    return stack
+
+def plain(stack):
+    return stack
 
 def slow(stack):
     time.sleep(30 if stack[0, 0, 0] >= 0 and (stack.sum() % 2 >= 0) and WAIT() else 0)
@@ -39,6 +55,8 @@ composite = Pipeline([*project, FunctionStep(create_composite, variable_componen
 unknown_channel = Pipeline([FunctionStep({"Cy5": create_max_projection, "DAPI": create_max_projection})])
 slow_second = Pipeline([FunctionStep(slow, variable_components=[VariableComponents.SITE, VariableComponents.CHANNEL,
                                                                 VariableComponents.Z_INDEX])])
+mixed = Pipeline([FunctionStep(plain), FunctionStep([to_jax, in_jax])])
+gpu_only = Pipeline([FunctionStep(on_gpu)])
 broken = 1
 """
 
@@ -170,6 +188,42 @@ def test_compile_prints_the_plan_document(folder: Path, plate: Path) -> None:
     ended = openhcs(folder, "compile", plate, "--pipeline", "lab:composite", "--json", "--wells", "A01")
 
     assert list(contexts_from_json(ended.out.encode())) == ["A01"]
+
+
+def test_compile_explains_arrays_conversions_and_devices(folder: Path, plate: Path) -> None:
+    """In the JSON below ``explained``, beside the plan document; the same as a table for people."""
+    arguments = ["compile", plate, "--pipeline", "lab:mixed", "--device", "cpu"]
+    note = "lab:plain has no decorator and counts as a NumPy function; put @numpy from openhcs_engine.memory on it."
+
+    explained = json.loads(openhcs(folder, *arguments, "--json").out)["explained"]
+    told = openhcs(folder, *arguments).out
+
+    assert explained["notes"] == [note]
+    plain, mixed = explained["steps"]
+    assert (plain["devices"], mixed["devices"]) == ({"cpu": 4}, {"cpu": 4})
+    assert plain["routes"][0]["conversions"] == [] and not plain["routes"][0]["calls"][0]["declared"]
+    assert mixed["routes"][0]["conversions"] == ["numpy -> torch: DLPack", "jax -> numpy: DLPack"]
+    assert [(call["input_type"], call["output_type"]) for call in mixed["routes"][0]["calls"]] == [
+        ("torch", "jax"), ("jax", "jax"),
+    ]  # fmt: skip
+    assert "numpy -> torch: DLPack" in told and "torch -> jax" in told and "cpu: 4 wells" in told and note in told
+
+
+def test_an_unknown_device_is_refused_with_those_that_are_known(folder: Path, plate: Path) -> None:
+    """By compile and by run."""
+    for command_name in (["compile"], ["run", "--output", folder / "out"]):
+        ended = openhcs(folder, *command_name, plate, "--pipeline", "lab:project", "--device", "tpu")
+
+        assert ended.code == 2
+        assert all(device in ended.err for device in ("auto", "cpu", "gpu_required"))
+
+
+def test_functions_that_need_a_gpu_are_refused_for_the_cpu(folder: Path, plate: Path) -> None:
+    """Before anything runs, and in a sentence."""
+    ended = openhcs(folder, "run", plate, "--pipeline", "lab:gpu_only", "--output", folder / "out", "--device", "cpu")
+
+    assert ended.code == 2 and not (folder / "out").exists()
+    assert 'Step 1 "on_gpu": on_gpu works on GPUs only' in ended.err
 
 
 def test_synth_writes_a_plate(folder: Path) -> None:

@@ -56,6 +56,19 @@ def test_a_plate_is_added_listed_and_removed(lab: Path, capsys: pytest.CaptureFi
     assert "No plate is registered" in capsys.readouterr().out
 
 
+def test_a_listed_plate_is_one_line_however_long_its_paths_are(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What goes into a pipe is neither cut nor folded at 80 columns."""
+    folder = plate(lab / "a_rather_long_name_of_a_folder" / "and_another_one_below_it_for_good_measure")
+    add(lab, folder, "--id", "deep")
+    capsys.readouterr()
+
+    assert run("list") == 0
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " deep " in line]
+    assert str(folder) in line
+    assert str(lab / "out" / "deep") in line
+
+
 def test_materialize_runs_the_whole_graph_and_exits_0(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A good plate ends with its report, and the table says where it lies."""
     add(lab, plate(lab))

@@ -45,13 +45,15 @@ def test_a_pattern_reads_any_folder(folder: Path) -> None:
     pattern = r"(?P<well>[a-p]\d+)-(?P<channel>\w+)\.tif"
 
     found = inspect(folder, folder / "odd", "--pattern", pattern)
+    compiled = openhcs(folder, "compile", folder / "odd", "--pattern", pattern, "--pipeline", "lab:project", "--json")
     ran = openhcs(
         folder, "run", folder / "odd", "--pattern", pattern, "--pipeline", "lab:project", "--output", folder / "out"
     )
 
     assert found["wells"] == ["B02", "B03"]
     assert [channel["name"] for channel in found["channels"]] == ["DAPI", "GFP"]  # type: ignore[index,attr-defined]
-    assert ran.code == 0
+    assert compiled.code == ran.code == 0
+    assert set(json.loads(compiled.out)["wells"]) == {"B02", "B03"}
 
 
 def test_a_table_of_planes_reads_any_folder(folder: Path) -> None:
@@ -79,7 +81,8 @@ def test_wrong_options_are_refused_with_the_valid_ones(
     folder: Path, plate: Path, options: list[str], sentence: str
 ) -> None:
     """Exit code 2 and a sentence, for every command that reads plates."""
-    for command in (["inspect", plate], ["run", plate, "--pipeline", "lab:project", "--output", folder / "out"]):
+    run = ["run", plate, "--pipeline", "lab:project", "--output", folder / "out"]
+    for command in (["inspect", plate], ["planes", plate], ["compile", plate, "--pipeline", "lab:project"], run):
         ended = openhcs(folder, *command, *options)
         assert ended.code == 2 and sentence in " ".join(ended.err.split())
 

@@ -54,7 +54,7 @@ class Deployment:
         return f"{name}:pipeline"
 
     def add(
-        self, plate: Path, pipeline: str, plate_id: str | None = None, options: RunOptions | None = None
+        self, plate: Path | str, pipeline: str, plate_id: str | None = None, options: RunOptions | None = None
     ) -> CatalogueEntry:
         return register(
             self.catalogue,

@@ -123,6 +123,22 @@ def test_the_home_is_made_once_and_then_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "workspace.yaml").is_file()
 
 
+def test_a_home_of_an_earlier_version_is_told_what_it_lacks(tmp_path: Path) -> None:
+    """The lines to add are in the sentence; with them, or with a database server instead of files, nothing is said."""
+    file = tmp_path / "dagster.yaml"
+    assert prepare_home(tmp_path) is None
+    file.write_text("telemetry: {enabled: false}\n")
+
+    said = prepare_home(tmp_path)
+
+    assert said is not None
+    assert str(file) in said
+    file.write_text(file.read_text() + said.partition("\n")[2])
+    assert prepare_home(tmp_path) is None
+    file.write_text("storage: {postgres: {}}\nrun_monitoring: {enabled: true}\n")
+    assert prepare_home(tmp_path) is None
+
+
 def test_settings_follow_the_environment(tmp_path: Path) -> None:
     """DAGSTER_HOME holds the catalogue unless OPENHCS_CATALOGUE names another folder."""
     home = str(tmp_path)

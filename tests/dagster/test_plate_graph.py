@@ -55,7 +55,7 @@ def test_every_well_is_recorded_by_itself_with_what_a_person_asks_for(deployment
     assert Path(str(facts["store"].value)).exists()
     assert len(str(facts["fingerprint"].value)) == 64
     assert facts["scale"].value == "this well"
-    assert {"seconds", "device", "conversions", "bytes"} <= facts.keys()
+    assert {"seconds", "device", "steps", "bytes"} <= facts.keys()
     assert 100 < len(str(facts["preview"].value)) < 14_000
 
 

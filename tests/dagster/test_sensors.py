@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
+import tifffile
 from dagster import DagsterEvent
 
 from openhcs_dagster.definitions import build_definitions, build_resources
@@ -19,6 +21,8 @@ from openhcs_dagster.keys import PlateKeys, stretches
 from openhcs_dagster.lost_runs import PROCESS_TAG, fail_lost_runs, is_alive
 from openhcs_dagster.resources import CodeLocation
 from openhcs_dagster.sensors import requests_after
+from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
 from tests.dagster.deployments import Deployment
 
 
@@ -30,12 +34,11 @@ class Location(CodeLocation):
         return "reloaded"
 
 
-def configure_inbox(deployment: Deployment) -> Path:
+def configure_inbox(deployment: Deployment, **options: object) -> Path:
     inbox = deployment.root / "inbox"
     inbox.mkdir()
-    deployment.settings.inbox_file.write_text(
-        json.dumps({"folder": str(inbox), "pipeline": "absent:pipeline", "output": str(deployment.root / "out")})
-    )
+    places = {"folder": str(inbox), "pipeline": "absent:pipeline", "output": str(deployment.root / "out")}
+    deployment.settings.inbox_file.write_text(json.dumps({**places, **options}))
     return inbox
 
 
@@ -72,7 +75,95 @@ def test_an_inbox_file_that_cannot_be_read_is_named(deployment: Deployment, cont
 
     _, _, why, _ = tick(deployment, None)
 
-    assert "cannot be read" in why
+    assert "cannot be used" in why and '"pipeline"' in why
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"microscope": "abacus"}, "microscope='abacus' is unknown (choose from imagexpress, opera_phenix"),
+        ({"preset": "abacus"}, "choose one of cytation, arrayscan"),
+        ({"pattern": "(?P<colour>x)"}, "Valid groups"),
+        ({"preset": "cytation", "pattern": "x"}, "Give either a preset"),
+        ({"on_missing": "ignore"}, "choose one of error, skip, blank"),
+        ({"projections": "both"}, "choose one of fallback, ignore, only"),
+        ({"backend": "hdf5"}, "choose one of zarr, disk"),
+        ({"planes_csv": 3}, "Expected `str | null`"),
+        ({"on_mising": "skip"}, "'on_mising' is not an option (choose from folder, pipeline, output, search_path"),
+    ],
+)
+def test_wrong_options_of_the_inbox_are_refused_with_the_valid_ones(
+    deployment: Deployment, options: dict[str, object], sentence: str
+) -> None:
+    """The sensor skips with the same sentence as the command line; nothing is registered."""
+    inbox = configure_inbox(deployment, **options)
+    deployment.plate("P007").rename(inbox / "P007")
+    _, cursor, _, _ = tick(deployment, None)
+
+    _, _, why, _ = tick(deployment, cursor)
+
+    assert sentence in why
+    assert not deployment.catalogue.list().entries
+
+
+def test_plates_are_registered_with_the_options_of_the_inbox(deployment: Deployment) -> None:
+    """Options of running and reading reach the catalogue entry; files are found beside the inbox file."""
+    options = {"microscope": "imagexpress", "plate_map": "map.csv", "on_missing": "skip", "projections": "ignore"}
+    inbox = configure_inbox(deployment, **options)
+    (deployment.settings.home / "map.csv").write_text("Well,Compound\nA01,DMSO\n")
+    deployment.plate("P007").rename(inbox / "P007")
+    _, cursor, _, _ = tick(deployment, None)
+
+    tick(deployment, cursor)
+
+    entry = deployment.catalogue.read("P007")
+    assert (entry.options.on_missing, entry.options.projections) == ("skip", "ignore")
+    assert entry.reading == ReadOptions(microscope="imagexpress", plate_map=str(deployment.settings.home / "map.csv"))
+
+
+def test_images_of_unknown_make_are_registered_once_the_inbox_says_what_they_are(deployment: Deployment) -> None:
+    """Names that fit a preset are not enough by themselves: such a folder may lack half of its images."""
+    inbox = configure_inbox(deployment)
+    (inbox / "gen5").mkdir()
+    tifffile.imwrite(inbox / "gen5" / "B7_01_1_1_DAPI_001.tif", np.zeros((8, 8), np.uint16))
+    _, cursor, _, _ = tick(deployment, None)
+
+    _, cursor, why, _ = tick(deployment, cursor)
+    told = json.loads(deployment.settings.inbox_file.read_text()) | {"preset": "cytation"}
+    deployment.settings.inbox_file.write_text(json.dumps(told))
+    tick(deployment, cursor)
+
+    assert "choose a preset in the inbox file (cytation" in why
+    assert deployment.catalogue.read("gen5").reading.preset == "cytation"
+
+
+def test_an_ome_zarr_plate_is_complete_when_the_wells_that_it_lists_are_there(deployment: Deployment) -> None:
+    """It describes itself before its wells are written: until they are, the tick says which are awaited."""
+    inbox = configure_inbox(deployment)
+    plate = write_ome_zarr(
+        deployment.root / "P3.zarr", SyntheticPlate(name="P3", rows=1, columns=2, sites=1, z=1, shape=(32, 32))
+    )
+    plate.rename(inbox / "P3.zarr")
+    (inbox / "P3.zarr" / "A" / "02").rename(deployment.root / "02")
+    _, cursor, _, _ = tick(deployment, None)
+
+    _, cursor, why, _ = tick(deployment, cursor)
+    (deployment.root / "02").rename(inbox / "P3.zarr" / "A" / "02")
+    _, cursor, _, _ = tick(deployment, cursor)
+    tick(deployment, cursor)
+
+    assert "lists wells whose images are not there yet (1: A02)" in why
+    assert deployment.catalogue.read("P3").wells == ("A01", "A02")
+
+
+def test_an_inbox_that_is_a_plate_itself_is_refused(deployment: Deployment) -> None:
+    """Its rows would be taken for plates that arrive."""
+    inbox = configure_inbox(deployment)
+    (inbox / "zarr.json").write_text("{}")
+
+    _, _, why, _ = tick(deployment, None)
+
+    assert "is a plate itself (it holds zarr.json)" in why
 
 
 def test_a_plate_is_registered_when_it_has_settled_and_started_one_tick_later(deployment: Deployment) -> None:

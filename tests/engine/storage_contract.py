@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+
 import numpy as np
 import pytest
 
-from openhcs_engine.errors import MissingKeyError, StorageError, StorageKeyError
-from openhcs_engine.vfs.backend import StorageBackend
+from openhcs_engine.errors import MissingKeyError, PlaneReadError, StorageError, StorageKeyError
+from openhcs_engine.vfs.backend import ImageInfo, StorageBackend
 
 BAD_KEYS = ("", "/a", "a//b", "a/", "../a", "a/../b", "./a", "a\\b", "C:a", "a\0b", "a\nb", "x" * 256, ".tmp-1/a")
-DTYPES = ("bool", "uint8", "uint16", "int32", "uint64", "float32", "float64")
-SHAPES = ((5, 7), (3, 5, 7), (1, 5, 7), (2, 3, 5, 7), (4,))
+DTYPES = ("bool", "uint8", "uint16", "int32", "uint64", "float16", "float32", "float64", "complex64")
+SHAPES = ((5, 7), (3, 5, 7), (1, 5, 7), (2, 3, 5, 7), (2, 1, 2, 3, 5), (4,), (), (0, 3), (2, 0))
 
 
 class StorageContract:
@@ -21,15 +24,81 @@ class StorageContract:
         """An empty backend."""
         raise AssertionError("a subclass gives the backend")
 
+    @pytest.fixture
+    def same_place(self, backend: StorageBackend) -> StorageBackend:
+        """What another process has that was given the same backend."""
+        clone: StorageBackend = pickle.loads(pickle.dumps(backend))
+        return clone
+
     @pytest.mark.parametrize("dtype", DTYPES)
-    @pytest.mark.parametrize("shape", SHAPES, ids=str)
-    def test_an_array_comes_back_equal(self, backend: StorageBackend, dtype: str, shape: tuple[int, ...]) -> None:
-        """Shape, dtype and every value survive."""
-        array = (np.arange(np.prod(shape)).reshape(shape) * 37 % 251).astype(dtype)
-        backend.save("well/plane.tif", array)
-        loaded = backend.load("well/plane.tif")
-        assert loaded.dtype == array.dtype
-        np.testing.assert_array_equal(loaded, array)
+    def test_an_array_comes_back_equal(self, backend: StorageBackend, dtype: str) -> None:
+        """Shape, dtype and every value survive, whatever the shape."""
+        for shape in SHAPES:
+            array = (np.arange(np.prod(shape, dtype=int)).reshape(shape) * 37 % 251).astype(dtype)
+            backend.save("well/plane.tif", array)
+            loaded = backend.load("well/plane.tif")
+            assert (loaded.dtype, loaded.shape) == (array.dtype, shape)
+            np.testing.assert_array_equal(loaded, array)
+
+    def test_what_is_no_number_is_refused(self, backend: StorageBackend) -> None:
+        """Text, dates and objects have no pixels; the sentence names the dtype and the key."""
+        for array in (np.array(["a"]), np.array([object()]), np.array(["2020-01-01"], "datetime64[D]")):
+            with pytest.raises(StorageError, match=f"{re.escape(str(array.dtype))}.*'a/b'"):
+                backend.save("a/b", array)
+        assert backend.list() == ()
+
+    def test_pixel_size_and_channel_come_back(self, backend: StorageBackend) -> None:
+        """A backend that says it keeps them does, and the last ones count; others give none."""
+        info = ImageInfo(pixel_size_um=0.325, channel="GFP <α> & 5 µm")
+        for array in (np.zeros((4, 5), np.uint16), np.zeros((2, 4, 5), np.float32)):
+            backend.save("a", array, info=info)
+            assert backend.describe("a") == (info if backend.keeps_info else ImageInfo())
+        backend.save("a", array)
+        assert backend.describe("a") == ImageInfo()
+        with pytest.raises(MissingKeyError, match="nothing"):
+            backend.describe("nothing")
+
+    def test_persistent_backends_are_found_again(self, backend: StorageBackend, request: pytest.FixtureRequest) -> None:
+        """The flag tells whether another process finds what was saved, and what it saves."""
+        backend.save("a/b", np.full((2, 3), 7, np.uint8))
+        if not backend.persistent:
+            with pytest.raises(StorageError, match="process"):
+                request.getfixturevalue("same_place")
+            return
+        other: StorageBackend = request.getfixturevalue("same_place")
+        np.testing.assert_array_equal(other.load("a/b"), backend.load("a/b"))
+        assert backend.list() == other.list() == ("a/b",)
+        other.save("a/b", np.full((2, 3), 8, np.uint8))
+        other.save("c", np.zeros((1, 1), np.uint8))
+        assert backend.load("a/b").max() == 8 and backend.list() == ("a/b", "c")
+        other.delete("c")
+        assert not backend.exists("c") and backend.list() == ("a/b",)
+
+    def test_a_key_is_a_leaf(self, backend: StorageBackend) -> None:
+        """A key below a key, or in the place of a folder of keys, is refused and changes nothing."""
+        backend.save_bytes("a/b", b"1")
+        backend.save("c", np.ones((2, 2), np.uint8))
+        for key in ("a", "a/b/c", "c/d", "c/d/e"):
+            with pytest.raises(StorageKeyError, match="below a key"):
+                backend.save_bytes(key, b"2")
+            with pytest.raises(StorageKeyError, match="below a key"):
+                backend.save(key, np.zeros((2, 2), np.uint8))
+        assert backend.list() == ("a/b", "c") and backend.load("c").sum() == 4
+
+    def test_the_place_of_a_deleted_folder_is_free(self, backend: StorageBackend) -> None:
+        """What was a folder of keys may become a key, and the other way round."""
+        backend.save("a/b/c", np.zeros((2, 2), np.uint8))
+        backend.delete("a/b/c")
+        backend.save("a", np.ones((2, 2), np.uint8))
+        assert backend.load("a").sum() == 4
+        backend.delete("a")
+        backend.save_bytes("a/b", b"1")
+        assert backend.list() == ("a/b",)
+
+    def test_sweeping_keeps_every_key(self, backend: StorageBackend) -> None:
+        """Where no writer was killed there is nothing to remove."""
+        backend.save("a/b", np.zeros((2, 2), np.uint8))
+        assert backend.sweep() == 0 and backend.list() == ("a/b",)
 
     def test_big_endian_and_strided_arrays_keep_their_values(self, backend: StorageBackend) -> None:
         """Memory layout is the backend's own affair."""
@@ -50,6 +119,12 @@ class StorageContract:
         array[:] = 9
         assert backend.load("a").max() == 0
 
+    def test_a_given_array_is_kept_itself_only_where_the_flag_says_so(self, backend: StorageBackend) -> None:
+        """Who fills one array again and again must know."""
+        array = np.zeros((2, 2), np.uint16)
+        backend.save("a", array, give=True)
+        assert np.shares_memory(backend.load("a"), array) == backend.shares_memory
+
     def test_saving_again_replaces(self, backend: StorageBackend) -> None:
         """The last value counts, of whichever kind and shape."""
         backend.save("a", np.zeros((4, 4), np.uint16))
@@ -63,11 +138,13 @@ class StorageContract:
 
     def test_a_missing_key_is_named(self, backend: StorageBackend) -> None:
         """The error is a KeyError and a FileNotFoundError, with the key."""
-        for call in (backend.load, backend.load_bytes, backend.delete, backend.take):
-            with pytest.raises(MissingKeyError, match="nothing/here") as caught:
-                call("nothing/here")
-            assert isinstance(caught.value, KeyError) and isinstance(caught.value, FileNotFoundError)
-            assert caught.value.key == "nothing/here"
+        backend.save("nothing/else", np.zeros((2, 2), np.uint8))
+        for key in ("nothing/here", "nothing", "nothing/else/below"):
+            for call in (backend.load, backend.load_bytes, backend.delete, backend.take):
+                with pytest.raises(MissingKeyError, match=key) as caught:
+                    call(key)
+                assert isinstance(caught.value, KeyError) and isinstance(caught.value, FileNotFoundError)
+                assert caught.value.key == key
 
     def test_loading_bytes_as_an_array_is_refused(self, backend: StorageBackend) -> None:
         """Text is no image."""
@@ -117,8 +194,12 @@ class StorageContract:
         """``load_many`` keeps the order of its keys, and fails on the first that is absent."""
         backend.save_many({f"p{number}": np.full((2, 2), number, np.uint8) for number in range(3)})
         assert [array[0, 0] for array in backend.load_many(["p2", "p0", "p1"])] == [2, 0, 1]
+        assert backend.load_many([]) == () and len(backend.load_many(["p1", "p1"])) == 2
         with pytest.raises(MissingKeyError, match="p9"):
-            backend.load_many(["p0", "p9"])
+            backend.load_many(["p0", "p9", "p1"])
+        backend.save_bytes("p4", b"no image")
+        with pytest.raises(PlaneReadError, match="p4"):
+            backend.load_many(["p0", "p4"])
 
     def test_taking_an_array_leaves_nothing_and_gives_it_away(self, backend: StorageBackend) -> None:
         """The caller may write to what it took."""

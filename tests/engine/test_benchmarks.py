@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from benchmarks import end_to_end, pixels
+from benchmarks import end_to_end, indexing, pixels, storage
 from benchmarks.measure import CommandFailedError, run_measured
 from benchmarks.pipelines import benchmark_pipeline
 from benchmarks.plain_script import find_files, halve, project_channel
@@ -17,6 +17,7 @@ from benchmarks.plates import NAME, PlateShape, write_plate
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.ngff import pyramid
+from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate
 
 SHAPE = PlateShape(wells=2, sites=2, channels=2, z_planes=3, size=64)
 
@@ -93,3 +94,40 @@ def test_a_failing_variant_shows_its_output(tmp_path: Path) -> None:
     """The benchmark ends with the words of the program that failed."""
     with pytest.raises(CommandFailedError, match=r"exit code 3:\nno luck"):
         run_measured(["/bin/sh", "-c", "echo no luck; exit 3"], {}, tmp_path / "log", tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["imagexpress", "phenix", "cellvoyager"])
+def test_walks_and_index_see_the_same_plate(tmp_path: Path, layout: str) -> None:
+    """The bare walks pass every file that the index names, and the sizes they add up are those of the files."""
+    spec = SyntheticPlate(rows=1, columns=2, sites=2, channels=indexing.CHANNELS, z=1, shape=(32, 32), thumbnails=False)
+    plate = LAYOUTS[layout](tmp_path / "plate", spec)
+
+    measured = indexing.measure(plate, layout, 2, repeat=1)
+
+    files = [path for path in plate.rglob("*") if path.is_file()]
+    assert measured.planes == 20 < indexing.scandir_walk(plate) == len(files)
+    assert measured.planes <= indexing.least_walk(plate) <= len(files)
+    assert indexing.stat_walk(plate) == sum(path.stat().st_size for path in files)
+
+
+def test_growth_compares_plates_of_one_layout() -> None:
+    """Only a layout's own larger plate is set against its smaller one."""
+    small, large = (
+        indexing.Indexed(layout="imagexpress", sites=n, planes=n, scandir=n, stat=n, least=n, index=2 * n)
+        for n in (1, 4)
+    )
+    other = indexing.Indexed(layout="phenix", sites=1, planes=1, scandir=1, stat=1, least=1, index=1)
+
+    assert indexing.growths([small, large, other]) == [
+        "imagexpress: 4.0 times the planes take 4.00 times as long (scandir 4.00, stat 4.00)."
+    ]
+
+
+def test_the_storage_benchmark_stores_the_same_pixels_on_both_sides(tmp_path: Path) -> None:
+    """It compares every plane itself, and counts everything that it prints."""
+    stored = storage.measure(storage.WellShape(sites=2, channels=1, z=2, size=300), 1, tmp_path)
+    assert stored.megabytes == pytest.approx(2 * 2 * 300 * 300 * 2 / 1e6)
+    assert min(stored.ours_write, stored.script_write, stored.ours_fsync, stored.ours_read, stored.checksums) > 0
+    ours = {path.name for path in (tmp_path / "out" / "raw" / "images.zarr" / "A" / "01" / "0").iterdir()}
+    script = {path.name for path in (tmp_path / "script" / "1").iterdir()}
+    assert {"0", "zarr.json"} <= ours & script

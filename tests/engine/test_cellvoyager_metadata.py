@@ -157,8 +157,11 @@ def test_images_of_another_shape_than_recorded_are_told(tmp_path: Path) -> None:
     assert plate.warnings == ("Channel 1 was recorded with 9 x 6 pixels, but its images have 8 x 6.",)
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".png"])
-def test_a_cut_image_is_named(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "told"),
+    [(".tif", "its pixels end beyond the end of the file"), (".png", "it does not end as a PNG does")],
+)
+def test_a_cut_image_is_named(tmp_path: Path, suffix: str, told: str) -> None:
     """The header of a cut file is used, and the cut is a warning."""
     path = tmp_path / name_of(key()).replace(".tif", suffix)
     write_image(path)
@@ -168,7 +171,7 @@ def test_a_cut_image_is_named(tmp_path: Path, suffix: str) -> None:
     write_records(tmp_path, [record(key())])
     plate, _ = read(tmp_path)
     assert (plate.shape, plate.dtype) == ((8, 6), "uint16")
-    assert plate.warnings == (f"{path.name} is cut short: its pixels end beyond the end of the file.",)
+    assert plate.warnings == (f"{path.name} is cut short: {told}.",)
 
 
 def test_an_image_that_cannot_be_read_does_not_stop_the_plate(tmp_path: Path) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from openhcs_engine import FunctionStep, GroupBy, InputSource, Pipeline, VariableComponents
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import ProcessingContext
+from openhcs_engine.context import FunctionCall, ProcessingContext
 from openhcs_engine.errors import CompilationError, PlateError
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
+from openhcs_engine.memory import MemoryType, cupy, jax, pyclesperanto, tensorflow, torch
 from openhcs_engine.memory import numpy as numpy_function
+from openhcs_engine.memory.devices import Device
+from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex
-from tests.engine.plates import add, double, make_plate, output_plan
+from tests.engine.plates import add, double, first_plane, make_plate, output_plan
 
 Z, CHANNEL, SITE = VariableComponents.Z_INDEX, VariableComponents.CHANNEL, VariableComponents.SITE
 
@@ -28,9 +32,85 @@ def compiled(*steps: FunctionStep, wells: object = None) -> dict[str, Processing
     return compile_plate(plate, index, Pipeline(steps), output=output_plan(), well_filter=wells).contexts  # type: ignore[arg-type]
 
 
-@numpy_function(input_type="torch", output_type="torch")
-def _speaks_torch(stack: Array) -> Array:
+@pyclesperanto
+def speaks_pyclesperanto(stack: Array) -> Array:
+    """Keeps the pixel type."""
     return stack
+
+
+@pyclesperanto(dtype="float64")
+def promises_too_much(stack: Array) -> Array:
+    """pyclesperanto has no float64."""
+    return stack
+
+
+@torch(dtype="float64")
+def makes_float64(stack: Array) -> Array:
+    """For the step after it."""
+    return stack
+
+
+@torch(dtype="native")
+def makes_anything(stack: Array) -> Array:
+    """Only a run can tell what."""
+    return stack
+
+
+@jax
+def keeps(stack: Array) -> Array:
+    """Any pixel type."""
+    return stack
+
+
+@numpy_function(collapses=True)
+def host_projection(stack: Array) -> Array:
+    """On the CPU."""
+    return stack
+
+
+def brighter(stack: Array, by: int = 1) -> Array:
+    """Plain, and with another parameter than ``add``."""
+    return stack + by
+
+
+@cupy(cpu=add)
+def add_on_gpu(stack: Array, amount: int = 1) -> Array:
+    """Has a CPU function with the same parameters."""
+    return stack + amount
+
+
+@cupy(cpu=brighter)
+def add_with_strange_twin(stack: Array, amount: int = 1) -> Array:
+    """Its CPU function calls the amount otherwise."""
+    return stack + amount
+
+
+@cupy(cpu=add_on_gpu)
+def add_with_twin_on_gpu(stack: Array, amount: int = 1) -> Array:
+    """Its CPU function needs a GPU."""
+    return stack + amount
+
+
+@cupy(cpu=host_projection)
+def add_with_projecting_twin(stack: Array) -> Array:
+    """Its CPU function makes one plane of many."""
+    return stack
+
+
+@torch(dtype="float32", slice_by_slice=True, cpu=lambda stack: stack)
+def with_unnamed_twin(stack: Array) -> Array:
+    """Its CPU function lives only here."""
+    return stack
+
+
+@cupy(collapses=True, cpu=first_plane)
+def projection_on_gpu(stack: Array) -> Array:
+    """Its CPU function is plain."""
+    return stack[:1]
+
+
+GPU = Device(kind="gpu", index=0, name="Paper GPU", uuid="GPU-paper-0", memory_bytes=2**34)
+"""A GPU that exists on paper only."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +268,37 @@ REFUSALS = [
         ],
         "left one plane for the whole channel axis",
     ),
-    Refusal("array library without adapter", lambda: [FunctionStep(_speaks_torch)], "speaks torch arrays"),
+    Refusal(
+        "pixel type of the step before",
+        lambda: [FunctionStep(makes_float64), FunctionStep(keeps), FunctionStep(speaks_pyclesperanto)],
+        'Step 3 "speaks_pyclesperanto": speaks_pyclesperanto takes pyclesperanto arrays, but its stacks are float64, '
+        "which pyclesperanto does not have (it has uint8, uint16, uint32, int8, int16, int32, float32).",
+    ),
+    Refusal(
+        "pixel type of the function before",
+        lambda: [FunctionStep([keeps, makes_float64, speaks_pyclesperanto])],
+        "its stacks are float64 after 2 of its functions",
+    ),
+    Refusal(
+        "promised pixel type",
+        lambda: [FunctionStep(promises_too_much)],
+        "promises float64 in pyclesperanto arrays, which pyclesperanto does not have",
+    ),
+    Refusal(
+        "twin with other parameters",
+        lambda: [FunctionStep((add_with_strange_twin, {"amount": 2}))],
+        "the CPU function brighter of add_with_strange_twin cannot stand in for it: brighter",
+    ),
+    Refusal(
+        "twin on the GPU",
+        lambda: [FunctionStep(add_with_twin_on_gpu)],
+        "the CPU function add_on_gpu of add_with_twin_on_gpu speaks cupy arrays, which need a GPU",
+    ),
+    Refusal(
+        "twin with other results",
+        lambda: [FunctionStep(add_with_projecting_twin)],
+        "promises other results (dtype=preserve, collapses=True) than it (dtype=preserve, collapses=False)",
+    ),
     Refusal("unknown well", lambda: [FunctionStep(add)], "'H12' of the well filter is not on this plate", wells="H12"),
     Refusal("no well's name", lambda: [FunctionStep(add)], "not the name of a well", wells=["A01", "well3"]),
     Refusal("empty filter", lambda: [FunctionStep(add)], "well filter is empty", wells=[]),
@@ -261,3 +371,131 @@ def test_values_that_a_function_holds_change_the_fingerprint(make: Callable[[int
     """The same source text with another value makes other pixels."""
     one, same, other = (compiled(FunctionStep(make(amount)))["A01"].fingerprint for amount in (1, 1, 1000))
     assert one == same != other
+
+
+def first_call(*steps: FunctionStep) -> FunctionCall:
+    """The first call of a plan for a host with a GPU."""
+    plate, index = make_plate()
+    contexts = compile_plate(plate, index, Pipeline(steps), output=output_plan(), devices=[GPU]).contexts
+    return contexts["A01"].steps[0].routes[0].calls[0]
+
+
+@tensorflow(output_type="numpy", dtype="native", slice_by_slice=True)
+def mixed(stack: Array) -> Array:
+    """Takes one library's arrays and returns another's."""
+    return stack
+
+
+def test_a_call_carries_what_its_function_declares() -> None:
+    """Libraries, dtype, and how its stacks may be cut."""
+    call = first_call(FunctionStep(mixed))
+
+    assert (call.input_type, call.output_type, call.dtype) == ("tensorflow", "numpy", "native")
+    assert (call.slice_by_slice, call.collapses, call.declared, call.cpu_twin) == (True, False, True, None)
+    assert not first_call(FunctionStep(add)).declared
+
+
+@pytest.mark.parametrize("function", [keeps, mixed, makes_float64, speaks_pyclesperanto, add_on_gpu, add])
+def test_functions_of_every_library_compile(function: Callable[..., Array]) -> None:
+    """Each alone, and behind one of another library: all pairs of libraries convert."""
+    for before in (keeps, makes_anything, mixed, speaks_pyclesperanto, add_on_gpu, add):
+        assert first_call(FunctionStep([before, function])).reference.endswith(before.__name__)
+
+
+def test_a_pixel_type_that_only_a_run_can_tell_is_not_refused() -> None:
+    """``native`` may well return what the next function takes."""
+    assert compiled(FunctionStep([makes_anything, speaks_pyclesperanto]))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "uint64", "float16", "float64"])
+def test_the_plates_own_pixel_type_must_suit_the_library(dtype: str) -> None:
+    """It stands in the metadata: no run is needed to refuse it."""
+    plate, index = make_plate()
+    channels = tuple(replace(channel, dtype=dtype) for channel in plate.channels)
+    other = replace(plate, channels=channels, dtype=dtype)
+
+    with pytest.raises(CompilationError, match=f"its stacks are {dtype}, which pyclesperanto does not have"):
+        compile_plate(other, index, [FunctionStep(speaks_pyclesperanto)], output=output_plan())
+    assert compile_plate(other, index, [FunctionStep(keeps)], output=output_plan()).contexts
+
+
+@pytest.mark.parametrize(
+    ("function", "memory_type"),
+    [
+        (makes_float64, MemoryType.TORCH),
+        (keeps, MemoryType.JAX),
+        (mixed, MemoryType.TENSORFLOW),
+        (speaks_pyclesperanto, MemoryType.PYCLESPERANTO),
+        (add_on_gpu, MemoryType.CUPY),
+    ],
+)
+def test_a_library_that_is_not_installed_is_refused(
+    monkeypatch: pytest.MonkeyPatch, function: Callable[..., Array], memory_type: MemoryType
+) -> None:
+    """The sentence names the extra that installs it."""
+    monkeypatch.setattr(type(library(memory_type)), "installed", lambda _: False)
+
+    with pytest.raises(CompilationError) as caught:
+        first_call(FunctionStep(function))
+
+    assert f"speaks {memory_type} arrays, but {memory_type} is not installed here" in str(caught.value)
+    assert f"(pip install 'openhcs-dagster[{memory_type}]')" in str(caught.value)
+
+
+def test_a_cpu_function_is_frozen_with_the_same_parameters_and_promises() -> None:
+    """Decorated or plain: what stands in promises what the function promises."""
+    call = first_call(FunctionStep((add_on_gpu, {"amount": 3})))
+    projection = first_call(FunctionStep(projection_on_gpu))
+    unnamed = first_call(FunctionStep(with_unnamed_twin))
+
+    assert call.cpu_twin is not None and projection.cpu_twin is not None and unnamed.cpu_twin is not None
+    assert call.cpu_twin.reference == "tests.engine.plates:add"
+    assert call.cpu_twin.kwargs == call.kwargs and call.cpu_twin.input_type == "numpy"
+    assert projection.cpu_twin.collapses
+    assert (unnamed.cpu_twin.dtype, unnamed.cpu_twin.slice_by_slice) == ("float32", True)
+
+
+def test_a_function_whose_cpu_function_lives_only_here_cannot_leave_this_process() -> None:
+    """Another process could not find what may have to stand in."""
+    call = first_call(FunctionStep(with_unnamed_twin))
+
+    assert not call.importable
+    assert first_call(FunctionStep(add_on_gpu)).importable
+
+
+def test_versions_of_the_libraries_that_make_pixels_are_in_the_plan() -> None:
+    """Those that functions speak, and no others; none is imported for it."""
+    before = set(sys.modules)
+
+    names = [version.partition("==")[0] for version in compiled(FunctionStep([makes_anything, keeps]))["A01"].versions]
+
+    assert names == ["openhcs-dagster", "numpy", "tifffile", "imagecodecs", "jax", "jaxlib", "torch"]
+    assert {"jax", "torch"} & (set(sys.modules) - before) == set()
+    plain = [version.partition("==")[0] for version in compiled(FunctionStep(add))["A01"].versions]
+    assert plain == ["openhcs-dagster", "numpy", "tifffile", "imagecodecs"]
+
+
+def test_plain_functions_are_remarked_once() -> None:
+    """Without a decorator a function counts as NumPy, and the compilation says so."""
+    plate, index = make_plate()
+    pipeline = [FunctionStep([add, keeps]), FunctionStep(add), FunctionStep(add_on_gpu)]
+
+    notes = compile_plate(plate, index, pipeline, output=output_plan(), devices=[GPU]).notes
+
+    assert notes == (
+        "tests.engine.plates:add has no decorator and counts as a NumPy function; put @numpy from "
+        "openhcs_engine.memory on it.",
+    )
+
+
+def test_a_wrong_step_does_not_hide_what_is_wrong_before_it() -> None:
+    """Pixel types and devices are judged as far as the plan is sound, together with all other mistakes."""
+    with pytest.raises(CompilationError) as caught:
+        compiled(
+            FunctionStep([makes_float64, speaks_pyclesperanto]),
+            FunctionStep(add_on_gpu, name="on gpu"),
+            FunctionStep((add, {"x": 1})),
+            wells="Z99,A01",
+        )
+
+    assert [violation.step_number for violation in caught.value.violations] == [None, 3, 1]

@@ -283,6 +283,23 @@ def test_gpus_are_listed_as_the_driver_names_them(monkeypatch: pytest.MonkeyPatc
     assert nvml.sessions == 0
 
 
+@pytest.mark.parametrize(
+    ("visible", "indexes"),
+    [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-1", [1]), ("1,7,0", [1]), ("", []), ("-1", [])],
+)
+def test_only_the_gpus_that_the_user_shows_are_there(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, indexes: list[int]
+) -> None:
+    """CUDA_VISIBLE_DEVICES is heeded as CUDA does: in its order, up to the first unknown name."""
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(3))
+    inventory = NvmlInventory(visible)
+
+    assert [device.index for device in inventory.devices()] == indexes
+    assert (inventory.why_no_gpu() is None) == bool(indexes)
+    if not indexes:
+        assert "names none of the 3 that are there" in str(inventory.why_no_gpu())
+
+
 @pytest.mark.gpu
 def test_a_real_gpu_can_be_leased(tmp_path: Path) -> None:
     """Where there is a GPU, it has a name and memory, and a second holder must wait."""

@@ -40,13 +40,15 @@ LAWS = {
     "a mask becomes 0 and 1": Law((True, False), "bool", "uint16", (1, 0)),
     "numbers become a mask by rounding and clipping": Law((0.4, 0.6, 7.0, -2.0), "float64", "bool", (0, 1, 1, 0)),
     "integers become a mask": Law((-1, 0, 1, 9), "int16", "bool", (0, 0, 1, 1)),
+    "what a float cannot hold is infinite": Law((70000, -70000, 2049), "int32", "float16", (np.inf, -np.inf, 2048)),
     "floats keep NaN among floats": Law((0.5, np.nan), "float64", "float32", (0.5, np.nan)),
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 def test_values_are_rounded_and_clipped(law: Law) -> None:
-    """Each row of the table holds, for vectors and for stacks."""
+    """Each row of the table holds, for vectors and for stacks, without a warning."""
     for shape in ((-1,), (1, -1, 1), (-1, 1, 1)):
         values = np.array(law.given, law.source).reshape(shape)
 

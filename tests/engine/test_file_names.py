@@ -71,6 +71,9 @@ CASES = (
     Case("1536 wells", "p_AF48_s9_w5.tif", "AF48", 9, 5),
     Case("ten channels", "p_A1_w10.tiff", "A01", None, 10),
     Case("flat with z and t", "A01_s001_w1_z002_t003.tif", "A01", 1, 1),
+    Case("a prefix that looks like site and wave", "my_screen_s2_w1_A01_w3.tif", "A01", None, 3),
+    Case("a prefix with _s, and no channel", "first_set_A01.tif", "A01", None, None),
+    Case("a prefix with _w, and a site", "new_wells_A01_s7.TIF", "A01", 7, None),
 )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openhcs_engine.functions import (
     create_composite,
     create_max_projection,
+    create_mean_projection,
     percentile_from_histogram,
     stack_percentile_normalize,
 )
@@ -109,7 +110,7 @@ def test_a_percentile_outside_0_to_100_is_refused(percentile: float) -> None:
 def test_normalising_equals_the_float64_formula(stack: Pixels, pair: list[float]) -> None:
     """Any dtype: the definition, rounded half to even; dtype and shape stay, and so does the input."""
     before = stack.copy()
-    top = 1.0 if stack.dtype.kind in "fb" else float(np.iinfo(stack.dtype).max)
+    top = 1.0 if stack.dtype.kind in "fb" else float(min(np.iinfo(stack.dtype).max, 65535))
     expected = naive_normalize(stack, pair[0], pair[1], 0.0, top)
 
     normalized = stack_percentile_normalize(stack, pair[0], pair[1])
@@ -142,6 +143,17 @@ def test_a_normalised_stack_fills_the_dtype() -> None:
     assert (normalized.min(), normalized.max()) == (0, 65535)
     assert (normalized == 65535).mean() == pytest.approx(0.01, rel=0.05)
     assert stack_percentile_normalize(stack.astype(np.float32)).max() == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64"])
+def test_a_camera_stack_in_wider_integers_is_normalised_alike(dtype: str) -> None:
+    """Libraries without arithmetic for uint16 hold it in int32: what fills 16 bits there fills 16 bits here."""
+    stack = camera_stack()
+
+    widened = stack_percentile_normalize(stack.astype(dtype))
+
+    assert widened.dtype == dtype
+    np.testing.assert_array_equal(widened, stack_percentile_normalize(stack))
 
 
 def test_planes_of_a_stack_share_one_scale() -> None:
@@ -236,6 +248,27 @@ def test_the_projection_keeps_the_brightest_pixel(stack: Pixels) -> None:
     np.testing.assert_array_equal(projection[0], np.max(stack, axis=0))
 
 
+@given(stack=ANY_STACK)
+def test_the_mean_projection_is_the_composite_of_equal_weights(stack: Pixels) -> None:
+    """One plane of the same dtype: the mean over the planes, rounded half to even; the input stays."""
+    before = stack.copy()
+    mean = np.mean(stack.astype(np.float64), axis=0, keepdims=True)
+
+    projection = create_mean_projection(stack)
+
+    assert projection.dtype == stack.dtype
+    np.testing.assert_array_equal(projection, create_composite(stack))
+    np.testing.assert_allclose(projection, mean if stack.dtype.kind == "f" else np.rint(mean), rtol=1e-6, atol=1e-3)
+    np.testing.assert_array_equal(stack, before)
+
+
+def test_the_mean_of_full_planes_is_full() -> None:
+    """Whatever the number of planes, sums do not overflow."""
+    stack = np.broadcast_to(np.uint16(65535), (70_000, 1, 2))
+
+    assert create_mean_projection(stack).tolist() == [[[65535, 65535]]]
+
+
 @given(stack=ANY_STACK, data=st.data())
 def test_the_composite_is_the_weighted_mean(stack: Pixels, data: st.DataObject) -> None:
     """Summed in float64, divided by the sum of the weights, back to the dtype rounded half to even; input untouched."""
@@ -271,5 +304,6 @@ def test_a_composite_rounds_half_to_even() -> None:
 def test_projection_and_composite_declare_that_they_collapse() -> None:
     """The engine learns from the contract which planes stand for a whole axis."""
     assert contract_of(create_max_projection).collapses
+    assert contract_of(create_mean_projection).collapses
     assert contract_of(create_composite).collapses
     assert not contract_of(stack_percentile_normalize).collapses

@@ -37,7 +37,7 @@ def test_a_real_htd_is_read_whole(data_dir: Path) -> None:
     assert read.description.splitlines()[1] == "DAPI: 3z + MIP"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "latin-1", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 def test_encodings_and_line_ends_give_the_same(encoding: str, end: str) -> None:
     """A wave's µ is the same in every encoding that instruments use, with any line ends."""

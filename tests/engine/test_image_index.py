@@ -48,6 +48,21 @@ def test_a_stack_runs_along_its_first_component_slowest() -> None:
     assert stack.collapsed_key == stack.key.replace(site=None, z_index=None)
 
 
+def test_the_order_does_not_depend_on_how_planes_come() -> None:
+    """Wells as on the plate (AA after Z), then time, site, channel, z; collapsed axes and planes come first."""
+    keys = [
+        ImageKey(well, site, channel, z_index, time)
+        for well in ("B01", "Z02", "AA01")
+        for time in (1, 2)
+        for site in (None, 1, 2, 10)
+        for channel in (1, 10)
+        for z_index in (None, 1)
+    ]
+    planes = [ImagePlane(key=key, path="x", kind=kind) for key in keys for kind in PlaneKind]
+
+    assert ImageIndex.of(reversed(planes)).planes == ImageIndex.of(planes).planes == tuple(planes)
+
+
 def test_channel_ten_comes_after_channel_two() -> None:
     """Order is by value, not by text."""
     index = ImageIndex.of(ImagePlane(key=ImageKey("A01", 1, channel, 1, 1), path="x") for channel in (10, 2, 1))

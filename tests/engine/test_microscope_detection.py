@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openhcs_engine.errors import NotAPlateError, PlateIdError, SeveralPlatesError, UnreadablePlateError
 from openhcs_engine.microscopes import (
     FolderListing,
+    ListedFile,
     MicroscopeHandler,
     default_handlers,
     detect_microscope,
@@ -181,6 +185,101 @@ def test_a_folder_is_listed_once(plate: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "scandir", counting)
     detect_microscope(plate).read_plate()
     assert sorted(scanned) == sorted(map(str, (plate, plate / "TimePoint_1", plate / "TimePoint_1/ZStep_1")))
+
+
+def test_indexing_asks_no_image_for_its_size_but_those_whose_headers_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each folder and channel one image is asked; sizes and times of the planes stay unknown."""
+    spec = replace(TINY, columns=3, sites=2, channels=("DAPI", "GFP"))
+    folder = write_imagexpress(tmp_path / "plate", spec)
+    asked = count_stats(monkeypatch)
+
+    _, index = detect_microscope(folder).read_plate()
+
+    images = {str(folder / str(plane.path)) for plane in index}
+    assert len(images) == 12
+    assert len(images & set(asked)) == len(spec.channels)
+    assert {(plane.size, plane.mtime_ns) for plane in index} == {(None, None)}
+
+
+def test_only_images_of_the_same_plane_are_compared_in_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy among other images: its size and that of its original are asked, no other's."""
+    folder = write_imagexpress(tmp_path / "plate", replace(TINY, columns=6))
+    images = folder / "TimePoint_1" / "ZStep_1"
+    shutil.copy(images / "synthetic_A05_s1_w1.tif", images / "again_A05_s1_w1.tif")
+    asked = count_stats(monkeypatch)
+
+    read, index = detect_microscope(folder).read_plate()
+
+    assert len(index) == 6
+    assert any("repeat others byte for byte" in note for note in read.notes)
+    header = "again_A05_s1_w1.tif"  # the first name of the folder
+    assert {Path(path).name for path in asked if path.endswith(".tif")} == {header, "synthetic_A05_s1_w1.tif"}
+
+
+def count_stats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each path is asked from now on, by any call of ``os``."""
+    asked: Counter[str] = Counter()
+    stat, lstat = os.stat, os.lstat
+
+    def counting(ask: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def counted(path: Any, **options: Any) -> os.stat_result:  # Any: whatever the original takes
+            asked[os.fsdecode(path) if not isinstance(path, int) else ""] += 1
+            return ask(path, **options)
+
+        return counted
+
+    monkeypatch.setattr(os, "stat", counting(stat))
+    monkeypatch.setattr(os, "lstat", counting(lstat))
+    return asked
+
+
+def test_a_linked_image_is_a_plane_and_pipes_and_broken_links_are_none(plate: Path, tmp_path: Path) -> None:
+    """A link to an image is followed; a pipe with an image's name is passed over, a link to nowhere is a warning."""
+    images = plate / "TimePoint_1" / "ZStep_1"
+    elsewhere = tmp_path / "elsewhere.tif"
+    shutil.copy(images / "synthetic_A01_s1_w1.tif", elsewhere)
+    (images / "synthetic_A02_s1_w1.tif").symlink_to(elsewhere)
+    (images / "synthetic_A03_s1_w1.tif").symlink_to(tmp_path / "nowhere.tif")
+    os.mkfifo(images / "synthetic_A04_s1_w1.tif")
+
+    listing = list_folder(plate)
+
+    folder = "TimePoint_1/ZStep_1"
+    names = ("synthetic_A01_s1_w1.tif", "synthetic_A02_s1_w1.tif")
+    assert listing.names == {folder: names, "": ("synthetic.HTD",)}
+    assert (
+        listing.size_of(f"{folder}/{names[1]}") == listing.size_of(f"{folder}/{names[0]}") == elsewhere.stat().st_size
+    )
+    assert listing.warnings == (f"The link {folder}/synthetic_A03_s1_w1.tif leads nowhere: No such file or directory.",)
+
+
+def test_detection_opens_no_image(plate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The format is told by names and by the vendor's own files, whatever number of images there is."""
+    opened: list[str] = []
+    open_file = FolderListing.open
+
+    def noting(self: FolderListing, path: str) -> Any:  # Any: whatever the original returns
+        opened.append(path)
+        return open_file(self, path)
+
+    monkeypatch.setattr(FolderListing, "open", noting)
+    detect_microscope(plate)
+
+    assert set(opened) == {"synthetic.HTD"}
+
+
+def test_a_listing_holds_its_files_by_folder_in_order() -> None:
+    """Files come in any order; each folder's names stand beside its files, and suffixes are found in any case."""
+    paths = ["b/2.tif", "a.HTD", "b/10.tif", "b/c/1.tif", "b.xml/z"]
+    listing = FolderListing.of("/nowhere", [ListedFile(path, 1, 2) for path in paths])
+
+    assert list(listing.by_folder) == ["", "b.xml", "b", "b/c"]
+    assert [file.path for file in listing.files] == sorted(paths)
+    assert listing.names == {"": ("a.HTD",), "b.xml": ("z",), "b": ("10.tif", "2.tif"), "b/c": ("1.tif",)}
+    assert [file.path for file in listing.with_suffix("", ".htd")] == ["a.HTD"]
+    assert listing.with_suffix("b", ".htd") == ()
 
 
 def test_links_that_lead_back_are_not_followed(plate: Path) -> None:

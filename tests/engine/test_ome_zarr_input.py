@@ -450,7 +450,7 @@ def test_an_image_that_its_well_lists_and_that_is_gone_is_missing(plate: Path) -
         ImageKey("A02", 2, channel, z, 1) for channel in (1, 2) for z in (1, 2)
     }
     assert {plane.path for plane in index.missing()} == {"A/02/1"}
-    assert found.warnings[0].startswith("A/02/1/.zattrs does not describe an image, but its well lists one there.")
+    assert found.warnings[0].startswith("A well lists the image A/02/1, but there is none.")
 
 
 def test_labels_and_tables_are_left_alone(plate: Path, raw: Path) -> None:

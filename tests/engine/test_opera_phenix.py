@@ -19,6 +19,7 @@ from openhcs_engine.microscopes.opera_phenix import OperaPhenixHandler
 from openhcs_engine.model.image_index import ImageKey, PlaneKind
 from openhcs_engine.model.plate import Grid, StageFrame
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
+from openhcs_engine.vfs.stamps import stamp
 from tests.engine.harmony_exports import image_name, index_text, read, record, write_export
 
 SETS = ("operetta_ball_384", "phenix_BR00121482_xml_only")
@@ -52,7 +53,7 @@ def test_planes_positions_and_heights_are_those_of_the_facts(data_dir: Path, nam
 
     found = [
         (p.key, p.path, p.kind, p.present, p.x_um, p.y_um, p.z_um, p.size > 0)
-        for p in sorted(index, key=lambda plane: str(plane.path))
+        for p in sorted(stamp(index, str(data_dir / name)), key=lambda plane: str(plane.path))
     ]
     assert found == [
         (

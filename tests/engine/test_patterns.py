@@ -359,7 +359,7 @@ PREFIXES = st.text(st.characters(exclude_characters="/\0", exclude_categories=("
 
 def by_names(names: list[str], pattern: re.Pattern[str]) -> ImageIndex:
     """The index of files that exist by their names alone."""
-    listing = FolderListing(root="/nowhere/plate", files=tuple(ListedFile(name, 1, 1) for name in sorted(names)))
+    listing = FolderListing.of("/nowhere/plate", (ListedFile(name, 1, 1) for name in names))
     return PatternHandler(pattern).read_plate(listing)[1]
 
 
@@ -441,7 +441,7 @@ def test_damaged_images_do_not_stop_the_plate(tmp_path: Path) -> None:
     assert [channel.shape for channel in plate.channels] == [(6, 8), None]
     assert plate.warnings == (
         "A01f00d0.png cannot be read: it is cut short.",
-        "A02f00d0.png is cut short: its pixels end beyond the end of the file.",
+        "A02f00d0.png is cut short: it does not end as a PNG does.",
         "A01f00d1.tif cannot be read: it is not a TIFF.",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_engine import FunctionStep, GroupBy, InputSource, Pipeline, VariableComponents
+from openhcs_engine import FunctionStep, GroupBy, InputSource, Materialize, Pipeline, VariableComponents
 from openhcs_engine.errors import PipelineImportError
 from openhcs_engine.pipeline import load_pipeline
 from tests.engine.plates import add, double
@@ -36,15 +36,29 @@ def test_a_step_is_named_after_its_first_function() -> None:
 
 
 def test_a_step_takes_names_and_members_and_cannot_be_changed() -> None:
-    """Text becomes enum members; assignment is refused; an unknown axis is a ValueError."""
+    """Text becomes enum members; assignment is refused; what has no meaning waits for the compiler to refuse it."""
     step = FunctionStep(add, variable_components="z_index", group_by="site", input_source="start")
 
     assert step.variable_components == (VariableComponents.Z_INDEX,)
     assert (step.group_by, step.input_source) == (GroupBy.SITE, InputSource.PIPELINE_START)
     with pytest.raises(FrozenInstanceError):
         step.name = "other"  # type: ignore[misc] # that it cannot be assigned is the point
-    with pytest.raises(ValueError, match="well"):
-        FunctionStep(add, variable_components=["well"])
+    assert FunctionStep(add, variable_components=["row"]).variable_components == ("row",)
+
+
+def test_what_a_step_keeps_has_one_form() -> None:
+    """True, a sub-folder's name, and a Materialize; False and None keep nothing."""
+    kept = [FunctionStep(add, materialize=how).materialize for how in (True, "raw", Materialize(wells=2), False, None)]
+
+    assert kept == [Materialize(), Materialize(sub_folder="raw"), Materialize(wells=2), None, None]
+
+
+def test_a_pattern_within_itself_ends() -> None:
+    """A list that holds itself has no first function; the compiler will refuse it."""
+    endless: list[object] = []
+    endless.append(endless)
+
+    assert FunctionStep(endless).name == "step"  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ import tifffile
 from openhcs_engine.context import contexts_to_json, plan_fingerprint
 from openhcs_engine.errors import ExecutionError, OutputPlaceError, PlaneReadError, StorageError
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.output.manifest import manifest_to_json
+from openhcs_engine.ngff.plate_store import is_empty_well
+from openhcs_engine.output.manifest import StagedWell
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.verify import verify
 from openhcs_engine.output.well_writer import write_well
+from openhcs_engine.vfs.files import write_new
 from tests.engine.outputs import (
     all_files,
     make_context,
@@ -134,8 +136,37 @@ def test_dropping_removes_the_well_alone(tmp_path: Path) -> None:
     publish(folder, "A02")
     folder.drop("A01")
     folder.drop("B01")
-    assert folder.wells() == ("A02",) and not folder.well_place("A01").exists()
+    assert folder.wells() == ("A02",) and is_empty_well(folder.well_place("A01"))
     assert verify(folder.folder).whole == ("A02",)
+
+
+def with_kept_set(staged: StagedWell, place: str) -> StagedWell:
+    """The well with images that a step keeps, too."""
+    content = b"pixels"
+    (staged.folder / place).mkdir(parents=True)
+    file = write_new(staged.folder, f"{place}/image.bin", content)
+    return replace(staged, places=(*staged.places, place), files=(*staged.files, file))
+
+
+@pytest.mark.parametrize("place", ["flat.zarr/A/01", "flat/A01"])
+def test_images_that_a_step_keeps_belong_to_their_well(tmp_path: Path, place: str) -> None:
+    """They are published, verified, replaced and dropped with it, whatever the step calls their folder."""
+    folder = open_folder(tmp_path)
+    with folder.staging("run") as staging:
+        staged = with_kept_set(stage(folder, staging, "A01"), place)
+        folder.publish(staged, manifest_for(folder, staged))
+    kept = folder.folder / place / "image.bin"
+    assert kept.exists() and folder.published("A01") is not None
+    report = verify(folder.folder)
+    assert report.foreign == () and [bad.well for bad in report.damaged if bad.well != "plate"] == []
+
+    kept.write_bytes(b"pixelz")
+    (found,) = [bad for bad in verify(folder.folder).damaged if bad.well != "plate"]
+    assert found.well == "A01" and found.reasons == (f"{place}/image.bin was changed after it was written (checksum)",)
+    folder.sweep()
+    assert kept.exists()
+    publish(folder, "A01", plan="plan 2")
+    assert not kept.exists() and verify(folder.folder).foreign == ()
 
 
 # -- interruptions ---
@@ -277,7 +308,7 @@ def test_a_sweep_removes_what_no_manifest_lists(tmp_path: Path) -> None:
         (folder.folder / name).write_text("debris")
     folder.sweep()
     assert not any((folder.folder / name).exists() for name in debris)
-    assert not folder.well_place("A02").exists() and folder.published("A01") is not None
+    assert is_empty_well(folder.well_place("A02")) and folder.published("A01") is not None
 
 
 TWO_RUNS = """
@@ -462,7 +493,7 @@ def test_a_manifest_is_the_last_file_of_a_well(tmp_path: Path, monkeypatch: pyte
     folder = open_folder(tmp_path)
     seen = []
 
-    def declare(self: PlateFolder, manifest: object) -> None:
+    def declare(self: PlateFolder, staged: StagedWell) -> None:
         seen.append(all((self.folder / file.path).is_file() for file in staged.files))
 
     monkeypatch.setattr(PlateFolder, "_declare", declare)
@@ -470,4 +501,59 @@ def test_a_manifest_is_the_last_file_of_a_well(tmp_path: Path, monkeypatch: pyte
         staged = stage(folder, staging, "A01")
         folder.publish(staged, manifest_for(folder, staged))
     assert seen == [True] and folder.published("A01") is None
-    assert manifest_to_json(manifest_for(folder, staged))
+
+
+def test_a_disk_that_is_full_when_a_well_is_published_keeps_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is written before anything of the old well is touched."""
+    folder = open_folder(tmp_path)
+    old = publish(folder, "A01", seed=1)
+    with folder.staging("run") as staging:
+        staged = stage(folder, staging, "A01", seed=2)
+
+        def fail(*_: object) -> None:
+            raise OSError(28, os.strerror(28))
+
+        monkeypatch.setattr(Path, "write_bytes", fail)
+        with pytest.raises(OutputPlaceError, match=r"No space left on .* while publishing well A01"):
+            folder.publish(staged, manifest_for(folder, staged))
+        monkeypatch.undo()
+    assert folder.published("A01") == old and verify(folder.folder).whole == ("A01",)
+
+
+def test_a_worker_that_outlived_its_run_publishes_nothing_that_is_being_removed(tmp_path: Path) -> None:
+    """Another run took the staging folder for a dead one's; the old well stays."""
+    folder = open_folder(tmp_path)
+    old = publish(folder, "A01", seed=1)
+    staged = stage(folder, folder.folder / ".staging" / "dead", "A01", seed=2)
+    folder.sweep()
+    with pytest.raises(OutputPlaceError, match="Well A01: another run removed"):
+        folder.publish(staged, manifest_for(folder, staged))
+    assert folder.published("A01") == old and not (folder.folder / ".staging").exists()
+
+
+def test_with_fsync_files_are_on_the_disk_before_their_manifest_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file, its folders and the manifest first; the names in the output after each move."""
+    flushed: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    folder = replace(open_folder(tmp_path), fsync=True)
+    with folder.staging("run") as staging:
+        staged = stage(folder, staging, "A01")
+        assert flushed == []
+        manifest = manifest_for(folder, staged)
+        folder.publish(staged, manifest)
+    written = {f"{staged.folder}/{file.path}" for file in manifest.files} | {f"{staged.folder}/manifest.json"}
+    in_place = [f"{folder.folder}/images.zarr/A", f"{folder.folder}/images.zarr", str(folder.folder)]
+    assert written <= set(flushed[: -len(in_place) - 1])
+    assert flushed[-len(in_place) - 1 :] == [*in_place, f"{folder.folder}/wells"]
+
+
+def test_without_fsync_nothing_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("waited for the disk"))
+    assert publish(open_folder(tmp_path), "A01")

@@ -32,7 +32,7 @@ from openhcs_engine.ngff.metadata import PixelScale
 from openhcs_engine.ngff.plate_store import ImageOptions, WellWriter, open_plate, write_field, write_plate_groups
 from openhcs_engine.ngff.pyramid import halve, level_shapes
 from openhcs_engine.ngff.reader import LazyArray
-from openhcs_engine.ngff.shards import chunk_edge
+from openhcs_engine.ngff.tiles import chunk_edge
 from openhcs_engine.vfs.files import file_checksum
 
 SHAPE = (600, 530)
@@ -218,6 +218,8 @@ def test_planes_that_do_not_exist_come_back_as_missing(plate: tuple[Path, dict])
     assert isinstance(stack, np.ma.MaskedArray)
     np.testing.assert_array_equal(stack.mask, [[False] * 3, [False, False, True]])
     assert not isinstance(field[0, 0], np.ma.MaskedArray)
+    with pytest.raises(PlaneReadError, match=r"planes that do not exist.*index it with \[\.\.\.\]"):
+        np.asarray(field.array())
 
 
 def test_the_reader_gives_wells_fields_and_pixels(plate: tuple[Path, dict]) -> None:

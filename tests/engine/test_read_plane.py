@@ -199,12 +199,35 @@ def test_colour_and_volumes_are_refused(tmp_path: Path) -> None:
             read_plane(tmp_path, name)
 
 
-def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
-    """Later pages, such as thumbnails, are not looked at."""
-    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        writer.write(PLANE, contiguous=False)
-        writer.write(PLANE[::4, ::4], contiguous=False)
-    np.testing.assert_array_equal(read_plane(tmp_path, "a.tif"), PLANE)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}, {"metadata": None}], ids=str)
+def test_a_stack_is_refused(tmp_path: Path, options: dict[str, object], compression: str | None) -> None:
+    """One of several planes in a file is never taken for all of them."""
+    stack = np.stack([PLANE, PLANE + 1])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", compression=compression, **options)
+
+    for read in (lambda: read_plane(tmp_path, "stack.tif"), lambda: read_header(tmp_path / "stack.tif")):
+        with pytest.raises(PlaneReadError, match=r"stack\.tif is a stack of several planes"):
+            read()
+
+
+def test_a_stack_in_one_page_is_refused(tmp_path: Path) -> None:
+    """ImageJ writes large stacks so: the description alone counts the planes."""
+    described = "ImageJ=1.53t\nimages=3\nslices=3\n"
+    tifffile.imwrite(tmp_path / "stack.tif", PLANE, description=described, metadata=None)
+
+    with pytest.raises(PlaneReadError, match="stack of several planes"):
+        read_plane(tmp_path, "stack.tif")
+
+
+@pytest.mark.parametrize("flag", [0, 1])
+def test_previews_behind_a_plane_do_no_harm(tmp_path: Path, flag: int) -> None:
+    """They are pages of the same plane, whether they say so or not."""
+    with tifffile.TiffWriter(tmp_path / "plane.tif") as writer:
+        writer.write(PLANE, metadata=None)
+        writer.write(PLANE[::4, ::4], subfiletype=flag, metadata=None)
+
+    assert np.array_equal(read_plane(tmp_path, "plane.tif"), PLANE)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -16,52 +13,17 @@ from openhcs_engine.errors import NotAPlateError, UnreadablePlateError
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
+from openhcs_engine.vfs.stamps import stamp
 from tests.engine.plates import add
+from tests.object_store import upload
 
 ADD = Pipeline([FunctionStep(add)])
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """An S3 server on this machine with one empty bucket; fsspec is told where it is by its own variables."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    files = fsspec.filesystem("s3", skip_instance_cache=True)
-    files.mkdir("plates")
-    yield "s3://plates"
-    server.stop()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
-    assert threading.active_count() > 0
-
-
-def upload(folder: Path, url: str) -> str:
-    """Copy a plate behind a URL."""
-    files, place = fsspec.core.url_to_fs(url)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            files.pipe_file(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
-    return url
-
-
 def shown(folder: str | Path) -> list[tuple[object, ...]]:
     """The plane table without times."""
-    _, index = detect_microscope(folder).read_plate()
-    return [(plane.key, plane.path, plane.kind, plane.size) for plane in index]
+    plate, index = detect_microscope(folder).read_plate()
+    return [(plane.key, plane.path, plane.kind, plane.size) for plane in stamp(index, plate.root)]
 
 
 @pytest.mark.parametrize("protocol", ["file", "memory", "s3"])

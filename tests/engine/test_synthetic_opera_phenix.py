@@ -15,6 +15,7 @@ from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.plate import Grid, StageFrame
 from openhcs_engine.synthetic import SyntheticImages, SyntheticPlate, truth_path, write_opera_phenix
+from openhcs_engine.vfs.stamps import stamp
 
 SMALL = SyntheticPlate(
     name="a <b> & c",
@@ -97,7 +98,7 @@ def test_a_truncated_well_has_one_image_that_cannot_be_read(tmp_path: Path) -> N
     spec = replace(SMALL, sites=1, timepoints=1, truncated_wells=("B2",))
     folder = write_opera_phenix(tmp_path / "plate", spec)
     _, index = detect_microscope(folder).read_plate()
-    sizes = {plane.key: plane.size for plane in index}
+    sizes = {plane.key: plane.stamp[0] for plane in stamp(index, str(folder))}
     assert [key for key, size in sizes.items() if size < max(sizes.values())] == [ImageKey("B02", 1, 1, 1, 1)]
 
 

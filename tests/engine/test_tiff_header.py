@@ -149,3 +149,37 @@ def test_damaged_xml_is_a_value_error_or_not_ours(text: str) -> None:
             parse_metaseries(text)
     else:
         assert parse_metaseries(text) is None
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"imagej": True}, {"ome": True}, {"bigtiff": True}, {"byteorder": ">"}], ids=str
+)
+def test_stacks_are_told_from_planes(options: dict[str, object]) -> None:
+    """Further pages show without a second look at the file; a single page never counts as a stack."""
+    for planes in (1, 2, 5):
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, np.zeros((planes, 8, 9), np.uint16), photometric="minisblack", **options)
+        read = header(stream.getvalue())
+        assert read.is_stack == (planes > 1)
+        assert len(read.oddities("a.tif", len(stream.getvalue()))) == (planes > 1)
+
+
+@pytest.mark.parametrize(("edge", "flag"), [(4, 0), (4, 1), (16, 1)])
+def test_a_preview_makes_no_stack(edge: int, flag: int) -> None:
+    """Pages of another size, and those that say that they are reduced, belong to the first."""
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        writer.write(np.zeros((16, 16), np.uint16), metadata=None)
+        writer.write(np.zeros((edge, edge), np.uint16), subfiletype=flag, metadata=None)
+
+    assert not header(stream.getvalue()).is_stack
+
+
+def test_pages_that_lead_in_a_circle_end() -> None:
+    """A page that is its own next page is one plane."""
+    content = bytearray(tiff(np.zeros((8, 8), np.uint16)))
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * tags, first)
+
+    assert header(bytes(content)).is_stack

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,10 @@ import pytest
 from openhcs_engine.context import contexts_to_json, plan_fingerprint
 from openhcs_engine.errors import NotAnOutputError
 from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.repair import repair
 from openhcs_engine.output.verify import VerifyReport, verify
-from tests.engine.outputs import WELLS, make_context, open_folder, publish
+from openhcs_engine.vfs.files import write_new
+from tests.engine.outputs import WELLS, make_context, manifest_for, open_folder, publish, stage
 
 SHARD = "images.zarr/A/01/1/0/c.0.0.0.0.0"
 FIELD = "images.zarr/A/01/1/zarr.json"
@@ -154,3 +156,51 @@ def test_verifying_changes_nothing(folder: PlateFolder) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.folder.rglob("*")}
     verify(folder.folder)
     assert {path: path.stat().st_mtime_ns for path in folder.folder.rglob("*")} == before
+
+
+def test_files_of_the_plate_are_named_wherever_steps_keep_theirs(folder: PlateFolder) -> None:
+    """Another OME-Zarr plate beside the results needs its groups as well."""
+    with folder.staging("run") as staging:
+        staged = stage(folder, staging, "A01")
+        file = write_new(staged.folder, "flat.zarr/A/01/image.bin", b"pixels")
+        kept = replace(staged, places=(*staged.places, "flat.zarr/A/01"), files=(*staged.files, file))
+        folder.publish(kept, manifest_for(folder, kept))
+    (found,) = verify(folder.folder).damaged
+    assert found.well == "plate"
+    assert [reason.split(" is ")[0] for reason in found.reasons] == ["flat.zarr/A/zarr.json", "flat.zarr/zarr.json"]
+
+
+# -- repair ---
+
+
+def test_repair_drops_the_damaged_wells_alone(folder: PlateFolder) -> None:
+    """They are missing afterwards, so that the next run makes just them; whole wells keep their files."""
+    flip(folder.folder / SHARD)
+    cut(folder.folder / "wells" / "B01.json")
+    (folder.folder / "notes.txt").write_text("mine")
+    kept = {path: path.stat().st_mtime_ns for path in folder.well_place("A02").rglob("*")}
+    done = repair(folder.folder, verify(folder.folder))
+    assert (done.dropped, done.ok) == (("A01", "B01"), True)
+    assert (done.report.whole, done.report.missing, done.report.damaged) == (("A02",), ("A01", "B01"), ())
+    assert {path: path.stat().st_mtime_ns for path in folder.well_place("A02").rglob("*")} == kept
+    assert done.report.foreign == ("notes.txt",)
+    publish(folder, "A01")
+    publish(folder, "B01")
+    assert verify(folder.folder).whole == WELLS
+
+
+def test_repair_of_a_whole_output_changes_nothing(folder: PlateFolder) -> None:
+    """Not even the time of a file."""
+    before = {path: path.stat().st_mtime_ns for path in folder.folder.rglob("*") if path.is_file()}
+    done = repair(folder.folder, verify(folder.folder))
+    assert done.dropped == () and done.ok and done.report.ok
+    assert {path: path.stat().st_mtime_ns for path in folder.folder.rglob("*") if path.is_file()} == before
+
+
+def test_repair_leaves_what_belongs_to_the_whole_plate(folder: PlateFolder) -> None:
+    """A plan that was changed cannot be made up; the damage is said again."""
+    (plan,) = (folder.folder / "contexts").iterdir()
+    cut(plan)
+    done = repair(folder.folder, verify(folder.folder))
+    assert done.dropped == () and not done.ok and plan.exists()
+    assert [damage.well for damage in done.report.damaged] == ["plate"]

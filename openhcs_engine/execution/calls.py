@@ -1,0 +1,224 @@
+"""One function called on one stack, under the laws of library, shape and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from openhcs_engine.context import CPU, FunctionCall
+from openhcs_engine.errors import SideDataError, StackShapeError
+from openhcs_engine.execution.placement import libraries_of
+from openhcs_engine.execution.step_record import StepRecord
+from openhcs_engine.memory.aligned import copy_aligned, empty_aligned
+from openhcs_engine.memory.convert import convert
+from openhcs_engine.memory.decorators import NATIVE, PRESERVE
+from openhcs_engine.memory.entry import entry_dtype
+from openhcs_engine.memory.libraries import library, library_of
+from openhcs_engine.memory.libraries.contract import AnyArray, ArrayLibrary, HostArray
+from openhcs_engine.memory.types import MemoryType
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stack ``(plane, y, x)`` as a function receives it."""
+
+    array: AnyArray
+    shape: tuple[int, ...]
+    dtype: str
+    """Pixel type of the stack before the library's own way with it: what ``preserve`` preserves."""
+    private: bool
+    """True: whatever the function does to the array, the stack that it was made of stays as it is."""
+
+
+def apply_call(
+    call: FunctionCall,
+    function: Callable[..., Any],
+    stack: AnyArray,
+    device: str,
+    record: StepRecord,
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> AnyArray:
+    """Call a function without side outputs on a stack of any library; its result is held to all laws.
+
+    Raises
+    ------
+    MemoryConversionError
+        If the stack cannot become an array of the function's library.
+    StackShapeError
+        If the result is no stack of the declared library with as many planes as it got, or with one.
+    """
+    result, _ = call_entered(call, function, enter(call, stack, device, record), device, given)
+    return result
+
+
+def enter(call: FunctionCall, stack: AnyArray, device: str, record: StepRecord) -> Entry:
+    """Bring a stack into a function's library, on a device, in a pixel type that the library can compute with.
+
+    The caller gives up the stack: the function may write into it, unless the entry is ``private``.
+    """
+    source, takes = library_of(stack), library(MemoryType(call.input_type))
+    assert source is not None  # the engine made it, or checked what the function before returned
+    facts = source.facts(stack)
+    dtype = entry_dtype(takes, call.dtype, facts.dtype)
+    cast = dtype != facts.dtype
+    with takes.scope(_device_for(takes, device)), takes.keeping(facts.dtype), takes.keeping(dtype):
+        # A function may return an array that it keeps: of an immutable kind, it must stay as it is.
+        conversion = convert(stack, takes.memory_type, device=_device_for(takes, device), give=not source.immutable)
+        if not takes.immutable and not takes.facts(conversion.array).writable:
+            own = takes.copy(conversion.array)
+            conversion = replace(conversion, array=own, zero_copy=False, copied="it is read-only")
+        array = takes.cast(conversion.array, dtype) if cast else conversion.array
+    record.converted(conversion, f"{facts.dtype} as {dtype}" if cast else "")
+    return Entry(
+        array=array,
+        shape=facts.shape,
+        dtype=facts.dtype,
+        private=takes.immutable or cast or not conversion.zero_copy,
+    )
+
+
+def call_entered(
+    call: FunctionCall,
+    function: Callable[..., Any],
+    entry: Entry,
+    device: str,
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> tuple[AnyArray, tuple[object, ...]]:
+    """Call a function on a stack that entered its library, and hold the result to the laws.
+
+    ``given`` are side inputs. The second value returned are the side outputs, as the function returned them.
+    """
+    gives = library(MemoryType(call.output_type))
+    with ExitStack() as scopes:
+        for adapter in libraries_of(call):
+            scopes.enter_context(adapter.scope(_device_for(adapter, device)))
+            for dtype in (entry.dtype, call.dtype):
+                scopes.enter_context(adapter.keeping(dtype))
+        result, sides = _split(call, function(entry.array, **call.kwargs.thaw(), **given))
+        _check_library(call, gives, result, entry)
+        _check_shape(call, gives.facts(result).shape, entry)
+        if call.dtype != NATIVE:
+            result = gives.cast(result, entry.dtype if call.dtype == PRESERVE else call.dtype)
+        if device != CPU:
+            gives.synchronize(_device_for(gives, device))  # so that what goes wrong on the device is this call's
+    return result, sides
+
+
+def call_in_batches(
+    call: FunctionCall,
+    function: Callable[..., Any],
+    stack: HostArray,
+    device: str,
+    planes: int,
+    record: StepRecord,
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> HostArray:
+    """Call a function, declared ``slice_by_slice``, on a few planes of a host's stack at a time.
+
+    Only one batch is on the device at once; the stack itself is never handed out.
+
+    Raises
+    ------
+    StackShapeError
+        If the batches' results do not make one stack with as many planes.
+    """
+    joined: HostArray | None = None
+    for start in range(0, len(stack), planes):
+        batch = copy_aligned(stack[start : start + planes])
+        result = to_host(apply_call(call, function, batch, device, record, given), record)
+        if joined is None:
+            joined = empty_aligned((len(stack), *result.shape[1:]), result.dtype)
+        if len(result) != len(batch) or result.shape[1:] != joined.shape[1:] or result.dtype != joined.dtype:
+            raise StackShapeError(
+                f"{call.reference} is declared slice_by_slice, but made {result.shape} {result.dtype} of a batch of "
+                f"{len(batch)} planes, which does not fit the other batches' {joined.shape[1:]} {joined.dtype}; remove "
+                "the declaration if the planes depend on each other.",
+                function=call.reference,
+            )
+        joined[start : start + planes] = result
+    assert joined is not None  # no stack is empty
+    return joined
+
+
+def to_host(array: AnyArray, record: StepRecord) -> HostArray:
+    """A result as a NumPy array; read-only where its library shares an array that must not change."""
+    conversion = convert(array, MemoryType.NUMPY, give=True)
+    record.converted(conversion)
+    host: HostArray = conversion.array
+    return host
+
+
+def _split(call: FunctionCall, returned: Any) -> tuple[Any, tuple[object, ...]]:  # Any: whatever a function returns
+    """The stack and the side outputs that a function returned."""
+    if not call.side_outputs:
+        if isinstance(returned, tuple):
+            raise StackShapeError(
+                f"{call.reference} returned a tuple of {len(returned)}; return the stack alone, or declare what comes "
+                "behind it with @special_outputs from openhcs_engine.memory.",
+                function=call.reference,
+            )
+        return returned, ()
+    names = [output.name for output in call.side_outputs]
+    if not isinstance(returned, tuple) or len(returned) != 1 + len(names):
+        found = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else f"one {type(returned).__name__}"
+        raise SideDataError(
+            f"{call.reference} must return a tuple of {1 + len(names)}, (stack, {', '.join(names)}), but returned "
+            f"{found}.",
+            function=call.reference,
+            name=names[0],
+        )
+    return returned[0], returned[1:]
+
+
+def _device_for(adapter: ArrayLibrary, device: str) -> str:
+    return CPU if adapter.memory_type is MemoryType.NUMPY else device
+
+
+def _check_library(call: FunctionCall, gives: ArrayLibrary, result: object, entry: Entry) -> None:
+    if gives.owns(result):
+        if (reason := gives.why_not_give(result)) is not None:
+            raise StackShapeError(
+                f"{call.reference} returned a {type(result).__name__} that the engine cannot use: {reason}.",
+                function=call.reference,
+            )
+        return
+    found = library_of(result)
+    if found is None:
+        raise StackShapeError(
+            f"{call.reference} returned a {type(result).__name__}; {_what_it_owes(call, entry)}.",
+            function=call.reference,
+        )
+    if call.declared:
+        told, advice = f"is declared to return {gives.memory_type} arrays", f'output_type="{found.memory_type}"'
+    else:
+        told, advice = "has no decorator, so that it counts as NumPy", f"@{found.memory_type}"
+    raise StackShapeError(
+        f"{call.reference} {told}, but returned a {found.memory_type} array; convert the result in the function, or "
+        f"declare {advice}.",
+        function=call.reference,
+    )
+
+
+def _check_shape(call: FunctionCall, shape: tuple[int, ...], entry: Entry) -> None:
+    if len(shape) != 3:
+        raise StackShapeError(
+            f"{call.reference} returned an array of shape {shape}; {_what_it_owes(call, entry)}.",
+            function=call.reference,
+        )
+    allowed = {1} if call.collapses else {1, entry.shape[0]}
+    if shape[0] not in allowed:
+        raise StackShapeError(
+            f"{call.reference} got {entry.shape[0]} planes and returned {shape[0]}; it must return "
+            f"{' or '.join(str(count) for count in sorted(allowed))}.",
+            function=call.reference,
+        )
+
+
+def _what_it_owes(call: FunctionCall, entry: Entry) -> str:
+    return (
+        f"it got a stack (plane, y, x) = {entry.shape} and must return one as a {call.output_type} array, with "
+        f"{entry.shape[0]} planes or with 1"
+    )

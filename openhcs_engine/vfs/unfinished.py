@@ -1,0 +1,213 @@
+"""Writes in progress: hidden beside their place, locked by their writer, swept once it is dead."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+TEMPORARY_PREFIX: Final = ".tmp-"
+"""Names of unfinished writes start with it; no key may."""
+_ATTEMPTS: Final = 1000
+"""Each fails only if another process removed or replaced something in the same microseconds."""
+_OCCUPIED: Final = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+_NO_EXCHANGE: Final = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
+_AT_CWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+"""*Source*: renameat2(2)."""
+
+
+def is_unfinished(name: str) -> bool:
+    """True for the name of a file or folder that is still being written, or never was finished."""
+    return name.startswith(TEMPORARY_PREFIX)
+
+
+def hidden_name() -> str:
+    """A new name for an unfinished write."""
+    return f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+
+
+@contextmanager
+def unfinished_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A hidden file beside ``path``, open for writing; the caller flushes and renames it, or it is removed."""
+    place, descriptor = _begin(path, _make_file)
+    try:
+        # Not os.fdopen: tifffile asks for the name.
+        with open(place, "wb", opener=lambda *_: descriptor) as file:
+            yield place, file
+    finally:
+        place.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path``; the caller fills it and puts it in place, or it is removed with all it holds."""
+    place, descriptor = _begin(path, _make_folder)
+    try:
+        yield place
+    finally:
+        remove(place)
+        os.close(descriptor)
+
+
+def put_in_place(unfinished: Path, path: Path) -> None:
+    """Rename a file or folder to ``path``; what is there is swapped out in the same instant, to ``unfinished``.
+
+    Where the file system cannot swap (NFS, some network drives), ``path`` is absent between two renames.
+    """
+    for _ in range(_ATTEMPTS):
+        if _rename(unfinished, path):
+            return
+        with suppress(FileNotFoundError):  # what occupied the place was deleted meanwhile
+            if _exchange(unfinished, path):
+                return
+    raise OSError(errno.EBUSY, "is replaced by others all the time", str(path))
+
+
+def sweep(folder: Path) -> int:
+    """Remove what dead writers left anywhere below a folder; returns how many. Living writers keep theirs."""
+    found = [
+        Path(where) / name
+        for where, folders, names in os.walk(folder)
+        for name in _split_unfinished(folders) + [name for name in names if is_unfinished(name)]
+    ]
+    return sum(1 for place in found if remove_if_dead(place))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all it holds; nothing there is fine, and so is another who removes it, too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=_unless_gone)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove the folder and those below it, as far as they hold no file."""
+    for where, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(where).rmdir()
+
+
+def _unless_gone(function: object, path: str, raised: tuple[object, BaseException, object]) -> None:
+    if not isinstance(raised[1], FileNotFoundError):
+        raise raised[1]
+
+
+def _split_unfinished(folders: list[str]) -> list[str]:
+    """Unfinished folders, which are taken out of the list that ``os.walk`` goes on with."""
+    unfinished = [name for name in folders if is_unfinished(name)]
+    folders[:] = [name for name in folders if not is_unfinished(name)]
+    return unfinished
+
+
+def remove_if_dead(place: Path) -> bool:
+    """Remove an unfinished file or folder unless its writer lives; True if it was removed."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(place)
+    except OSError:  # its writer lives, or locks are unknown here
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _begin(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """A new hidden place and its descriptor, which holds its lock."""
+    for _ in range(_ATTEMPTS):
+        place = path.with_name(hidden_name())
+        with suppress(FileNotFoundError):  # another process removed the folder, which was empty until now
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = make(place)
+            if _lock(place, descriptor):
+                return place, descriptor
+            os.close(descriptor)
+    raise FileNotFoundError(errno.ENOENT, "is removed by others all the time", str(path.parent))
+
+
+def _make_file(place: Path) -> int:
+    return os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+
+
+def _make_folder(place: Path) -> int:
+    place.mkdir()
+    return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _lock(place: Path, descriptor: int) -> bool:
+    """Lock a new place for its writer; False if a sweep removed it between its making and its lock."""
+    with suppress(OSError):  # file systems without locks: a sweep cannot lock there either, and removes nothing
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(place.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _rename(place: Path, target: Path) -> bool:
+    """False if the target is occupied by something that a rename does not replace."""
+    try:
+        place.rename(target)
+    except OSError as error:
+        if error.errno not in _OCCUPIED:
+            raise
+        return False
+    return True
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap, or as well as the file system can; False if another process came between."""
+    try:
+        _swap(first, second)
+    except OSError as error:
+        if error.errno not in _NO_EXCHANGE:
+            raise
+    else:
+        return True
+    old = second.with_name(hidden_name())
+    second.rename(old)
+    try:
+        return _rename(first, second)
+    finally:
+        remove(old)
+
+
+def _swap(first: Path, second: Path) -> None:
+    """Exchange two names in one step. OSError ENOSYS where the system has no call for it."""
+    call = getattr(_libc(), "renameat2", None) if sys.platform == "linux" else None
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(_AT_CWD, os.fsencode(first), _AT_CWD, os.fsencode(second), _RENAME_EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(second))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "hidden_name",
+    "is_unfinished",
+    "put_in_place",
+    "remove",
+    "remove_empty_folders",
+    "remove_if_dead",
+    "sweep",
+    "unfinished_file",
+    "unfinished_folder",
+]

@@ -1,0 +1,63 @@
+"""``openhcs verify`` as its users and their scripts see it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
+from tests.cli.test_cli import openhcs
+
+LAB = """
+from openhcs_engine import FunctionStep, Pipeline, VariableComponents
+from openhcs_engine.functions import create_max_projection
+
+project = Pipeline([FunctionStep(create_max_projection, variable_components=[VariableComponents.Z_INDEX])])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A plate of two wells, and a pipeline."""
+    write_imagexpress(tmp_path / "small", SyntheticPlate(name="small", rows=1, columns=2, sites=1, z=2, shape=(40, 48)))
+    (tmp_path / "lab.py").write_text(LAB)
+    return tmp_path
+
+
+def test_damage_is_found_dropped_and_made_again(folder: Path) -> None:
+    """verify exits with 1, verify --repair with 0, and the next run computes just the well that was dropped."""
+    run = ("run", folder / "small", "--pipeline", "lab:project", "--output", folder / "out", "--fsync")
+    output = folder / "out" / "small"
+    assert openhcs(folder, *run).code == 0
+    shard = next(path for path in (output / "images.zarr" / "A" / "02").rglob("c.*") if path.is_file())
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+    found = openhcs(folder, "verify", output)
+    assert found.code == 1 and "well A02" in found.out and shard.relative_to(output).as_posix() in found.out
+    told = openhcs(folder, "verify", output, "--json")
+    printed = json.loads(told.out)
+    assert told.code == 1 and not printed["ok"] and printed["dropped"] is None
+    assert [damage["well"] for damage in printed["damaged"]] == ["A02"] and printed["whole"] == ["A01"]
+    assert PlateFolder(output, "zarr").wells() == ("A01", "A02"), "looking must not drop anything"
+
+    repaired = openhcs(folder, "verify", output, "--repair")
+    assert repaired.code == 0 and "dropped: well A02" in repaired.out
+    assert openhcs(folder, "verify", output).code == 1, "the dropped well is missing until it is made again"
+    assert "1 done, 1 unchanged" in openhcs(folder, *run).out
+    assert json.loads(openhcs(folder, "verify", output, "--json", "--repair").out) == {
+        "ok": True, "expected": ["A01", "A02"], "whole": ["A01", "A02"], "missing": [], "damaged": [], "foreign": [],
+        "plans": printed["plans"], "dropped": [],
+    }  # fmt: skip
+
+
+def test_an_output_that_is_a_url_is_refused(folder: Path) -> None:
+    """Before anything is read or a folder of that name is made."""
+    before = set(folder.iterdir())
+    run = openhcs(folder, "run", folder / "small", "--pipeline", "lab:project", "--output", "s3://bucket/results")
+    assert run.code == 2 and "s3://bucket/results is a URL" in run.err and "needs a file system" in run.err
+    assert set(folder.iterdir()) == before

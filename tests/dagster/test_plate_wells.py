@@ -1,0 +1,197 @@
+"""The lazy reader of a plate's wells: what a user's own asset is given."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars
+import pytest
+import tifffile
+
+from openhcs_dagster.catalogue import CatalogueEntry, RunOptions
+from openhcs_dagster.tiff_wells import open_tiff_well
+from openhcs_dagster.wells import PlateWells
+from openhcs_engine.errors import MissingKeyError, PlaneReadError
+from openhcs_engine.output.manifest import manifest_to_json, read_manifest
+from openhcs_engine.vfs.files import StoredFile
+from tests.dagster.deployments import Deployment
+
+REPO = Path(__file__).resolve().parent.parent.parent
+STACKS = """
+from openhcs_engine import FunctionStep, Pipeline, VariableComponents
+from openhcs_engine.functions import stack_percentile_normalize
+pipeline = Pipeline([
+    FunctionStep(stack_percentile_normalize, name="Stacks", variable_components=[VariableComponents.Z_INDEX]),
+])
+"""
+SELECTIONS = (
+    np.s_[0],
+    np.s_[0, 1],
+    np.s_[0, 1, 1],
+    np.s_[0, :, 1, 10:20, ::2],
+    np.s_[..., 5],
+    np.s_[:, -1, ..., -8:],
+    np.s_[0, 1, ::-1],
+    np.s_[:, 1:1],
+    np.s_[0, 0, 0, 3, 4],
+    np.s_[...],
+)
+
+
+@pytest.fixture(params=["zarr", "disk"])
+def entry(deployment: Deployment, request: pytest.FixtureRequest) -> CatalogueEntry:
+    """A plate that was run; its wells have two channels and two z."""
+    options = RunOptions(runner="threads", workers=1, backend=request.param)
+    entry = deployment.add(deployment.plate(), deployment.pipeline("stacks", text=STACKS), options=options)
+    deployment.run(entry, "B01", "A02")
+    return entry
+
+
+def wells_of(entry: CatalogueEntry) -> PlateWells:
+    return PlateWells(entry.output_plan.folder, entry.options.backend)
+
+
+def test_wells_come_in_plate_order_and_slice_like_arrays(entry: CatalogueEntry) -> None:
+    """Well → field → pixels (t, c, z, y, x): every part equals that of the whole array."""
+    wells = wells_of(entry)
+    field = next(iter(wells["B01"].values()))
+
+    whole = field[...]
+
+    assert list(wells) == ["A02", "B01"]
+    assert field.shape == whole.shape == (1, 2, 2, 64, 64)
+    assert field.dtype == whole.dtype == np.uint16
+    assert len(np.unique(whole)) > 100
+    for selection in SELECTIONS:
+        np.testing.assert_array_equal(field[selection], whole[selection])
+        np.testing.assert_array_equal(field.array()[selection], whole[selection])
+
+
+@pytest.mark.parametrize("selection", [np.s_[0, 0, 0, 0, 0, 0], np.s_[0, 7], np.s_[..., ...], "A01", np.s_[[0, 1]]])
+def test_a_selection_that_cannot_be_is_an_index_error(entry: CatalogueEntry, selection: Any) -> None:
+    """Beyond an axis, too many axes, two '...', or anything but integers and slices."""
+    field = next(iter(wells_of(entry)["B01"].values()))
+
+    with pytest.raises(IndexError):
+        field[selection]
+
+
+def test_no_pixel_is_read_before_it_is_asked_for(deployment: Deployment) -> None:
+    """With every file of pixels but one gone, all that needs none still works, and so does the plane of that file."""
+    options = RunOptions(runner="threads", workers=1, backend="disk")
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lazy", text=STACKS), options=options)
+    deployment.run(entry, "B01")
+    field = next(iter(wells_of(entry)["B01"].values()))
+    kept, *others = sorted((entry.output_plan.folder / "images" / "B01").glob("*.tif"))
+    expected = tifffile.imread(kept)
+    for path in others:
+        path.unlink()
+
+    assert field.shape == (1, 2, 2, 64, 64)
+    np.testing.assert_array_equal(field[0, 0, 0], expected)
+    with pytest.raises(PlaneReadError):
+        field[0, 0]
+
+
+def test_planes_that_do_not_exist_are_masked(tmp_path: Path) -> None:
+    """An array of files with a hole is masked there, whatever part of it is asked for, and refuses to be plain."""
+    for channel, z in ((1, 1), (1, 2), (2, 1)):
+        name = tmp_path / f"B03_s1_w{channel}_z{z}_t1.ome.tif"
+        tifffile.imwrite(name, np.full((4, 6), 10 * channel + z, np.uint16))
+
+    array = open_tiff_well(tmp_path)[1].array()
+
+    whole = array[...]
+    assert isinstance(whole, np.ma.MaskedArray)
+    assert whole.mask[0].all(axis=(-1, -2)).tolist() == [[False, False], [False, True]]
+    assert whole.dtype == array[0, 1, 1].dtype == np.uint16
+    assert array[0, 1, 1, :2].mask.all()
+    assert not np.ma.isMaskedArray(array[0, 0])
+    with pytest.raises(PlaneReadError, match="planes that do not exist"):
+        np.asarray(array)
+
+
+def test_tables_of_all_wells_are_one_frame(entry: CatalogueEntry) -> None:
+    """Tables that manifests list are joined in plate order, with their well; others are not there."""
+    folder = entry.output_plan.folder
+    for well, areas in (("A02", [1.0, 2.0]), ("B01", [3.0])):
+        (folder / "tables" / "nuclei").mkdir(parents=True, exist_ok=True)
+        file = folder / "tables" / "nuclei" / f"{well}.parquet"
+        polars.DataFrame({"area": areas}).write_parquet(file)
+        _list_file(folder, well, file)
+    (folder / "tables" / "debris").mkdir()
+    polars.DataFrame({"area": [9.0]}).write_parquet(folder / "tables" / "debris" / "A02.parquet")
+
+    wells = wells_of(entry)
+
+    assert wells.tables == ("nuclei",)
+    assert wells.table("nuclei").rows() == [("A02", 1.0), ("A02", 2.0), ("B01", 3.0)]
+    with pytest.raises(MissingKeyError, match=r"has a table 'debris' \(known: nuclei\)"):
+        wells.table("debris")
+
+
+def _list_file(folder: Path, well: str, file: Path) -> None:
+    path = folder / "wells" / f"{well}.json"
+    manifest = read_manifest(path)
+    assert manifest is not None
+    stored = StoredFile(path=file.relative_to(folder).as_posix(), size=file.stat().st_size, crc32c=0)
+    path.write_bytes(manifest_to_json(replace(manifest, files=(*manifest.files, stored))))
+
+
+OWN_ASSET = """
+import dagster as dg
+import numpy as np
+import polars
+from openhcs_dagster.io_manager import VfsIOManager
+
+wells = dg.AssetSpec(dg.AssetKey(["P001", "processed_wells"]), partitions_def=dg.StaticPartitionsDefinition({wells}))
+
+@dg.asset(ins={{"wells": dg.AssetIn(key=wells.key)}})
+def brightness(wells):
+    rows = [
+        {{"well": well, "site": site, "channel": label, "mean": float(np.mean(field[0, number, :, :32, :32]))}}
+        for well, fields in wells.items()
+        for site, field in fields.items()
+        for number, label in enumerate(field.channel_labels)
+    ]
+    return polars.DataFrame(rows)
+
+if __name__ == "__main__":
+    result = dg.materialize(
+        [wells, brightness], selection=[brightness], resources={{"io_manager": VfsIOManager(root={root!r})}}
+    )
+    print(result.asset_value("brightness").write_csv(), end="")
+"""
+
+
+def test_an_asset_of_a_users_module_reads_wells_in_another_process(
+    deployment: Deployment, entry: CatalogueEntry
+) -> None:
+    """A module that knows the wells by their key alone measures them in a process of its own."""
+    module = deployment.root / "own_assets.py"
+    module.write_text(textwrap.dedent(OWN_ASSET.format(wells=list(entry.wells), root=str(deployment.settings.values))))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(module)],
+        cwd=REPO,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    measured = polars.read_csv(done.stdout.encode())
+    labels = next(iter(wells_of(entry)["A02"].values())).channel_labels
+    assert measured["well"].to_list() == ["A02"] * 2 + ["B01"] * 2
+    assert measured["channel"].to_list() == [*labels, *labels]
+    for row in measured.iter_rows(named=True):
+        field = next(iter(wells_of(entry)[row["well"]].values()))
+        expected = field[0, labels.index(row["channel"]), :, :32, :32].mean()
+        assert row["mean"] == pytest.approx(expected)

@@ -1,0 +1,46 @@
+"""Stacks with every dtype's awkward values: limits, halves, infinities, and what lies just beyond other dtypes."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhcs_engine.memory.aligned import empty_aligned
+from openhcs_engine.memory.decorators import PIXEL_DTYPES
+
+PAIRS: Final = tuple(product(PIXEL_DTYPES, PIXEL_DTYPES))
+"""Every dtype to every dtype."""
+
+TELLING_PAIRS: Final = tuple(
+    (source, wanted)
+    for source, wanted in PAIRS
+    if source != wanted and (source.startswith("float") or wanted in ("bool", "uint8", "int64", "float32"))
+)
+"""Fewer, for libraries that compile each: every float to everything, integers to what is narrow, wide and float."""
+
+_FLOATS: Final = (0, 0.5, 1.5, 2.5, -0.5, -1.5, 254.5, 255.5, 65534.5, 65535.5, -32768.5, 127.49, np.inf, -np.inf)
+_LIMITS: Final = tuple(
+    sign * number for number in (2.0**7, 2.0**8, 2.0**15, 2.0**31, 2.0**32, 2.0**63, 2.0**64, 1e30) for sign in (1, -1)
+)
+
+
+def awkward_stack(dtype: str) -> NDArray[Any]:
+    """An aligned stack of shape (2, n, 1) with the values that casts get wrong."""
+    values = np.array(_numbers(np.dtype(dtype)), dtype)
+    stack = empty_aligned((2, len(values), 1), dtype)
+    stack[...] = values[:, None]
+    return stack
+
+
+def _numbers(dtype: np.dtype[Any]) -> list[Any]:
+    if dtype.kind == "b":
+        return [False, True]
+    if dtype.kind == "f":
+        largest = float(np.finfo(dtype).max)
+        return [number for number in (*_FLOATS, *_LIMITS) if abs(number) <= largest or np.isinf(number)]
+    info = np.iinfo(dtype)
+    inside = [2**power + step for power in (7, 8, 15, 16, 31, 32, 63) for step in (-1, 0)]
+    return [info.min, info.max, 0, 1, *(n for n in inside if n <= info.max), *(-n for n in inside if -n >= info.min)]
