@@ -83,10 +83,12 @@ def test_metadata_are_those_of_the_facts(data_dir: Path, name: str) -> None:
     assert plate.errors == tuple(facts["errors"])
 
 
-def test_a_whole_measurement_has_nothing_to_remark(data_dir: Path) -> None:
-    """Shading and dark images beside the planes are no data, and no reason to warn; names are the operator's."""
+def test_a_whole_measurement_is_no_reason_to_warn(data_dir: Path) -> None:
+    """Shading and dark images beside the planes are no data; a note says that they were left out."""
     plate, index = read(data_dir / "cv8000_minimal")
-    assert (plate.warnings, plate.notes, plate.absent_wells) == ((), (), ())
+    assert (plate.warnings, plate.absent_wells) == ((), ())
+    (note,) = plate.notes
+    assert note.startswith("6 images that are no planes (shading, dark images or others) were left out")
     assert plate.name == "CV8000-Minimal-DataSet-2C-3W-4S-FP2-stack"
     assert plate.wells == ("D08", "E03", "F08")
     assert (plate.z_step_um, plate.dtype) == (3.0, "uint16")

@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_written_plate_reads_back_equal(tmp_path: Path) -> None:
-    """Our reader finds exactly the planes and metadata that were written, and nothing to remark."""
+    """Our reader finds exactly the planes and metadata that were written; a note tells of the shading images."""
     plate, index = detect_microscope(write_cellvoyager(tmp_path / "plate", SMALL)).read_plate()
 
     assert plate.microscope == "cellvoyager"
@@ -38,7 +38,9 @@ def test_a_written_plate_reads_back_equal(tmp_path: Path) -> None:
     assert [(channel.name, channel.wavelength_nm) for channel in plate.channels] == [("DAPI", 445), ("GFP", 525)]
     assert (plate.pixel_size_um, plate.z_step_um) == (SMALL.pixel_size_um, SMALL.z_step_um)
     assert (plate.grid, plate.shape, plate.dtype) == (Grid(rows=2, columns=2), SMALL.shape, "uint16")
-    assert (plate.warnings, plate.notes, plate.errors, plate.absent_wells) == ((), (), (), ())
+    assert (plate.warnings, plate.errors, plate.absent_wells) == ((), (), ())
+    (note,) = plate.notes
+    assert note.startswith("2 images that are no planes (shading, dark images or others) were left out")
 
 
 def test_positions_grow_upwards_from_the_wells_centre(tmp_path: Path) -> None:
