@@ -17,7 +17,7 @@ from openhcs_engine.errors import PlaneReadError
 from openhcs_engine.ngff.metadata import document
 from openhcs_engine.ngff.nodes import ARRAY_V2
 from openhcs_engine.ngff.options import Compression
-from openhcs_engine.ngff.tiles import BLOSC_SHUFFLE, PlaneForm, Window
+from openhcs_engine.ngff.tiles import BLOSC_SHUFFLE, FormedArray, PlaneForm, Window
 from openhcs_engine.vfs.files import StoredFile, write_new
 
 _UNPLACED: Final = ".planes"
@@ -85,14 +85,11 @@ def _compressor(compression: Compression) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkFileReader:
+class ChunkFileReader(FormedArray):
     """Planes of an array that the writer made. A file that is not there is an error, and not the fill value."""
 
     folder: Path
     """The array's."""
-    stack: tuple[int, ...]
-    """Lengths of the leading axes."""
-    form: PlaneForm
 
     @classmethod
     def of(cls, folder: Path, document: Mapping[str, Any]) -> Self | None:
@@ -107,17 +104,7 @@ class ChunkFileReader:
                 return None
         except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
             return None
-        return cls(folder, tuple(stack), form)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the array."""
-        return (*self.stack, *self.form.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return self.form.dtype
+        return cls(tuple(stack), form, folder)
 
     def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
         """A window of the plane at an index of the leading axes.

@@ -18,17 +18,14 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import PlaneReadError
 from openhcs_engine.ngff.options import Compression
 from openhcs_engine.ngff.shards import ABSENT, SHUFFLE_NAMES, shard_document, shard_key
-from openhcs_engine.ngff.tiles import PlaneForm, Window
+from openhcs_engine.ngff.tiles import FormedArray, PlaneForm, Window
 
 
 @dataclass(frozen=True, slots=True)
-class ShardReader:
+class ShardReader(FormedArray):
     """The only shard of an array."""
 
     path: Path
-    stack: tuple[int, ...]
-    """Lengths of the leading axes."""
-    form: PlaneForm
 
     @classmethod
     def of(cls, folder: Path, document: Mapping[str, Any]) -> Self | None:
@@ -45,17 +42,7 @@ class ShardReader:
                 return None
         except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
             return None
-        return cls(folder / shard_key(len(names)), tuple(stack), form)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the array."""
-        return (*self.stack, *self.form.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return self.form.dtype
+        return cls(tuple(stack), form, folder / shard_key(len(names)))
 
     def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
         """A window of the plane at an index of the leading axes.

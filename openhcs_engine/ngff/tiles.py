@@ -128,4 +128,23 @@ class PlaneForm:
         return np.frombuffer(content, self.dtype.newbyteorder("<")).reshape(self.chunk)
 
 
-__all__ = ["BLOSC_SHUFFLE", "PlaneForm", "Window", "chunk_edge"]
+@dataclass(frozen=True, slots=True)
+class FormedArray:
+    """An array on disk whose planes share one form; its readers differ in where they find the chunks."""
+
+    stack: tuple[int, ...]
+    """Lengths of the leading axes."""
+    form: PlaneForm
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return (*self.stack, *self.form.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return self.form.dtype
+
+
+__all__ = ["BLOSC_SHUFFLE", "FormedArray", "PlaneForm", "Window", "chunk_edge"]

@@ -21,9 +21,10 @@ from openhcs_engine.compiler import compile_plate
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import DeviceUnavailableError
 from openhcs_engine.execution.plate_run import execute_wells
-from openhcs_engine.memory.devices import CpuInventory, Device, DevicePolicy, HostInventory, Inventory
+from openhcs_engine.memory.devices import CpuInventory, DevicePolicy, HostInventory, Inventory
 from tests.dagster.deployments import Deployment
 from tests.engine.plates import add, make_plate, output_plan
+from tests.paper_gpus import PaperGpus
 
 TORCH = """
 from openhcs_engine import FunctionStep, Pipeline
@@ -35,22 +36,6 @@ def brighter(stack):
 
 pipeline = Pipeline([FunctionStep(brighter, name="Brighter")])
 """
-
-
-@dataclass(frozen=True)
-class PaperGpus:
-    """GPUs that exist on paper only."""
-
-    count: int
-
-    def devices(self) -> tuple[Device, ...]:
-        return tuple(
-            Device(kind="gpu", index=index, name="Paper GPU", uuid=f"GPU-paper-{index}", memory_bytes=2**34)
-            for index in range(self.count)
-        )
-
-    def why_no_gpu(self) -> str | None:
-        return None if self.count else "No GPU: the paper is blank."
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from openhcs_engine.memory.aligned import empty_aligned
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
+from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.libraries.contract import ArrayLibrary
 
 PAIRS: Final = tuple(product(PIXEL_DTYPES, PIXEL_DTYPES))
 """Every dtype to every dtype."""
@@ -33,6 +36,17 @@ def awkward_stack(dtype: str) -> NDArray[Any]:
     stack = empty_aligned((2, len(values), 1), dtype)
     stack[...] = values[:, None]
     return stack
+
+
+def assert_cast_as_by_law(library: ArrayLibrary, cast: Callable[[Any, str], Any], source: str, wanted: str) -> None:
+    """An awkward stack that ``cast`` brings to another dtype is what ``restore_dtype`` makes of it."""
+    stack = awkward_stack(source)
+    with np.errstate(all="ignore"):
+        expected = restore_dtype(stack, np.dtype(wanted))
+        result = library.to_host(cast(library.from_host(stack, "cpu"), wanted))
+
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result, expected)
 
 
 def _numbers(dtype: np.dtype[Any]) -> list[Any]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns
 
@@ -29,26 +29,9 @@ from openhcs_engine.memory import torch as torch_function
 from openhcs_engine.memory.devices import Device, DevicePolicy, DevicePool
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.memory.types import MemoryType
+from tests.paper_gpus import PaperGpus
 
 runners = pytest.mark.parametrize("runner", list(RUNNERS))
-
-
-@dataclass(frozen=True)
-class PaperGpus:
-    """GPUs that exist on paper only."""
-
-    count: int
-
-    def devices(self) -> tuple[Device, ...]:
-        """GPUs with 16 GiB each."""
-        return tuple(
-            Device(kind="gpu", index=index, name="Paper GPU", uuid=f"GPU-paper-{index}", memory_bytes=2**34)
-            for index in range(self.count)
-        )
-
-    def why_no_gpu(self) -> str | None:
-        """A reason if there is none."""
-        return None if self.count else "No GPU: the paper is blank."
 
 
 def note_where(stack: Array) -> Array:

@@ -16,7 +16,7 @@ from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.libraries.tensorflow import TensorFlowLibrary, cast_on_device
 from openhcs_engine.memory.loading import load_framework
-from tests.engine.cast_law import PAIRS, TELLING_PAIRS, awkward_stack
+from tests.engine.cast_law import PAIRS, TELLING_PAIRS, assert_cast_as_by_law, awkward_stack
 
 LIBRARY = TensorFlowLibrary()
 
@@ -32,26 +32,13 @@ def tf() -> Any:
 @pytest.mark.parametrize(("source", "wanted"), PAIRS)
 def test_casts_follow_the_one_law(source: str, wanted: str) -> None:
     """Every dtype to every dtype, as restore_dtype does it."""
-    stack = awkward_stack(source)
-    with np.errstate(all="ignore"):
-        expected = restore_dtype(stack, np.dtype(wanted))
-        result = LIBRARY.to_host(LIBRARY.cast(LIBRARY.from_host(stack, "cpu"), wanted))
-
-    assert result.dtype == expected.dtype
-    np.testing.assert_array_equal(result, expected)
+    assert_cast_as_by_law(LIBRARY, LIBRARY.cast, source, wanted)
 
 
 @pytest.mark.parametrize(("source", "wanted"), TELLING_PAIRS)
 def test_gpus_follow_the_same_law(source: str, wanted: str) -> None:
     """What runs on a GPU is made of TensorFlow's own operations; on the CPU they give what NumPy gives."""
-    stack = awkward_stack(source)
-    with np.errstate(all="ignore"):
-        expected = restore_dtype(stack, np.dtype(wanted))
-
-    result = LIBRARY.to_host(cast_on_device(LIBRARY.from_host(stack, "cpu"), wanted))
-
-    assert result.dtype == expected.dtype
-    np.testing.assert_array_equal(result, expected)
+    assert_cast_as_by_law(LIBRARY, cast_on_device, source, wanted)
 
 
 def test_bfloat16_results_become_pixels(tf: Any) -> None:

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, TypeAlias
 
 from numpy.typing import NDArray
 
+from openhcs_engine.errors import LibraryUnavailableError
 from openhcs_engine.memory.libraries.out_of_memory import says_out_of_memory
-from openhcs_engine.memory.loading import is_installed
+from openhcs_engine.memory.loading import is_installed, load_framework
 from openhcs_engine.memory.types import MemoryType
 
 AnyArray: TypeAlias = Any  # an array of any of the six libraries: they share no base class
@@ -74,9 +75,15 @@ class ArrayLibrary(ABC):
         """Whether it can be imported, without importing it."""
         return is_installed(self.package)
 
-    @abstractmethod
     def why_not(self) -> str | None:
-        """Why it cannot work in this process, as a sentence; None if it can. May import it."""
+        """Why it cannot work in this process, as a sentence; None if it can. Imports it if it is installed."""
+        if not self.installed():
+            return f"{self.package} is not installed (pip install 'openhcs-dagster[{self.extra}]')."
+        try:
+            load_framework(self.package)
+        except LibraryUnavailableError as error:
+            return str(error)
+        return None
 
     @abstractmethod
     def owns(self, array: object) -> bool:

@@ -10,7 +10,6 @@ from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries.casting import cast_array, numpy_like
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.cuda import cuda_scope, gpu_index, release_gpu, synchronize_gpu
-from openhcs_engine.memory.libraries.refusals import why_not_importable
 from openhcs_engine.memory.loading import load_framework
 from openhcs_engine.memory.types import MemoryType
 
@@ -32,7 +31,7 @@ class CupyLibrary(ArrayLibrary):
 
     def why_not(self) -> str | None:
         """Not installed, no GPU (in the inventory's words), or one that CuPy cannot use."""
-        if (reason := why_not_importable(self)) is not None:
+        if (reason := super().why_not()) is not None:
             return reason
         if (reason := find_inventory().why_no_gpu()) is not None:
             return f"CuPy needs a GPU. {reason}"

@@ -14,7 +14,6 @@ from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.libraries.casting import BFLOAT16, cast_array, cast_on_host, numpy_like
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.cuda import cuda_device
-from openhcs_engine.memory.libraries.refusals import why_not_importable
 from openhcs_engine.memory.loading import load_framework
 from openhcs_engine.memory.types import MemoryType
 
@@ -46,10 +45,6 @@ class JaxLibrary(ArrayLibrary):
             "PJRT_NPROC": "1",
         }
     )
-
-    def why_not(self) -> str | None:
-        """Only if it cannot be imported."""
-        return why_not_importable(self)
 
     def owns(self, array: object) -> bool:
         """Arrays, also those that a transformation traces."""

@@ -17,7 +17,6 @@ from openhcs_engine.memory.libraries.capsule import CPU_DEVICE, PlainExporter, c
 from openhcs_engine.memory.libraries.casting import BFLOAT16, CastOperations, cast_array, cast_on_host
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.cuda import cuda_device, gpu_index, synchronize_gpu
-from openhcs_engine.memory.libraries.refusals import why_not_importable
 from openhcs_engine.memory.loading import load_framework
 from openhcs_engine.memory.types import MemoryType
 
@@ -49,10 +48,6 @@ class TensorFlowLibrary(ArrayLibrary):
             "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
         }
     )
-
-    def why_not(self) -> str | None:
-        """Only if it cannot be imported."""
-        return why_not_importable(self)
 
     def owns(self, array: object) -> bool:
         """All kinds of tensors, variables included."""

@@ -14,7 +14,6 @@ from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.casting import BFLOAT16, CastOperations, cast_array
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.cuda import cuda_scope, release_gpu, synchronize_gpu
-from openhcs_engine.memory.libraries.refusals import why_not_importable
 from openhcs_engine.memory.loading import load_framework
 from openhcs_engine.memory.types import MemoryType
 
@@ -36,10 +35,6 @@ class TorchLibrary(ArrayLibrary):
     # Lets the pool's memory grow in place, so that less of it is held without use beside other libraries.
     # Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-alloc-conf
     environment = MappingProxyType({"PYTORCH_ALLOC_CONF": "expandable_segments:True"})
-
-    def why_not(self) -> str | None:
-        """Only if it cannot be imported."""
-        return why_not_importable(self)
 
     def owns(self, array: object) -> bool:
         """Tensors, parameters and other subclasses."""
