@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-# Two rounds, for the engine's tests load every array library, and the others run Dagster inside their process.
 PARALLEL ?= --numprocesses 2 --dist loadfile
 EXTRAS := dev,torch,tensorflow,jax,cupy,pyclesperanto,gpu
 
@@ -34,8 +33,7 @@ ui: $(VENV)/.installed  ## Serve the Dagster UI on 127.0.0.1
 	@$(BIN)/openhcs-dagster ui
 
 test: $(VENV)/.installed-dev  ## Run all tests
-	$(BIN)/python -m pytest $(PARALLEL) tests/engine
-	$(BIN)/python -m pytest $(PARALLEL) tests/cli tests/dagster tests/docs
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(VENV)/.installed-dev docs  ## Format, lint, types, layers, documentation
 	$(BIN)/ruff format --check .

@@ -1,8 +1,9 @@
-"""What all tests share: the folder of real plates, and an object store."""
+"""What all tests share: the folder of real plates, an object store, and a log that survives TensorFlow."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,3 +28,14 @@ def bucket() -> Iterator[str]:
     """The URL of an empty bucket in an S3 server on this machine."""
     with s3_bucket("plates") as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def absl_forgets_the_captured_stderr() -> Iterator[None]:
+    """TensorFlow's and JAX's log handler keeps the ``sys.stderr`` of the test that imported it, which pytest owns.
+
+    When Dagster sets up its logs in a later test, ``logging`` closes all handlers, and this one would close its stream.
+    """
+    yield
+    if (absl := sys.modules.get("absl.logging")) is not None:
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
