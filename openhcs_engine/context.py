@@ -21,6 +21,7 @@ from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing, PlaneKind
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
+from openhcs_engine.vfs.scratch import ScratchPlan
 
 FORMAT: Final = 1
 """Version of the plan document."""
@@ -243,6 +244,8 @@ class OutputPlan:
     """Name of the pipeline, for people."""
     images: ImageOptions = DEFAULT_OPTIONS
     """How OME-Zarr images are stored."""
+    scratch: ScratchPlan = ScratchPlan()  # noqa: RUF009 # it is frozen
+    """Where planes are kept between a well's steps."""
 
     @property
     def folder(self) -> Path:

@@ -77,6 +77,7 @@ class CellVoyagerHandler(MicroscopeHandler):
             base=base,
             records=records,
             planes=planes,
+            present=tuple(plane for plane in planes if plane.present),
             detail=_read_beside(listing, files, folder, ".mrf", parse_detail, remarks),
             plate_file=_read_beside(listing, files, folder, ".wpi", parse_plate_file, remarks),
         )
@@ -96,13 +97,11 @@ class _Source:
     base: str
     records: Records
     planes: tuple[ImagePlane, ...]
+    present: tuple[ImagePlane, ...]
+    """Those of the planes that have a file."""
     detail: Detail | None = None
     plate_file: PlateFile | None = None
     settings: Settings | None = None
-
-    @property
-    def present(self) -> tuple[ImagePlane, ...]:
-        return tuple(plane for plane in self.planes if plane.present)
 
 
 def _mlfs_in(listing: FolderListing, folder: str) -> Iterator[ListedFile]:

@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
+from msgspec import structs
+
 from openhcs_engine.microscopes.cellvoyager_names import IMAGE_SUFFIXES, parse_image_name
 from openhcs_engine.microscopes.cellvoyager_records import ImageRecord
 from openhcs_engine.microscopes.handler import is_inside
@@ -139,7 +141,23 @@ def read_planes(records: Sequence[ImageRecord], files: PlateFiles, remarks: Rema
     ]
     repeats.report(remarks)
     _report_files(files, remarks)
-    return tuple(_of_shown_channels(planes, remarks))
+    return tuple(_of_shown_channels(_with_own_files(planes, remarks), remarks))
+
+
+def _with_own_files(planes: list[ImagePlane], remarks: Remarks) -> list[ImagePlane]:
+    """A file is one plane: a second coordinate that was recorded for it has none."""
+    owners: dict[str | None, ImagePlane] = {}
+    taken = [plane for plane in planes if plane.present and owners.setdefault(plane.path, plane) is not plane]
+    if not taken:
+        return planes
+    remarks.warnings.append(
+        f"{len(taken)} records name a file that is another plane already (the first: {taken[0].path}); those planes "
+        "count as missing."
+    )
+    return [
+        plane.replace(present=False, size=0, mtime_ns=0) if plane.present and owners[plane.path] is not plane else plane
+        for plane in planes
+    ]
 
 
 def _coordinate(record: ImageRecord) -> _Coordinate:
@@ -164,7 +182,7 @@ def _with_own_times(records: Sequence[ImageRecord], remarks: Remarks) -> Sequenc
         + ", ".join(f"time line {timeline}: + {shift}" for timeline, shift in moved.items())
         + ")."
     )
-    return [record._replace(timepoint=record.timepoint + moved[record.timeline]) for record in records]
+    return [structs.replace(record, timepoint=record.timepoint + moved[record.timeline]) for record in records]
 
 
 def _plane(record: ImageRecord, files: PlateFiles) -> ImagePlane:

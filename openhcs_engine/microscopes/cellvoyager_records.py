@@ -9,10 +9,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 from xml.sax import SAXException, SAXParseException
-from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import AttributesImpl, IncrementalParser, Locator
+
+from msgspec import Struct
 
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
@@ -27,9 +27,14 @@ _MAX_TEXT: Final = 300
 _NAMED: Final = 5
 """Incomplete records that are named one by one; the others are counted."""
 _NO_PROCESSING: Final = frozenset({"", "none"})
+_COUNTED: Final = ("FieldIndex", "Ch", "ZIndex", "TimePoint", "TimelineIndex", "ActionIndex")
+_MEASURED: Final = ("X", "Y", "Z")
+
+if TYPE_CHECKING:
+    from xml.sax.xmlreader import IncrementalParser
 
 
-class ImageRecord(NamedTuple):  # a tuple: plates have 100,000 of them
+class ImageRecord(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 of them
     """One image, as the instrument recorded it, or as its file's name says."""
 
     well: str
@@ -74,7 +79,6 @@ def read_records(stream: BinaryIO, path: str) -> Records:
 
     parser = create_parser(forbid_dtd=True)
     reader = _Reader(parser, path)
-    parser.setContentHandler(reader)
     try:
         _feed(parser, reader, stream)
     except UnreadablePlateError:
@@ -97,6 +101,7 @@ def read_records(stream: BinaryIO, path: str) -> Records:
 def _feed(parser: IncrementalParser, reader: _Reader, stream: BinaryIO) -> None:
     fed = last_element = 0
     parser.feed(b"")  # without it, SAX takes an empty file for a whole one
+    reader.listen(parser)
     while chunk := stream.read(_CHUNK):
         fed += len(chunk)
         before = reader.elements
@@ -109,12 +114,11 @@ def _feed(parser: IncrementalParser, reader: _Reader, stream: BinaryIO) -> None:
     parser.close()
 
 
-class _Reader(ContentHandler):
+class _Reader:
     """Collects records while the XML passes by."""
 
-    def __init__(self, locator: Locator, path: str) -> None:
-        super().__init__()
-        self.locator, self.path = locator, path
+    def __init__(self, parser: IncrementalParser, path: str) -> None:
+        self.parser, self.path = parser, path
         self.elements = 0
         self.images: list[ImageRecord] = []
         self.errors: list[str] = []
@@ -126,23 +130,30 @@ class _Reader(ContentHandler):
         self.wells: dict[tuple[str, str], str] = {}
         # A plate's records repeat few numbers many times.
         self.wholes: dict[str, int] = {}
-        self.numbers: dict[str, float] = {}
+        self.numbers: dict[str | None, float | None] = {None: None, "": None}
 
-    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802  # SAX
+    def listen(self, parser: Any) -> None:  # Any: pyexpat's parser has no importable type
+        """Let expat call this reader itself: SAX, whose parser has the guards, takes as long again in between."""
+        expat = parser._parser
+        expat.StartElementHandler, expat.EndElementHandler = self.start, self.end
+        expat.CharacterDataHandler = self.text.append
+
+    @property
+    def line(self) -> int:
+        """The line that is being read."""
+        number: int = self.parser.getLineNumber()  # type: ignore[attr-defined] # a Locator, too
+        return number
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
         self.elements += 1
         kind = self.local_names[name]
         if self.elements == 1 and kind != "MeasurementData":
             self.fail(f"is not a CellVoyager's measurement data: it begins with <{_clean(name)}>")
         if kind == "MeasurementRecord":
-            local = self.local_names
-            self.values = {local[key]: value for key, value in attrs.items()}
-            self.text = []
+            self.values = dict(zip(map(self.local_names.__getitem__, attributes), attributes.values(), strict=True))
+            self.text.clear()
 
-    def characters(self, content: str) -> None:
-        if self.values is not None:
-            self.text.append(content)
-
-    def endElement(self, name: str) -> None:  # noqa: N802  # SAX
+    def end(self, name: str) -> None:
         if self.values is None or self.local_names[name] != "MeasurementRecord":
             return
         values, text, self.values = self.values, "".join(self.text).strip(), None
@@ -157,23 +168,21 @@ class _Reader(ContentHandler):
     def add_image(self, values: Mapping[str, str], text: str) -> None:
         well = self.well(values)
         if well is None or not text or "Ch" not in values:
-            self.incomplete.append(f"line {self.locator.getLineNumber()}")
+            self.incomplete.append(f"line {self.line}")
             return
+        get, known, sizes = values.get, self.wholes, self.numbers
+        try:
+            counted = [known[get(key, "1")] for key in _COUNTED]
+            measured = [sizes[get(key)] for key in _MEASURED]
+        except KeyError:  # a text that is new
+            counted = [self.whole(values, key) for key in _COUNTED]
+            measured = [self.number(values, key) for key in _MEASURED]
+        is_projection = get("ZImageProcessing", "").lower() not in _NO_PROCESSING
+        site, channel, z_index, timepoint, timeline, action = counted
+        x, y, z = measured
+        file = text.replace("\\", "/")
         self.images.append(
-            ImageRecord(
-                well=well,
-                site=self.whole(values, "FieldIndex"),
-                channel=self.whole(values, "Ch"),
-                z_index=self.whole(values, "ZIndex"),
-                timepoint=self.whole(values, "TimePoint"),
-                timeline=self.whole(values, "TimelineIndex"),
-                action=self.whole(values, "ActionIndex"),
-                is_projection=values.get("ZImageProcessing", "").lower() not in _NO_PROCESSING,
-                x_um=self.number(values, "X"),
-                y_um=self.number(values, "Y"),
-                z_um=self.number(values, "Z"),
-                file=text.replace("\\", "/"),
-            )
+            ImageRecord(well, site, channel, z_index, timepoint, timeline, action, is_projection, x, y, z, file)
         )
 
     def well(self, values: Mapping[str, str]) -> str | None:
@@ -201,15 +210,13 @@ class _Reader(ContentHandler):
 
     def number(self, values: Mapping[str, str], key: str) -> float | None:
         text = values.get(key)
-        if not text:
-            return None
         if text not in self.numbers:
             try:
-                value = float(text.replace(",", "."))  # a decimal comma, where the computer is set to one
+                value = float((text or "").replace(",", "."))  # a decimal comma, where the computer is set to one
             except ValueError:
                 value = math.nan
             if not math.isfinite(value):
-                self.fail(f'gives {key}="{_clean(text)}", not a number of µm')
+                self.fail(f'gives {key}="{_clean(text or "")}", not a number of µm')
             self.numbers[text] = value
         return self.numbers[text]
 
@@ -229,7 +236,7 @@ class _Reader(ContentHandler):
         return f"{', '.join(places)}{time}: {_clean(text) or 'the instrument recorded an error without a text'}"
 
     def fail(self, what: str) -> NoReturn:
-        raise UnreadablePlateError(f"{self.path}, line {self.locator.getLineNumber()}, {what}.", path=self.path)
+        raise UnreadablePlateError(f"{self.path}, line {self.line}, {what}.", path=self.path)
 
     def records(self) -> Records:
         warnings = [

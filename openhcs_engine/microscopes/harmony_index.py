@@ -7,17 +7,18 @@ Lengths are metres unless the ``Unit`` attribute says otherwise.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import lru_cache
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.microscopes.harmony_pattern import RecordFeed, Values
+from openhcs_engine.microscopes.harmony_values import clean_text, length, number, positive, well, within
 from openhcs_engine.microscopes.tiff_header import MAX_EDGE
-from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
+from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS
 
 MAX_INDEX_BYTES: Final = 4 << 30
 """An image's record has 1.7 KB in V5: two million images."""
@@ -30,7 +31,6 @@ _MAX_VALUE: Final = 2048
 """Letters of one value that is kept; longer ones are cut, and mean nothing."""
 _CHUNK: Final = 1 << 18
 
-_POWERS_OF_TEN: Final = {"m": 0, "mm": -3, "um": -6, "µm": -6, "μm": -6, "nm": -9}
 _CHANNEL_KEYS: Final = (
     "ChannelName",
     "ImageResolutionX",
@@ -39,14 +39,17 @@ _CHANNEL_KEYS: Final = (
     "ImageSizeY",
     "MainEmissionWavelength",
 )
-_IMAGE_KEYS: Final = frozenset(
-    {"id", "State", "URL", "Row", "Col", "FieldID", "PlaneID", "TimepointID", "ChannelID"}
-    | {"PositionX", "PositionY", "PositionZ", "AbsPositionZ", *_CHANNEL_KEYS}
-)
+_PLACE_KEYS: Final = ("Row", "Col", "ChannelID", "FieldID", "PlaneID", "TimepointID")
+_POSITION_KEYS: Final = ("PositionX", "PositionY", "PositionZ", "AbsPositionZ")
+_IMAGE_ORDER: Final = ("id", *_PLACE_KEYS, "URL", "State", *_POSITION_KEYS, *_CHANNEL_KEYS)
+_IMAGE_KEYS: Final = frozenset(_IMAGE_ORDER)
+_MEASURED: Final = frozenset({*_POSITION_KEYS, "ImageResolutionX", "ImageResolutionY", "MainEmissionWavelength"})
+"""Elements whose attribute ``Unit`` matters."""
+_CHANNEL_AT: Final = len(_IMAGE_ORDER) - len(_CHANNEL_KEYS)
 _PLATE_KEYS: Final = frozenset({"Name", "PlateID", "PlateRows", "PlateColumns"})
 
 
-class HarmonyImage(NamedTuple):  # a tuple: an index has 100,000 of them
+class HarmonyImage(Struct, frozen=True, gc=False):  # a Struct: an index has 100,000 of them
     """One ``Image`` record."""
 
     well: str
@@ -101,7 +104,9 @@ class HarmonyIndex:
     plates: int
     """How many plates it speaks of; more than 1 cannot be told apart."""
     unusable: int
-    """Records without a row, column or channel."""
+    """Records without a row, column or channel, or with a number that is none."""
+    first_unusable: str | None
+    """The id of the first of them."""
 
 
 def read_harmony_index(stream: BinaryIO, path: str) -> HarmonyIndex:
@@ -146,18 +151,17 @@ def _parse(stream: BinaryIO, reader: _Reader) -> None:
     # Its expat parser carries the guards (DTD, entities, external references). Building elements only to drop them
     # would take a third longer, and what has no handler costs nothing.
     parser = DefusedXMLParser(target=reader, forbid_dtd=True).parser
-    parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
-    parser.CharacterDataHandler = reader.text.append
     parser.DefaultHandlerExpand = None
-    read = 0
+    feed = RecordFeed(parser, reader, _IMAGE_ORDER, _MEASURED)
+    read, rest = 0, b""
     while chunk := stream.read(_CHUNK):
         read += len(chunk)
         if read > MAX_INDEX_BYTES:
             raise ValueError(f"it is larger than {MAX_INDEX_BYTES >> 30} GiB")
-        parser.Parse(chunk, False)
+        rest = feed.take(rest + chunk)
         if read - parser.CurrentByteIndex > _MAX_TOKEN or sum(map(len, reader.text)) > _MAX_TOKEN:
             raise ValueError(f"a single tag or text in it is longer than {_MAX_TOKEN >> 20} MiB")
-    parser.Parse(b"", True)
+    parser.Parse(rest, True)
 
 
 class _LocalNames(dict[str, str]):
@@ -185,7 +189,10 @@ class _Reader:
         self.section = ""
         self.plate: _Fields | None = None
         self.plates = 0
+        self.records = 0
+        self.last: Values = ()
         self.unusable = 0
+        self.first_unusable: str | None = None
         self.wells: dict[str, None] = {}
         self.images: list[HarmonyImage] = []
         self.properties: dict[int, Counter[tuple[str | None, ...]]] = {}
@@ -209,9 +216,9 @@ class _Reader:
         elif local in {"Plates", "Wells", "Maps", "Images"}:
             self.section = local
         elif (self.section, local) == ("Images", "Image"):
-            self.open(_IMAGE_KEYS, self.add_image)
+            self.open(_IMAGE_KEYS, self.close_image)
         elif (self.section, local) == ("Maps", "Entry"):
-            self.entry_channel = _number(dict(_pairs(attributes)).get("ChannelID"))
+            self.entry_channel = number(dict(_pairs(attributes)).get("ChannelID"))
             self.open(frozenset(_CHANNEL_KEYS), self.add_entry)
         elif (self.section, local) == ("Plates", "Plate"):
             self.open(_PLATE_KEYS, self.add_plate)
@@ -228,11 +235,12 @@ class _Reader:
             self.close = None
         elif (local := self.local[name]) in self.kept:
             value = "".join(self.text)[:_MAX_VALUE]
-            self.fields[local] = f"{value}\0{_unit(self.attributes)}" if self.attributes else value
+            has_unit = self.attributes and local in _MEASURED
+            self.fields[local] = f"{value}\0{_unit(self.attributes)}" if has_unit else value
 
     def add_well(self, text: str) -> None:
-        if len(text) == 4 and (well := _well(_number(text[:2]), _number(text[2:]))) is not None:
-            self.wells[well] = None
+        if len(text) == 4 and (name := well(text[:2], text[2:])) is not None:
+            self.wells[name] = None
 
     def add_plate(self) -> None:
         self.plates += 1
@@ -240,38 +248,44 @@ class _Reader:
 
     def add_entry(self) -> None:
         if self.entry_channel is not None:
-            self.add_properties(self.entry_channel)
+            self.add_properties(self.entry_channel, tuple(map(self.fields.get, _CHANNEL_KEYS)))
 
-    def add_properties(self, channel: int) -> None:
-        get = self.fields.get
+    def add_properties(self, channel: int, values: Values) -> None:
         seen = self.properties.get(channel)
         if seen is None:
             seen = self.properties[channel] = Counter()
-        seen[tuple([get(key) for key in _CHANNEL_KEYS])] += 1
+        seen[values] += 1
 
-    def add_image(self) -> None:
-        get = self.fields.get
-        well, channel = _well(_number(get("Row")), _number(get("Col"))), _number(get("ChannelID"))
-        if well is None or channel is None:
+    def close_image(self) -> None:
+        self.records += 1
+        self.last = tuple(map(self.fields.get, _IMAGE_ORDER))
+        self.add_image(self.last)
+
+    def add_image(self, values: Values) -> None:
+        """Add the image of a record whose texts stand in the order of ``_IMAGE_ORDER``."""
+        name, row, column, channel, field, plane, timepoint, url, state, x, y, z, absolute_z = values[:_CHANNEL_AT]
+        site, z_index, time = _stated(field, 1), _stated(plane, 1), _stated(timepoint, 0)
+        place, wave = well(row, column), number(channel)
+        if place is None or wave is None or site is None or z_index is None or time is None:
             self.unusable += 1
+            self.first_unusable = self.first_unusable or clean_text(name)
             return
         if len(self.images) >= MAX_IMAGES:
             raise ValueError(f"it has more than {MAX_IMAGES} images")
-        self.add_properties(channel)
-        field, plane, timepoint = _number(get("FieldID")), _number(get("PlaneID")), _number(get("TimepointID"))
+        self.add_properties(wave, values[_CHANNEL_AT:])
         self.images.append(
             HarmonyImage(
-                well,
-                1 if field is None else field,
-                1 if plane is None else plane,
-                channel,
-                0 if timepoint is None else timepoint,
-                get("URL", "").strip() or None,
-                clean_text(get("State")) or "Ok",
-                _length(get("PositionX")),
-                _length(get("PositionY")),
-                _length(get("PositionZ")),
-                _length(get("AbsPositionZ")),
+                place,
+                site,
+                z_index,
+                wave,
+                time,
+                None if url is None else url.strip() or None,
+                clean_text(state) or "Ok",
+                length(x),
+                length(y),
+                length(z),
+                length(absolute_z),
             )
         )
 
@@ -279,13 +293,14 @@ class _Reader:
         plate = self.plate or {}
         return HarmonyIndex(
             plate_name=clean_text(plate.get("Name")) or clean_text(plate.get("PlateID")),
-            rows=_within(_number(plate.get("PlateRows")), MAX_ROWS),
-            columns=_within(_number(plate.get("PlateColumns")), MAX_COLUMNS),
+            rows=within(number(plate.get("PlateRows")), MAX_ROWS),
+            columns=within(number(plate.get("PlateColumns")), MAX_COLUMNS),
             wells=tuple(self.wells),
             images=tuple(self.images),
             channels={channel: _channel(seen) for channel, seen in sorted(self.properties.items())},
             plates=self.plates,
             unusable=self.unusable,
+            first_unusable=self.first_unusable,
         )
 
 
@@ -293,52 +308,13 @@ def _pairs(attributes: _Attributes) -> Iterator[tuple[str, str]]:
     return zip(attributes[::2], attributes[1::2], strict=True)
 
 
-def clean_text(text: str | None) -> str | None:
-    """A text for people: on one line, without control characters, not endless; None if nothing is left."""
-    if text is None or (text.isprintable() and 0 < len(text) <= 200 and text == text.strip()):
-        return text
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text[:1000]).split())
-    return words[:200].strip() or None
-
-
-@lru_cache(maxsize=4096)
-def _number(text: str | None) -> int | None:
-    stripped = "" if text is None else text.strip()
-    return int(stripped) if stripped.isascii() and stripped.isdigit() and len(stripped) <= 9 else None
-
-
-def _within(number: int | None, limit: int) -> int | None:
-    return number if number is not None and 0 < number <= limit else None
-
-
-@lru_cache(maxsize=4096)
-def _well(row: int | None, column: int | None) -> str | None:
-    """Canonical name of a well by its row and column, counted from 1; None outside of any plate."""
-    if row is None or column is None or not (0 < row <= MAX_ROWS and 0 < column <= MAX_COLUMNS):
-        return None
-    return well_name(row - 1, column - 1)
+def _stated(text: str | None, default: int) -> int | None:
+    """The number of an axis; ``default`` where the record has no such element, None where its text is no number."""
+    return default if text is None else number(text)
 
 
 def _unit(attributes: _Attributes) -> str:
     return attributes[1] if attributes[0] == "Unit" else dict(_pairs(attributes)).get("Unit", "")
-
-
-@lru_cache(maxsize=8192)
-def _length(value: str | None, default: str = "m", wanted: int = -6) -> float | None:
-    """A length in 10^wanted metres; None if it is no number, not finite, or in a unit that is no length's."""
-    text, _, unit = (value or "").partition("\0")
-    power = _POWERS_OF_TEN.get(unit.strip() or default)
-    try:
-        # In decimals: 1.1E-06 m is 1.1 µm, not 1.0999999999999999.
-        number = math.nan if power is None else float(Decimal(text.strip()[:60]).scaleb(power - wanted))
-    except (ArithmeticError, ValueError):  # all of decimal's exceptions are arithmetic errors
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _positive(value: str | None, default: str = "m", wanted: int = -6) -> float | None:
-    number = _length(value, default, wanted)
-    return number if number is not None and number > 0 else None
 
 
 def _channel(seen: Counter[tuple[str | None, ...]]) -> HarmonyChannel:
@@ -350,11 +326,11 @@ def _channel(seen: Counter[tuple[str | None, ...]]) -> HarmonyChannel:
     name, width, height, size_x, size_y, emission = (
         max(sorted(counter), key=counter.__getitem__) if counter else None for counter in stated
     )
-    rows, columns = _within(_number(size_y), MAX_EDGE), _within(_number(size_x), MAX_EDGE)
+    rows, columns = within(number(size_y), MAX_EDGE), within(number(size_x), MAX_EDGE)
     return HarmonyChannel(
         name=clean_text(name),
-        pixel_size_um=(_positive(width), _positive(height)),
+        pixel_size_um=(positive(width), positive(height)),
         shape=None if rows is None or columns is None else (rows, columns),
-        emission_nm=_positive(emission, "nm", -9),  # 0: not set, as with transmitted light
+        emission_nm=positive(emission, "nm", -9),  # 0: not set, as with transmitted light
         is_uniform=all(len(counter) <= 1 for counter in stated),
     )

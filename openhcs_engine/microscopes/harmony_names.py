@@ -101,7 +101,7 @@ def may_be_index(folder: str, name: str) -> bool:
     if not lower.endswith(".xml"):
         return False
     in_archive = folder.rpartition("/")[2].lower() == "index" or _GUID_FILE.fullmatch(lower) is not None
-    return in_archive or lower.startswith("index")
+    return in_archive or lower.startswith(("index", "imageindex"))  # ImageIndex.ColumbusIDX.xml: of Columbus
 
 
 def is_index(head: bytes) -> bool:

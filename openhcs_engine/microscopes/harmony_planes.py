@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 from openhcs_engine.microscopes.harmony_index import HarmonyImage, HarmonyIndex
 from openhcs_engine.microscopes.harmony_names import HarmonyName, image_base, parse_harmony_name, url_places
 from openhcs_engine.microscopes.imagexpress_planes import Remarks, sha256_of
-from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.listing import FolderListing, ListedFile, start_of
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
 
 _NAMED: Final = 5
@@ -36,53 +36,72 @@ class LocatedIndex:
 class HarmonyFiles:
     """The plate's files, by all that an index may call them."""
 
-    by_path: dict[str, ListedFile]
-    images: dict[str, HarmonyName]
-    """Path → meaning of its name, for images in the plate's own folders; those in ``Images`` come last."""
-
-    @classmethod
-    def of(cls, listing: FolderListing, base: str) -> HarmonyFiles:
-        """Collect the files of the plate in ``base``."""
-        images: dict[str, HarmonyName] = {}
-        for folder in sorted(listing.by_folder):
-            if image_base(folder) == base:
-                names = ((file.path, parse_harmony_name(file.name)) for file in listing.by_folder[folder])
-                images.update((path, name) for path, name in names if name is not None)
-        return cls(by_path=listing.by_path, images=images)
+    listing: FolderListing
+    base: str
+    """The plate folder."""
 
     @cached_property
-    def by_folded_path(self) -> dict[str, ListedFile]:
+    def images(self) -> dict[str, HarmonyName]:
+        """Path → meaning of its name, for images in the plate's own folders; those in ``Images`` come last."""
+        return dict(self.named_images(frozenset()))
+
+    def named_images(self, others: Collection[str]) -> Iterator[tuple[str, HarmonyName]]:
+        """The same one by one, without the paths in ``others``."""
+        for folder in self.folders:
+            start = start_of(folder)
+            left = [name for name in self.listing.names[folder] if start + name not in others]
+            found = ((start + name, parse_harmony_name(name)) for name in left)
+            yield from ((path, name) for path, name in found if name is not None)
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """The plate's own folders of images."""
+        return sorted(folder for folder in self.listing.names if image_base(folder) == self.base)
+
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """All files of the listing."""
+        names = self.listing.names.items()
+        return frozenset(chain.from_iterable([start_of(folder) + name for name in inside] for folder, inside in names))
+
+    @cached_property
+    def by_folded_path(self) -> dict[str, str]:
         """Without regard to case: Harmony's computers have none."""
-        return {path.lower(): file for path, file in self.by_path.items()}
+        return {path.lower(): path for path in sorted(self.paths)}
 
     @cached_property
-    def by_folded_name(self) -> dict[str, ListedFile]:
-        """Images by their names alone; one in ``Images`` is preferred to others of its name."""
-        return {path.rpartition("/")[2].lower(): self.by_path[path] for path in self.images}
+    def by_stem(self) -> dict[str, str]:
+        """Images by their names alone, ``.tif`` or ``.tiff``; one in ``Images`` is preferred to others of its name."""
+        return {_stem(path): path for path in self.images}
 
     @cached_property
-    def by_meaning(self) -> dict[tuple[str, int, int, int, int], ListedFile]:
+    def by_meaning(self) -> dict[tuple[str, int, int, int, int], str]:
         """Images by well, field, plane, channel and time point; of several, the first of a kinetic series."""
         ordered = sorted(self.images.items(), key=lambda item: (item[1].fast, item[1].lifetime), reverse=True)
-        return {name[:5]: self.by_path[path] for path, name in ordered}
+        return {name[:5]: path for path, name in ordered}
 
-    def find(self, places: Sequence[str]) -> ListedFile | None:
+    def find(self, places: Sequence[str]) -> str | None:
         """The file that one of these paths leads to: exactly, in another case, or in another of the plate's folders."""
         for place in places:
-            if (file := self.by_path.get(place)) is not None:
-                return file
+            if place in self.paths:
+                return place
         for place in places:
-            if (file := self.by_folded_path.get(place.lower())) is not None:
-                return file
+            if (path := self.by_folded_path.get(place.lower())) is not None:
+                return path
         for place in places:
-            if (file := self.by_folded_name.get(place.rpartition("/")[2].lower())) is not None:
-                return file
+            if (path := self.by_stem.get(_stem(place))) is not None:
+                return path
         return None
 
     def folder_of_images(self, fallback: str) -> str:
         """Where an image lies that is not there: beside most others."""
         folders = Counter(path.rpartition("/")[0] for path in self.images)
         return folders.most_common(1)[0][0] if folders else fallback
+
+
+def _stem(path: str) -> str:
+    name = path.rpartition("/")[2].lower()
+    return name.removesuffix(".tiff").removesuffix(".tif")
 
 
 def planes_of_index(
@@ -113,13 +132,17 @@ class _Placing:
     def __init__(self, located: LocatedIndex, files: HarmonyFiles) -> None:
         self.located = located
         self.files = files
+        self.start = start_of(located.folder)
+        self.known = files.listing.known
         images = located.index.images
         self.first_timepoint = min((image.timepoint for image in images), default=0)
         self.relative_z = any(image.z_um is not None for image in images)
         self.planes: dict[ImageKey, ImagePlane] = {}
-        self.used: set[str] = set()
+        self.used: dict[str, ImageKey | None] = {}
+        """Path → the plane that it is; None: a record says that it is none, and another may say that it is one."""
         self.repeated = 0
         self.rivals: list[str] = []
+        self.taken: list[str] = []
         self.errors: list[str] = []
         self.outside: list[str] = []
 
@@ -132,35 +155,44 @@ class _Placing:
         self.report(remarks)
 
     def plane(self, image: HarmonyImage) -> ImagePlane:
-        path, file = self.place(image)
-        z_um = image.z_um if self.relative_z else image.absolute_z_um
+        key = ImageKey(image.well, image.field, image.channel, image.plane, image.timepoint)
+        path, is_there = self.place(image)
+        if is_there and path is not None and (self.used.setdefault(path, key) or key) != key:
+            self.taken.append(path)
+            is_there = False
+        known = self.known.get(path or "") if is_there else None
+        unasked = None if is_there else 0
         return ImagePlane(
-            key=ImageKey(image.well, image.field, image.channel, image.plane, image.timepoint),
-            path=path if file is None else file.path,
-            present=file is not None,
-            size=0 if file is None else file.size,
-            mtime_ns=0 if file is None else file.mtime_ns,
+            key=key,
+            path=path,
+            present=is_there,
+            size=unasked if known is None else known.size,
+            mtime_ns=unasked if known is None else known.mtime_ns,
             x_um=image.x_um,
             y_um=image.y_um,
-            z_um=z_um,
+            z_um=image.z_um if self.relative_z else image.absolute_z_um,
         )
 
-    def place(self, image: HarmonyImage) -> tuple[str | None, ListedFile | None]:
-        """Where the image should lie, and its file if it is there."""
-        located = self.located
-        if image.url is None:
+    def place(self, image: HarmonyImage) -> tuple[str | None, bool]:
+        """Where the image lies, or should lie; True if it is there."""
+        located, url = self.located, image.url
+        if url is None:
             # File names count time points from 1, whatever the index counts from.
             timepoint = image.timepoint - self.first_timepoint + 1
             name = HarmonyName(image.well, image.field, image.plane, image.channel, timepoint)
-            return self.expected(str(name)), self.files.by_meaning.get(name[:5])
-        places = url_places(image.url, located.folder, located.base)
+            found = self.files.by_meaning.get(name[:5])
+            return (self.expected(str(name)), False) if found is None else (found, True)
+        beside = self.start + url
+        if beside in self.files.paths:  # a path of the listing leads nowhere else
+            return beside, True
+        places = url_places(url, located.folder, located.base)
         if not places:
-            self.outside.append(ascii(image.url[:120]))
-            return None, None
-        file = self.files.find(places)
-        if file is None and places[0].rpartition("/")[0] == located.folder:
-            return self.expected(places[0].rpartition("/")[2]), None
-        return places[0], file
+            self.outside.append(ascii(url[:120]))
+            return None, False
+        found = self.files.find(places)
+        if found is None and places[0].rpartition("/")[0] == located.folder:
+            return self.expected(places[0].rpartition("/")[2]), False
+        return (places[0], False) if found is None else (found, True)
 
     def expected(self, name: str) -> str:
         folder = self.image_folder
@@ -173,8 +205,6 @@ class _Placing:
 
     def add(self, plane: ImagePlane) -> None:
         known = self.planes.setdefault(plane.key, plane)
-        if plane.present:
-            self.used.add(str(plane.path))
         if known is plane:
             return
         if known.path == plane.path:
@@ -189,13 +219,13 @@ class _Placing:
 
     def refuse(self, image: HarmonyImage) -> None:
         """A record of an image that was not acquired: an error of the instrument, never a plane."""
-        path, file = self.place(image)
-        if file is not None:
-            self.used.add(file.path)
+        path, is_there = self.place(image)
+        if is_there and path is not None:
+            self.used.setdefault(path, None)
         self.errors.append(
             f"Well {image.well}, site {image.field}, channel {image.channel}, z {image.plane}, time point "
             f"{image.timepoint}: {self.located.path} records the state {image.state!r}"
-            + (f" for {path}." if file is None else f"; {file.path} was left out.")
+            + (f"; {path} was left out." if is_there else f" for {path}.")
         )
 
     def report(self, remarks: Remarks) -> None:
@@ -203,7 +233,11 @@ class _Placing:
         if index.plates > 1:
             remarks.warnings.append(f"{path} speaks of {index.plates} plates; all images are read as the first's.")
         if index.unusable:
-            remarks.warnings.append(f"{path} has {index.unusable} records without a row, column or channel; not used.")
+            first = f" (the first: {index.first_unusable})" if index.first_unusable else ""
+            remarks.warnings.append(
+                f"{path} has {index.unusable} records without a row, column or channel, or with a number that cannot "
+                f"be read{first}; not used."
+            )
         if self.repeated:
             remarks.notes.append(f"{path} lists {self.repeated} images twice; each was counted once.")
         _warn_of(self.rivals, remarks)
@@ -212,7 +246,12 @@ class _Placing:
                 f"{path} names {len(self.outside)} files outside of the plate folder, the first {self.outside[0]}; "
                 "they were not looked for."
             )
-        unlisted = [name for name in self.files.images if name not in self.used]
+        if self.taken:
+            remarks.warnings.append(
+                f"{path} names {len(self.taken)} files for planes although they are other planes already (the first: "
+                f"{self.taken[0]}); those planes count as missing."
+            )
+        unlisted = [name for name, _ in self.files.named_images(self.used)]
         if unlisted:
             remarks.warnings.append(
                 f"{len(unlisted)} images in the folder are not in {path} and were left out, the first {unlisted[0]}."
@@ -224,7 +263,7 @@ def planes_of_names(listing: FolderListing, files: HarmonyFiles, remarks: Remark
     found: dict[ImageKey, list[ListedFile]] = {}
     ordered = sorted(files.images.items(), key=lambda item: (item[1].fast, item[1].lifetime))
     for path, (well, site, plane, channel, timepoint, *_) in ordered:
-        found.setdefault(ImageKey(well, site, channel, plane, timepoint), []).append(files.by_path[path])
+        found.setdefault(ImageKey(well, site, channel, plane, timepoint), []).append(listing.file(path))
     copies, rivals = 0, list[str]()
     for kept, *others in found.values():
         for other in others:

@@ -48,6 +48,16 @@ class Htd:
     """1 without a z series."""
     description: str | None = None
 
+    @property
+    def selected_grid(self) -> Grid | None:
+        """Rows and columns of the selected sites; None where they are too scattered to lie in rows and columns."""
+        if self.site_grid is None:
+            return None
+        places = [divmod(site - 1, self.site_grid.columns) for site in self.selected_sites]
+        grid = Grid(rows=len({row for row, _ in places}), columns=len({column for _, column in places}))
+        # A grid that is mostly holes is none: any two places lie on one.
+        return grid if grid.rows * grid.columns < 2 * len(places) else None
+
     def declared_sites(self, seen: frozenset[int]) -> tuple[int, ...]:
         """Numbers of the declared sites, in the numbering that the files ``seen`` on the plate follow.
 

@@ -21,6 +21,7 @@ from openhcs_engine.microscopes.imagexpress_planes import (
     read_header,
     read_planes,
 )
+from openhcs_engine.microscopes.imagexpress_repeats import repeated_places
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, start_of
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
@@ -67,7 +68,7 @@ class ImageXpressHandler(MicroscopeHandler):
         htd = _read_htd(listing, htd_files, prefixes, remarks)
         _warn_of_no_htds(listing, base, htd_files, remarks)
         groups = read_groups(listing, images, remarks)
-        planes = read_planes(listing, groups, remarks)
+        planes = read_planes(listing, groups, remarks, repeated_places(listing, groups))
         seen = Seen.of(planes)
         missing: tuple[ImagePlane, ...] = ()
         if htd is not None:
@@ -183,6 +184,7 @@ def _warn_of_no_htds(listing: FolderListing, base: str, htds: tuple[ListedFile, 
         for folder in listing.names
         if parse_folder(folder).base == base
         for file in listing.with_suffix(folder, ".htd")
+        if not file.name.startswith(".")
     ]
     remarks.warnings += [
         f'{file.path} was not used: it does not begin with "HTSInfoFile", as an HTD file does.'
@@ -252,7 +254,7 @@ def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
         columns=None if htd is None else htd.columns,
         pixel_size_um=_pixel_size(source.groups, remarks),
         z_step_um=measured_z_step(source.groups),
-        grid=None if htd is None else htd.site_grid,
+        grid=None if htd is None else htd.selected_grid,
         stage_frame=_FRAME if any(group.metaseries and group.metaseries.stage_um for group in source.groups) else None,
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,

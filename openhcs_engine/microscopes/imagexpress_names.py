@@ -1,8 +1,8 @@
 """ImageXpress file and folder names, both ways.
 
 Exports name a plane ``<plate>_<well>_s<site>_w<channel>.tif``; the database appends a GUID directly
-(``.._s117654C10-92F1-..`` is site 1, GUID ``17654C10-..``). ``_s`` and ``_w`` are left out where a plate has one site
-or one channel. Flat folders may carry ``_z`` and ``_t`` too.
+(``.._s117654C10-92F1-..`` is site 1, GUID ``17654C10-..``), or in brackets (``.._s1_[17654C10-92F1-..]``). ``_s`` and
+``_w`` are left out where a plate has one site or one channel. Flat folders may carry ``_z`` and ``_t`` too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from msgspec import Struct
 from openhcs_engine.errors import UnknownWellError
 from openhcs_engine.model.wells import normalise_well
 
-_GUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+_DIGITS = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+_GUID = rf"{_DIGITS}|_\[{_DIGITS}\]"
 _BEGINNING = r"(?:(?P<prefix>.*)_)?(?P<well>[A-Z]{1,2}[0-9]{1,2})"
 # The GUID's first part has exactly 8 digits, so the number before it ends where 8 remain.
 _ENDING = (
@@ -49,6 +50,7 @@ class ImageName(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000
     """What stands before the well: the plate's or the experiment's name."""
     thumbnail: bool = False
     guid: str | None = None
+    """As it stands there: ``_[..]`` if it is in brackets."""
     suffix: str = ".tif"
 
     @property

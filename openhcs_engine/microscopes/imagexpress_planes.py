@@ -7,7 +7,7 @@ in every ZStep folder, and ZStep_0 holds projections. The TIFF metadata of one f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -141,14 +141,24 @@ def z_of(group: ImageGroup, neighbours: frozenset[int | None]) -> int | None:
     return 1 if step is None else step
 
 
-def read_planes(listing: FolderListing, groups: Iterable[ImageGroup], remarks: Remarks) -> tuple[ImagePlane, ...]:
-    """One plane for each image that was acquired; copies are confirmed by their bytes and counted once."""
+def read_planes(
+    listing: FolderListing,
+    groups: Iterable[ImageGroup],
+    remarks: Remarks,
+    repeated: Collection[tuple[int, FolderPlace]] = (),
+) -> tuple[ImagePlane, ...]:
+    """One plane for each image that was acquired; copies are confirmed by their bytes and counted once.
+
+    ``repeated`` names the channels and folders whose images are the same in every ZStep folder: they show plane 1.
+    """
     groups = tuple(groups)
     neighbours = _neighbours(groups)
     images = [image for group in groups for image in group.files]
     keys: list[ImageKey] = []
     for group in groups:
         shared = z_of(group, neighbours[group.place.timepoint])
+        if (group.channel, group.place) in repeated:
+            shared = 1
         # A z in the file's own name is exact; the metadata were read from one file for the whole folder.
         keys += [image.key(shared) for image in group.files]
     found = dict(zip(keys, images, strict=True))  # a projection's z is None, so no plane has its key

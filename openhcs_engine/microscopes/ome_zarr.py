@@ -211,7 +211,14 @@ def _plate(listing: FolderListing, source: _Source, numbering: Numbering, index:
         # One form for all, or none: without one each plane is asked for its own.
         shape=channels[0].shape if channels and None not in shapes else None,
         dtype=channels[0].dtype if channels and None not in dtypes else None,
-        warnings=(*source.warnings, *odd_channels, *odd_pixels, *odd_steps, *_absence(listing, source, absent, index)),
+        warnings=(
+            *source.warnings,
+            *odd_channels,
+            *odd_pixels,
+            *odd_steps,
+            *_other_forms(source, numbering),
+            *_absence(listing, source, absent, index),
+        ),
         notes=tuple(_acquisitions(source, numbering)),
     )
 
@@ -229,6 +236,30 @@ def _absence(listing: FolderListing, source: _Source, absent: Sequence[str], ind
             f"These arrays have no stored chunk, so that all their pixels are the fill value: {_shown(hollow)}. If "
             "images were taken there, copy them again."
         )
+
+
+def _other_forms(source: _Source, numbering: Numbering) -> Iterable[str]:
+    """Tell of images that seem to be made of another image of their well, as Fractal's ``0_illum_corr`` is of ``0``."""
+    sites: dict[tuple[str, str], int] = {}
+    for image in source.images:
+        well, _, name = image.listed.folder.rpartition("/")
+        sites[well, name] = numbering.site(image.listed)
+    found = {
+        name: f"{name} (site {site}) of {origin} (site {sites[well, origin]})"
+        for (well, name), site in sites.items()
+        if (origin := next((one for one in _stems(name) if (well, one) in sites), None)) is not None
+    }
+    if found:
+        yield (
+            f"Some images seem to be other forms of an image of the same well: {_shown(found.values())}. OME-Zarr does "
+            "not say so: they are read as sites of their own, and counts of objects would be doubled."
+        )
+
+
+def _stems(name: str) -> Iterable[str]:
+    """What stands before each underscore of a name."""
+    parts = name.split("_")
+    return ("_".join(parts[:count]) for count in range(1, len(parts)))
 
 
 def _acquisitions(source: _Source, numbering: Numbering) -> Iterable[str]:

@@ -64,7 +64,7 @@ class OperaPhenixHandler(MicroscopeHandler):
         base = one_plate(listing, self.plate_folders(listing), [self])
         remarks = Remarks(warnings=list(listing.warnings))
         located = _read_index(listing, base, remarks)
-        files = HarmonyFiles.of(listing, base)
+        files = HarmonyFiles(listing, base)
         if located is None:
             remarks.warnings.append(
                 "There is no index in the folder: the images are known by their file names alone. Positions, heights, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -39,8 +39,8 @@ class ReadOptions:
         files = {name: absolute(given.get(name)) for name in ("planes_csv", "plate_map")}
         return cls(**{**given, **files})
 
-    def handlers(self) -> tuple[MicroscopeHandler, ...]:
-        """The formats to try.
+    def handlers(self, known: Sequence[MicroscopeHandler] | None = None) -> tuple[MicroscopeHandler, ...]:
+        """The formats to try, out of those that are ``known`` (default: ``default_handlers()``).
 
         Raises
         ------
@@ -56,7 +56,7 @@ class ReadOptions:
                     option="microscope",
                 )
             return (pattern_handler(preset=self.preset, pattern=self.pattern, planes_csv=self.planes_csv),)
-        known = default_handlers()
+        known = default_handlers() if known is None else tuple(known)
         if self.microscope is None:
             return known
         chosen = tuple(handler for handler in known if handler.name == self.microscope)
@@ -65,9 +65,9 @@ class ReadOptions:
             raise OptionError(f"microscope={self.microscope!r} is unknown (choose from {names}).", option="microscope")
         return chosen
 
-    def detect(self, folder: str) -> DetectedMicroscope:
+    def detect(self, folder: str, known: Sequence[MicroscopeHandler] | None = None) -> DetectedMicroscope:
         """List a folder and find its plate under these options; see ``detect_microscope``."""
-        return detect_microscope(folder, self.handlers())
+        return detect_microscope(folder, self.handlers(known))
 
     def describe(self, plate: Plate) -> Plate:
         """The plate with its map, and notes about wells that only one of the two knows.

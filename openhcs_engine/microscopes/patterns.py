@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from openhcs_engine.errors import NamePatternError, NotAPlateError
@@ -23,12 +23,14 @@ from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.microscopes.planes_csv import CsvHandler
 from openhcs_engine.microscopes.presets import COMPUTED, PRESETS
+from openhcs_engine.microscopes.regions import Origin, with_origins
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 
 VALID_GROUPS: Final = (
     "well", "row", "column", "site", "channel", "channel_name", "z", "z_index", "timepoint", "plate",
+    "region", "acquisition",
 )  # fmt: skip
 """Named groups that a pattern may have; ``z`` and ``z_index`` are one."""
 MAX_PATTERN: Final = 1000
@@ -44,7 +46,8 @@ class PatternHandler(MicroscopeHandler):
     The pattern must match a file's whole name with its ending or, if it contains ``/``, the whole path below the plate
     folder. ``well`` (any spelling), or ``row`` and ``column``, say the well; ``site``, ``z`` (or ``z_index``) and
     ``timepoint`` are numbers, ``channel`` is a number or a text; what a pattern does not say is 1. ``plate`` is the
-    plate's name.
+    plate's name. Sites of each ``region`` are sites of their own; so are channels of each ``acquisition``, where two
+    took the same.
     """
 
     name: ClassVar[str] = "pattern"
@@ -94,14 +97,15 @@ class PatternHandler(MicroscopeHandler):
             found.add(file, matches.get(file.path))
         if not found.planes:
             raise NotAPlateError(self._nothing(found), path=listing.root)
+        planes, numbered = with_origins(found.planes, found.origins)
         declared = DeclaredPlate(
             plate_id=chosen,
             name=next(iter(found.plates)) if len(found.plates) == 1 else listing.name,
             microscope=self.name,
             listing=listing,
-            planes=found.planes,
+            planes=planes,
             warnings=found.warnings(),
-            notes=[f"What each file is was read from its name by the {self.title}{reason}.", *found.notes()],
+            notes=[f"What each file is was read from its name by the {self.title}{reason}.", *numbered, *found.notes()],
         )
         return build_plate(declared)
 
@@ -129,17 +133,51 @@ class PresetHandler(MicroscopeHandler):
     last_resort: ClassVar[bool] = True
 
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
-        """Folders in which one preset matches nearly all images."""
-        return outermost(folder for folder, files in listing.by_folder.items() if _preset_of(files) is not None)
+        """Folders in which one preset matches nearly all images, or whose folders are one well each."""
+        return tuple(_plates(listing))
 
     def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
         """Read the only such folder; see MicroscopeHandler.read_plate."""
-        base = one_plate(listing, self.plate_folders(listing), [self])
+        plates = _plates(listing)
+        base = one_plate(listing, tuple(plates), [self])
         inside = [file for file in listing.files if is_inside(file.folder, base)]
-        name = _preset_of(listing.by_folder[base])
-        assert name is not None  # plate_folders said so
         reason = ", which fits nearly all images" + (f" in {base}" if base else "")
-        return PatternHandler(PRESETS[name], name).read_files(listing, inside, plate_id, reason)
+        return PatternHandler(PRESETS[plates[base]], plates[base]).read_files(listing, inside, plate_id, reason)
+
+
+def _plates(listing: FolderListing) -> dict[str, str]:
+    """Plate folders, each with the preset of its images."""
+    found = {folder: name for folder, files in listing.by_folder.items() if (name := _preset_of(files)) is not None}
+    plates = {folder: found[folder] for folder in outermost(found)}
+    above = {folder.rpartition("/")[0] for folder in plates if folder}
+    for parent in above:
+        folders = [folder for folder in plates if folder and folder.rpartition("/")[0] == parent]
+        name = _preset_of_wells(listing, {folder: plates[folder] for folder in folders})
+        if name is not None:
+            plates = {folder: kept for folder, kept in plates.items() if folder not in folders} | {parent: name}
+    return {folder: plates[folder] for folder in outermost(plates)}
+
+
+def _preset_of_wells(listing: FolderListing, folders: Mapping[str, str]) -> str | None:
+    """The preset of folders that are one well each, and are called so, all of one plate; None if they are plates."""
+    presets = set(folders.values())
+    if len(folders) < 2 or len(presets) > 1:
+        return None
+    (name,) = presets
+    wells: list[set[str | None]] = []
+    plates = set[str | None]()
+    for folder in folders:
+        groups = [match.groupdict() for text in listing.names[folder] if (match := PRESETS[name].fullmatch(text))]
+        wells.append({_well(found) for found in groups} | {_well_in_name(folder.rpartition("/")[2])})
+        plates |= {found.get("plate") for found in groups}
+    apart = all(len(inside) == 1 for inside in wells) and len(set[str | None]().union(*wells)) == len(folders)
+    return name if apart and len(plates) == 1 else None
+
+
+def _well_in_name(folder: str) -> str | None:
+    """The well that a folder is named after, as in ``A1`` and ``ID_A9 info``."""
+    found = re.search(r"(?<![A-Za-z0-9])[A-Z]{1,2}[0-9]{1,2}(?![A-Za-z0-9])", folder, re.ASCII)
+    return None if found is None else canonical_well(found[0])
 
 
 def _preset_of(files: Sequence[ListedFile]) -> str | None:
@@ -237,6 +275,7 @@ class _Found:
     def __init__(self, listing: FolderListing) -> None:
         self.listing = listing
         self.planes: list[DeclaredPlane] = []
+        self.origins: list[Origin] = []
         self.plates: dict[str, None] = {}
         self.unmatched: list[ListedFile] = []
         self.rejected: list[tuple[ListedFile, str]] = []
@@ -250,6 +289,7 @@ class _Found:
             self.rejected.append((file, problem))
             return
         self.planes.append(plane)
+        self.origins.append(Origin(groups.get("region"), groups.get("acquisition")))
         if plate := groups.get("plate"):
             self.plates[plate] = None
 

@@ -24,6 +24,8 @@ _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "role": ("role",),
 }
 """What columns are called where nothing was declared; compared without case, spaces, ``_`` and ``-``."""
+_PREAMBLE: Final = 30
+"""Rows in which a header is looked for: a plate's name, a date and a protocol may stand above it."""
 
 
 def read_plate_map(path: str | os.PathLike[str], columns: PlateMapColumns | None = None) -> PlateMap:
@@ -33,8 +35,8 @@ def read_plate_map(path: str | os.PathLike[str], columns: PlateMapColumns | None
     ----------
     path : path
         CSV (separated by ``,`` ``;`` or tab; UTF-8 or Windows-1252) or XLSX. Either its first row names the columns and
-        each other row is a well, or it holds grids: column numbers above, row letters on the left, and a title in the
-        corner or above. Values stay text, decimal commas too.
+        each row below is a well (a title, a date and the like may stand above), or it holds grids: column numbers
+        above, row letters on the left, and a title in the corner or above. Values stay text, decimal commas too.
     columns : PlateMapColumns, optional
         What its columns, or the titles of its grids, mean.
 
@@ -106,6 +108,9 @@ def _read(tables: Sequence[Table], declared: PlateMapColumns) -> _Found:
         _refuse_more_sheets(lists, [table for table in tables if table not in lists])
         return _read_list(lists[0], headers[lists[0]], declared)
     grids = [grid for table in tables for grid in find_grids(table)]
+    if not grids and (below := [pair for table in tables if (pair := _below_preamble(table, declared)) is not None]):
+        _refuse_more_sheets([table for table, _ in below], [])
+        return _read_list(*below[0], declared)
     if not grids:
         raise TableError(_unreadable(tables[0], declared))
     titles = tuple(grid.title for grid in grids)
@@ -113,6 +118,14 @@ def _read(tables: Sequence[Table], declared: PlateMapColumns) -> _Found:
         raise TableError(f'two of its grids have the title "{twice.title}", the second at cell {twice.cell}')
     values = tuple(_Value(grid.title, *value) for grid in grids for value in grid.values)
     return _Found(titles, {value.well: value.cell for value in reversed(values)}, values)
+
+
+def _below_preamble(table: Table, declared: PlateMapColumns) -> tuple[Table, int] | None:
+    """The table and the row of its header, where that is not the first row; None if it has none."""
+    for number, row in enumerate(table.rows[:_PREAMBLE]):
+        if sum(map(bool, row)) > 1 and _well_columns(table, number, declared) is not None:
+            return table, number
+    return None
 
 
 def _refuse_more_sheets(lists: Sequence[Table], others: Sequence[Table]) -> None:
@@ -180,7 +193,8 @@ def _column(names: Sequence[str], purpose: str, declared: str | None) -> int | N
 
 
 def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter not in " _-")
+    plain = "".join(letter for letter in name.casefold() if letter not in " _-")
+    return plain.removeprefix("metadata")  # Metadata_Well: as CellProfiler's and JUMP's tables call it
 
 
 def _titles(table: Table, header: int, width: int, wells: Sequence[int]) -> dict[int, str]:

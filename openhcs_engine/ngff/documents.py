@@ -88,7 +88,7 @@ class Multiscale(msgspec.Struct, rename="camel"):
 
 
 class _OmeroChannel(msgspec.Struct):
-    label: str | None = None
+    label: Any = None  # Any: text; a wavelength is seen as a number, too
 
 
 class _Omero(msgspec.Struct):
@@ -145,7 +145,8 @@ class Group(msgspec.Struct):
             channels = msgspec.json.decode(self.omero, type=_Omero).channels
         except (msgspec.MsgspecError, RecursionError):
             return ()
-        return tuple((channel.label or "").strip() or None for channel in channels)
+        labels = ("" if channel.label is None else str(channel.label) for channel in channels)
+        return tuple(label.strip() or None for label in labels)
 
 
 class _AttributesV3(msgspec.Struct):  # names as in metadata.OWN

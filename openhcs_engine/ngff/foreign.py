@@ -256,7 +256,8 @@ def _whole_axis(names: Sequence[str], *, is_row: bool) -> int | None:
 
 
 def _checked_path(path: str, named_in: str) -> str:
-    """A path below its group, as it stands in a document."""
+    """A path below its group, as it stands in a document, without a slash at its end."""
+    path = path.removesuffix("/")
     parts = path.split("/")
     if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in parts):
         raise UnreadablePlateError(

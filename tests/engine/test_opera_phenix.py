@@ -286,7 +286,10 @@ def test_damaged_records_are_counted(tmp_path: Path) -> None:
     write_export(tmp_path, index_text(records), [image_name()])
     plate, index = read(tmp_path)
     assert len(index) == 1
-    assert plate.warnings == ("Images/Index.idx.xml has 3 records without a row, column or channel; not used.",)
+    assert plate.warnings == (
+        "Images/Index.idx.xml has 3 records without a row, column or channel, or with a number that cannot be read "
+        "(the first: 0101K1F2P1R1); not used.",
+    )
 
 
 def test_a_cut_or_empty_image_does_not_stop_the_plate(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openhcs_engine.errors import NamePatternError, NotAPlateError, SeveralPlatesError, UnreadablePlateError
@@ -158,7 +158,7 @@ def test_a_preset_is_not_chosen_for_half_of_the_images(tmp_path: Path) -> None:
 
 
 def test_two_folders_of_such_images_are_two_plates(tmp_path: Path) -> None:
-    """Detection never merges sibling folders."""
+    """Detection merges sibling folders only where each is called after its one well."""
     folder = folder_of(tmp_path, "one/A01f00d0.tif", "two/A02f00d0.tif")
     with pytest.raises(SeveralPlatesError) as caught:
         read(folder)
@@ -183,6 +183,12 @@ SPELLINGS = (
     Spelling("cytation", "E5_01_4_1Z0_Confocal CY5_001.tif", ImageKey("E05", 1, 4, 0, 1)),
     Spelling("cytation", "AF48_12_1_25_GFP 469,525_010.TIF", ImageKey("AF48", 25, 1, 1, 10)),
     Spelling("arrayscan", "MFGTMP_150406100001_P24f12d3.TIF", ImageKey("P24", 12, 3, 1, 1)),
+    Spelling("cytation_old", "AA1_2Z3_Bright Field_4_005_.tif", ImageKey("AA01", 2, 4, 3, 5)),
+    Spelling("cytation_old", "P24_1_Bright Field_1_001_02.tif", ImageKey("P24", 1, 1, 1, 1)),
+    Spelling("incell", "A - 01(fld 1 wv 390 - Blue).tif", ImageKey("A01", 1, 1, 1, 1)),
+    Spelling("incell", "P_1_F - 001(fld 02 wv Green - dsRed z 3).tif", ImageKey("F01", 2, 1, 3, 1)),
+    Spelling("incell", "B - 12(fld 3 wv Blue - FITC - time 07 - 360000 ms).tif", ImageKey("B12", 3, 1, 1, 7)),
+    Spelling("incell", "AF - 48(fld 1 wv TL-Brightfield - Cy3 wix 2 z 4).TIF", ImageKey("AF48", 1, 1, 4, 1)),
     Spelling("cellvoyager", "a#b_AA01_T0002F012L01A03Z04C02.tif", ImageKey("AA01", 12, 2, 4, 2)),
     Spelling("channel_row_column", "Channel10-384-P-24.tif", ImageKey("P24", 1, 10, 1, 1)),
 )
@@ -200,6 +206,8 @@ def test_presets_read_the_vendors_other_spellings(tmp_path: Path, case: Spelling
     [
         ("cytation", "A1_-1_1_1_Stitched[GFP 469,525]_001.tif"),
         ("cytation", "B7_01_1_3_DAPI_001_MaskNuclei.tiff"),
+        ("cytation", "A1_-2_1_1_Tsf[Stitched[GFP 469,525]]_001.tif"),
+        ("cytation_old", "A1_1_Stitched[AandB_Phase Contrast]_1_001_-1.tif"),
         ("arrayscan", "AS_09125_050118150001_A03f00o1.tif"),
         ("cellvoyager", "DC_sCMOS_1_C1.tif"),
         ("channel_row_column", "Channel1-01-A-01.tif.txt"),
@@ -208,6 +216,70 @@ def test_presets_read_the_vendors_other_spellings(tmp_path: Path, case: Spelling
 def test_what_the_instrument_computed_is_no_plane(preset: str, name: str) -> None:
     """Stitched images, masks, overlays and dark images have other names."""
     assert PRESETS[preset].fullmatch(name) is None
+
+
+def test_an_in_cell_folder_is_found_and_its_channels_named(tmp_path: Path) -> None:
+    """By content; the light and the filter are the channel's name."""
+    waves = ("DAPI - DAPI", "TL-Brightfield - Cy3 wix 2")
+    plate, index = read(folder_of(tmp_path, *[f"B - 02(fld {f} wv {wave}).tif" for f in (1, 2) for wave in waves]))
+
+    assert [channel.name for channel in plate.channels] == ["DAPI - DAPI", "TL-Brightfield - Cy3"]
+    assert (plate.wells, plate.sites, len(index)) == (("B02",), (1, 2), 4)
+
+
+def test_regions_of_interest_have_sites_of_their_own(tmp_path: Path) -> None:
+    """Each region counts its fields from 1; on the plate they are numbered on, and a note tells how."""
+    names = [f"A1ROI{region}_01_1_{field}Z{z}_DAPI_001.tif" for region in (2, 10) for field in (1, 2) for z in (0, 1)]
+
+    plate, index = read(folder_of(tmp_path, *names))
+
+    assert (plate.wells, plate.sites, plate.z_indexes, len(index)) == (("A01",), (1, 2, 3, 4), (0, 1), 8)
+    assert next(plane.path for plane in index if plane.key.site == 3) == "A1ROI10_01_1_1Z0_DAPI_001.tif"
+    assert any("3: region 10, site 1" in note for note in plate.notes)
+
+
+def test_a_channel_that_was_read_twice_is_two(tmp_path: Path) -> None:
+    """A well read at two magnifications: neither image replaces the other, and both keep their names."""
+    names = [f"{well}_{step}_1_1_Bright Field_001.tif" for well in ("A1", "B2") for step in ("02", "03")]
+
+    plate, index = read(folder_of(tmp_path, *names))
+
+    assert [channel.name for channel in plate.channels] == ["Bright Field (read 02)", "Bright Field (read 03)"]
+    assert [str(plane.path) for plane in index if plane.key.channel == 2] == [names[1], names[3]]
+    assert any("Several reads (02, 03)" in note for note in plate.notes)
+
+
+def test_reads_of_different_channels_change_no_name(tmp_path: Path) -> None:
+    """Each dye read by a step of its own is what it always was."""
+    plate, _ = read(folder_of(tmp_path, "A1_01_1_1_DAPI_001.tif", "A1_02_1_1_GFP_001.tif"))
+
+    assert [channel.name for channel in plate.channels] == ["DAPI", "GFP"]
+
+
+@pytest.mark.parametrize("folder", ["{}", "ID_{} info"])
+def test_wells_in_folders_named_after_them_are_one_plate(tmp_path: Path, folder: str) -> None:
+    """Gen5 can store each well in its own folder."""
+    names = [f"{folder.format(well)}/{well}_01_1_1_GFP_00{t}.tif" for well in ("A1", "A12") for t in (1, 2)]
+
+    plate, index = read(folder_of(tmp_path, *names))
+
+    assert (plate.wells, plate.timepoints, len(index)) == (("A01", "A12"), (1, 2), 4)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("A1/P1_A01f00d0.tif", "A2/P2_A02f00d0.tif"),
+        ("A1/A01f00d0.tif", "A2/A03f00d0.tif"),
+        ("A1/A01f00d0.tif", "A1b/A01f00d0.tif"),
+        ("A1/A01f00d0.tif", "A2/B2_01_1_1_GFP_001.tif"),
+    ],
+    ids=["other plates", "another well", "the same well", "another format"],
+)
+def test_folders_that_only_look_like_wells_are_plates(tmp_path: Path, names: tuple[str, str]) -> None:
+    """What the files say decides."""
+    with pytest.raises(SeveralPlatesError):
+        read(folder_of(tmp_path, *names))
 
 
 # A user's own pattern.
@@ -363,6 +435,7 @@ def by_names(names: list[str], pattern: re.Pattern[str]) -> ImageIndex:
     return PatternHandler(pattern).read_plate(listing)[1]
 
 
+@settings(deadline=None)  # each example starts a process
 @given(keys=st.sets(KEYS, min_size=1, max_size=5), prefix=PREFIXES)
 def test_a_name_that_was_written_reads_back_equal(keys: set[ImageKey], prefix: str) -> None:
     """Every coordinate survives being written as a file name, whatever stands before it."""

@@ -116,6 +116,32 @@ def test_usual_names_need_no_declaration(tmp_path: Path) -> None:
     assert plate_map.cells == ("A3", "A4", "A2")
 
 
+@pytest.mark.parametrize(
+    "above",
+    ["Plate,P0042\nDate,2024-03-01\n\n", "Layout of plate 42\n", ",,\n\n"],
+    ids=["fields", "a title", "nothing"],
+)
+def test_a_title_and_the_like_may_stand_above_a_list(tmp_path: Path, above: str) -> None:
+    """Wells begin below the row that names their column; cells are those of the file."""
+    plate_map = read_plate_map(table(tmp_path, above + "Well,Compound\nA1,x\nB2,y\n"))
+
+    assert plate_map.of_well("B02") == {"compound": "y"}
+    assert plate_map.cells[0] == f"A{above.count(chr(10)) + 2}"
+
+
+def test_a_title_alone_is_no_list_of_wells(tmp_path: Path) -> None:
+    """A single cell that says so names no column."""
+    with pytest.raises(PlateMapError, match="its first row has no column Well"):
+        read_plate_map(table(tmp_path, "Plate 42\nWell\n1\n"))
+
+
+def test_columns_as_cellprofiler_calls_them(tmp_path: Path) -> None:
+    """``Metadata_Well`` is the well, ``Metadata_Compound`` the compound; others keep their names."""
+    plate_map = read_plate_map(table(tmp_path, "Metadata_Well,Metadata_Compound,Metadata_Batch\nA01,x,7\n"))
+
+    assert plate_map.of_well("A01") == {"compound": "x", "Metadata_Batch": "7"}
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 def test_separators_and_encodings(tmp_path: Path, separator: str, encoding: str) -> None:
