@@ -5,26 +5,30 @@ Asset graphs are built from these entries alone; neither a plate's folder nor it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from openhcs_engine.context import OutputPlan
-from openhcs_engine.errors import PlateError
+from openhcs_engine.errors import OptionError, PlateError
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import OnMissing, Projections
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
 from openhcs_engine.ngff.options import NGFF_VERSIONS, ImageOptions
 from openhcs_engine.vfs.files import write_whole
+from openhcs_engine.vfs.raw import is_remote, local_folder
+from openhcs_engine.vfs.scratch import MEMORY, ScratchPlan
 
 BACKENDS: Final = ("zarr", "disk")
 RUNNERS: Final = ("processes", "threads")
 GPU_BEFORE: Final = "gpu"
 """What entries of earlier versions call ``gpu_required``."""
+_WAS_URL: Final = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+:/")
 
 
 class CatalogueError(PlateError, ValueError):
@@ -51,20 +55,46 @@ class RunOptions:
     """Version of OME-Zarr that is written: ``0.5`` or ``0.4``."""
     projections: str = "fallback"
     """The instrument's own projections: ``fallback``, ``ignore`` or ``only``."""
+    fsync: bool = False
+    """True: a well is on the disk, not only in the computer's memory, before it counts as done."""
+    intermediates: str = MEMORY
+    """Where planes wait between the steps of a well: ``memory``, ``disk``, ``zarr``, or ``module:Class``."""
+    scratch: str | None = None
+    """Folder or URL for intermediates that are not in memory; None: in the output."""
+    memory_budget: int | str | None = None
+    """The most that a well's intermediates take in memory: bytes, or a size such as ``2GB``; None: no limit."""
+    overview_channel: str = ""
+    """Label of the channel that the report's overview image shows; empty: the images' first."""
 
     def __post_init__(self) -> None:
         if self.device == GPU_BEFORE:
             object.__setattr__(self, "device", DevicePolicy.GPU_REQUIRED.value)
 
     @property
-    def queue(self) -> str:
-        """Kind of devices in whose queue the wells wait: what may use a GPU waits with what needs one."""
-        return CPU if self.device == DevicePolicy.CPU else GPU
-
-    @property
     def badges(self) -> tuple[str, ...]:
         """What the UI shows on the wells: their backend, and their device where the options settle it."""
-        return (self.backend,) if self.device == DevicePolicy.AUTO else (self.backend, self.queue)
+        settled = {DevicePolicy.CPU: CPU, DevicePolicy.GPU_REQUIRED: GPU}.get(DevicePolicy(self.device))
+        return (self.backend,) if settled is None else (self.backend, settled)
+
+    def pool(self, *, host_has_gpus: bool) -> str | None:
+        """The Dagster pool in which the wells wait; None where the plan alone decides what they lease.
+
+        A pool is chosen before there is a plan. Plates that may use a GPU and have no step on one would wait for those
+        that hold it, so they wait for their lease only, which knows the plan.
+        """
+        if self.device == DevicePolicy.GPU_REQUIRED:
+            return f"openhcs_{GPU}"
+        return None if self.device == DevicePolicy.AUTO and host_has_gpus else f"openhcs_{CPU}"
+
+    def beside(self, folder: Path) -> RunOptions:
+        """The options with the full name of the scratch folder; a relative one is meant as below ``folder``."""
+        if self.scratch is None or is_remote(self.scratch):
+            return self
+        return replace(self, scratch=str(folder.absolute() / local_folder(self.scratch)))
+
+    def scratch_plan(self) -> ScratchPlan:
+        """Where intermediates go. OptionError if they cannot; what has to be imported is left to compile."""
+        return ScratchPlan.of(self.intermediates, self.scratch, self.memory_budget)
 
     def complaint(self) -> str | None:
         """What is wrong with the options, as a sentence; None if nothing is."""
@@ -78,6 +108,10 @@ class RunOptions:
         ):
             if value not in known:
                 return f"{value!r} is not a {name}; choose one of {', '.join(known)}."
+        try:
+            self.scratch_plan()
+        except OptionError as error:
+            return str(error)
         return None if self.workers >= 0 else f"{self.workers} is not a number of workers; use 1 or more, or 0 for all."
 
 
@@ -116,12 +150,14 @@ class CatalogueEntry:
 
     @property
     def output_plan(self) -> OutputPlan:
-        """Where the engine puts this plate's results."""
+        """Where the engine puts this plate's results; the pipeline's name joins it when it is imported."""
         return OutputPlan(
             root=self.output,
             plate_id=self.id,
             backend=self.options.backend,
+            fsync=self.options.fsync,
             images=ImageOptions(ngff=self.options.ngff),
+            scratch=self.options.scratch_plan(),
         )
 
 
@@ -235,6 +271,8 @@ def _read(path: Path) -> CatalogueEntry | BrokenEntry:
 def _check(entry: CatalogueEntry) -> None:
     validate_plate_id(entry.id)
     complaint = entry.options.complaint()
+    if complaint is None:
+        complaint = remote_output(entry.output)
     if complaint is None and not entry.wells:
         complaint = "A plate without wells has nothing to process."
     if complaint is None and list(entry.wells) != sorted(
@@ -245,6 +283,17 @@ def _check(entry: CatalogueEntry) -> None:
         complaint = f"{entry.pipeline!r} does not name a pipeline; write module:attribute."
     if complaint is not None:
         raise CatalogueError(f"Plate {entry.id!r}: {complaint}", plate_id=entry.id)
+
+
+def remote_output(output: str) -> str | None:
+    """What is wrong with an output that is a URL, as a sentence; None for a folder."""
+    # A path that was a URL has lost one of its slashes: s3:/bucket.
+    if not is_remote(output) and not _WAS_URL.match(output):
+        return None
+    return (
+        f"The output {output} is a URL, but Dagster keeps a plate's report, locks and lineage beside its wells, in a "
+        "folder of this host or of a network drive; choose one, and copy the finished plate, or use `openhcs run`."
+    )
 
 
 def _same(one: str, other: str) -> bool:

@@ -46,19 +46,24 @@ def wells_are_current(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
 def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
     """Every published file is as it was written, to the byte, and nothing else lies among them."""
 
+    keys = PlateKeys(entry.id)
+
     @dg.asset_check(
-        asset=PlateKeys(entry.id).report,
+        asset=keys.report,
         name="wells_are_whole",
-        description="Every published file is as it was written (checksums), and no foreign file lies among them.",
+        description="Every published file is as it was written, and no foreign file lies among them. With the report, "
+        "wells that are new or changed are read and compared with their checksums; executed by itself, all are.",
     )
-    def check() -> dg.AssetCheckResult:
-        from openhcs_engine.output.verify import PLATE, verify
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from openhcs_dagster.wholeness import inspect
+        from openhcs_engine.output.verify import PLATE
 
         folder = entry.output_plan.folder
         try:
-            report = verify(folder)
+            found = inspect(folder, thoroughly=keys.report not in (context.run.asset_selection or ()))
         except NotAnOutputError as error:
             return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=str(error))
+        report = found.report
         bad = [
             f"{'plate' if damage.well == PLATE else f'well {damage.well}'}: {reason}"
             for damage in report.damaged
@@ -67,8 +72,10 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not bad and not report.foreign,
             severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
-            description=_whole_or_not(bad, report.foreign, f"openhcs verify {folder} --repair"),
+            description=_whole_or_not(bad, report.foreign, f"openhcs verify {folder} --repair", found.told),
             metadata={
+                "how": found.told,
+                "wells read": len(found.read),
                 "whole wells": len(report.whole),
                 "damaged wells": len(report.damaged),
                 "foreign files": len(report.foreign),
@@ -78,12 +85,12 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
     return check
 
 
-def _whole_or_not(bad: Sequence[str], foreign: Sequence[str], command: str) -> str:
+def _whole_or_not(bad: Sequence[str], foreign: Sequence[str], command: str, how: str) -> str:
     if bad:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        told = f"Damaged: {'; '.join(bad[:NAMED])}{more}."
-        return f"{told} `{command}` drops these wells, and the next run makes them again."
+        named = "; ".join(reason.rstrip(".") for reason in bad[:NAMED])
+        return f"Damaged: {named}{more}. `{command}` drops damaged wells, and the next run makes again what is missing."
     if foreign:
         more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
         return f"Belong to no well: {', '.join(foreign[:NAMED])}{more}."
-    return "All published files are as they were written."
+    return f"All published files are as they were written ({how})."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
-from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_dagster.settings import Settings, prepare_home, what_home_lacks
 from openhcs_engine.command_line import OK, REFUSED, SOME_FAILED, CommandLine, Reading, with_reading_options
 from openhcs_engine.microscopes.options import ReadOptions
 
@@ -35,9 +35,9 @@ def add(
         typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH."),
     ],
     plate_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Default: the folder's name.")] = None,
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Gets DIR/<id>/ and nothing else.")] = Path(
-        "openhcs_output"
-    ),
+    output: Annotated[
+        str, typer.Option("--output", metavar="DIR", help="A folder; gets DIR/<id>/ and nothing else.")
+    ] = "openhcs_output",
     backend: Annotated[str, typer.Option("--backend", help="zarr (OME-Zarr plate) or disk (OME-TIFF files).")] = "zarr",
     runner: Annotated[str, typer.Option("--runner", help="processes or threads.")] = "processes",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Wells at a time; 0: all free devices.")] = 0,
@@ -47,14 +47,32 @@ def add(
     projections: Annotated[
         str, typer.Option("--projections", help="The instrument's projections: fallback, ignore or only.")
     ] = "fallback",
+    fsync: Annotated[
+        bool, typer.Option("--fsync", help="Each well is on the disk before it counts as done, should the power fail.")
+    ] = False,
+    intermediates: Annotated[
+        str,
+        typer.Option("--intermediates", help="Where planes wait between steps: memory, disk, zarr or MODULE:CLASS."),
+    ] = "memory",
+    scratch: Annotated[
+        str | None, typer.Option("--scratch", metavar="DIR_OR_URL", help="For intermediates that are not in memory.")
+    ] = None,
+    memory_budget: Annotated[
+        str | None, typer.Option("--memory-budget", metavar="SIZE", help="Most that a well's intermediates take: 2GB.")
+    ] = None,
+    overview_channel: Annotated[
+        str, typer.Option("--overview-channel", metavar="NAME", help="Shown by the overview image; default: the first.")
+    ] = "",
     *,
     reading: Reading,
 ) -> int:
     """Register a plate: its asset graph appears in the UI at the next reload."""
     from openhcs_dagster.registration import register
 
+    settings = _settings()
+    _warn_of(what_home_lacks(settings.home))
     entry = register(
-        _catalogue(),
+        Catalogue(settings.catalogue),
         plate,
         pipeline=pipeline,
         output=output,
@@ -68,7 +86,12 @@ def add(
             device=device,
             on_missing=on_missing,
             projections=projections,
-        ),
+            fsync=fsync,
+            intermediates=intermediates,
+            scratch=scratch,
+            memory_budget=memory_budget,
+            overview_channel=overview_channel,
+        ).beside(Path.cwd()),
         reading=ReadOptions.of(reading),
     )
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
@@ -101,11 +124,17 @@ def materialize(
     settings = _prepared()
     entry = Catalogue(settings.catalogue).read(plate_id)
     asked = _wells_of(entry, wells)
-    run = _materialize(entry, settings, asked)
-    if run.refusal is not None:
-        openhcs_dagster.complain(run.refusal)
-        return REFUSED
-    return SOME_FAILED if run.failed else OK
+    runs = [_materialize(entry, settings, asked)]
+    if not asked and runs[0].refusal is None and (new := _wells_since(entry, settings)):
+        one = len(new) == 1
+        more = "1 more well than was registered; it runs" if one else f"{len(new)} more wells than registered; they run"
+        print(f"The folder holds {more} now.")
+        runs.append(_materialize(Catalogue(settings.catalogue).read(plate_id), settings, new))
+    for run in runs:
+        if run.refusal is not None:
+            openhcs_dagster.complain(run.refusal)
+            return REFUSED
+    return SOME_FAILED if any(run.failed for run in runs) else OK
 
 
 @openhcs_dagster.command()
@@ -155,10 +184,14 @@ def _catalogue() -> Catalogue:
 def _prepared() -> Settings:
     """The settings, with a home that exists and that Dagster will use."""
     settings = _settings()
-    if lacking := prepare_home(settings.home):
-        print(lacking, file=sys.stderr)
+    _warn_of(prepare_home(settings.home))
     os.environ["DAGSTER_HOME"] = str(settings.home)
     return settings
+
+
+def _warn_of(lacking: str | None) -> None:
+    if lacking:
+        print(lacking, file=sys.stderr)
 
 
 def _python_path() -> list[Path]:
@@ -179,6 +212,13 @@ def _wells_of(entry: CatalogueEntry, wells: str | None) -> tuple[str, ...]:
             plate_id=entry.id,
         )
     return tuple(well for well in entry.wells if well in asked)
+
+
+def _wells_since(entry: CatalogueEntry, settings: Settings) -> tuple[str, ...]:
+    """Wells that the plate's entry got while it ran, since its folder had grown; none if it also lost some."""
+    now = Catalogue(settings.catalogue).read(entry.id).wells
+    grown = set(entry.wells) < set(now)
+    return tuple(well for well in now if well not in entry.wells) if grown else ()
 
 
 def _materialize(entry: CatalogueEntry, settings: Settings, wells: tuple[str, ...]) -> PlateRun:

@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from openhcs_dagster.listing import PlateListing, listing_from_json, listing_to_json
-from openhcs_engine.context import ProcessingContext, contexts_from_json, contexts_to_json
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import StorageError
+from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 from openhcs_engine.vfs.backend import StorageBackend
 
 _STORABLE: Final = (

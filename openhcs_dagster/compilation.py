@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openhcs_dagster.catalogue import CatalogueEntry
@@ -41,7 +42,7 @@ def compile_entry(entry: CatalogueEntry, listing: PlateListing, devices: Invento
         listing.plate,
         listing.index,
         pipeline,
-        output=entry.output_plan,
+        output=replace(entry.output_plan, pipeline=pipeline.name),
         projections=Projections(entry.options.projections),
         on_missing=OnMissing(entry.options.on_missing),
         devices=devices or find_inventory(),

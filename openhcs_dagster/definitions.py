@@ -8,7 +8,7 @@ from openhcs_dagster.catalogue import Catalogue
 from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.jobs import reports_job
 from openhcs_dagster.plate_graph import plate_graph
-from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, current_settings
+from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, current_settings, host_has_gpus
 from openhcs_dagster.schedules import nightly_schedule
 from openhcs_dagster.sensors import lost_runs, new_plates_sensor, report_sensors
 from openhcs_dagster.settings import Settings
@@ -20,7 +20,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     for broken in catalogue.broken:
         logging.getLogger(__name__).warning(str(broken))
     plates = catalogue.entries
-    graphs = [plate_graph(entry) for entry in plates]
+    gpus = host_has_gpus()
+    graphs = [plate_graph(entry, host_has_gpus=gpus) for entry in plates]
     reports = reports_job(plates) if plates else None
     return dg.Definitions(
         assets=[asset for graph in graphs for asset in graph.assets],

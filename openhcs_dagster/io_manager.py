@@ -85,6 +85,17 @@ class VfsIOManager(dg.ConfigurableIOManager):
         missing = tuple(partition for partition in partitions if partition not in stored)
         return StoredPartitions(self._backend(), stored, missing)
 
+    def stored(self, key: dg.AssetKey) -> object | None:
+        """What an asset without partitions returned last; None if nothing is stored, or not within reach of this run.
+
+        Raises
+        ------
+        StorageError
+            If it was stored by a version that kept it otherwise, or is damaged.
+        """
+        there = self._find(_name(key))
+        return None if there is None else _load(self._backend(), there)
+
     def _wells_of_another_location(self, key: dg.AssetKey, wells: Sequence[str] | None) -> PlateWells:
         """Another code location knows the wells by name only; their plan, which is kept here, says where they are."""
         (plate_id,) = plates_of_wells([key])

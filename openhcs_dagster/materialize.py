@@ -16,6 +16,7 @@ from openhcs_dagster.lost_runs import process_tag
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_dagster.report import report_folder
+from openhcs_dagster.resources import host_has_gpus
 from openhcs_dagster.settings import Settings
 
 OnWell = Callable[[str, str], None]
@@ -73,7 +74,7 @@ def materialize_plate(
 
 
 def _job(entry: CatalogueEntry, settings: Settings) -> dg.JobDefinition:
-    graph = plate_graph(entry)
+    graph = plate_graph(entry, host_has_gpus=host_has_gpus())
     defs = dg.Definitions(
         assets=graph.assets,
         asset_checks=graph.checks,

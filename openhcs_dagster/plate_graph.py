@@ -1,8 +1,10 @@
 """The factory: a catalogue entry becomes that plate's assets."""
 
+import errno
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import dagster as dg
 
@@ -14,6 +16,8 @@ from openhcs_dagster.keys import GRAPH_VERSION, WELLS, PlateKeys
 from openhcs_dagster.lineage import upstream_tags, version_tags
 from openhcs_dagster.listing import PlateListing, read_listing
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
+from openhcs_dagster.overview import draw_overview
+from openhcs_dagster.plan_changes import changes_since_last
 from openhcs_dagster.registration import renewed
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, inherit_search_path
 from openhcs_dagster.wells import PlateWells
@@ -21,6 +25,23 @@ from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.memory.devices import DevicePolicy
+
+RETRIES: Final = 2
+RETRY_AFTER_S: Final = 15.0
+"""The folder is looked at again after so many seconds if its drive was away; nobody is there to do it at night."""
+NAMED: Final = 12
+"""Wells that a sentence names before it only counts."""
+_TRANSIENT: Final = frozenset(
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +52,16 @@ class PlateGraph:
     checks: tuple[dg.AssetChecksDefinition, ...]
 
 
-def plate_graph(entry: CatalogueEntry) -> PlateGraph:
+def plate_graph(entry: CatalogueEntry, *, host_has_gpus: bool = False) -> PlateGraph:
     """``plate_index → compiled_contexts → processed_wells → plate_report``, with the report's checks.
 
     Touches neither the plate's folder nor its pipeline.
     """
+    pool = entry.options.pool(host_has_gpus=host_has_gpus)
     with warnings.catch_warnings():
         # The backfill policy is "beta" since years; a line a plate at every load would hide warnings that matter.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = (_plate_index(entry), _compiled_contexts(entry), _processed_wells(entry), _plate_report(entry))
+        assets = (_plate_index(entry), _compiled_contexts(entry), _processed_wells(entry, pool), _plate_report(entry))
     return PlateGraph(assets=assets, checks=(checks.wells_are_current(entry), checks.wells_are_whole(entry)))
 
 
@@ -52,27 +74,46 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
         key_prefix=[entry.id],
         group_name=entry.group,
         code_version=GRAPH_VERSION,
+        retry_policy=dg.RetryPolicy(max_retries=RETRIES, delay=RETRY_AFTER_S),
     )
-    def plate_index(catalogue: CatalogueResource, code_location: CodeLocation) -> dg.Output[PlateListing]:
+    def plate_index(
+        context: dg.AssetExecutionContext, catalogue: CatalogueResource, code_location: CodeLocation
+    ) -> dg.Output[PlateListing]:
         try:
             listing = read_listing(entry.folder, entry.id, entry.reading)
         except (OpenHCSError, OSError) as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+            raise dg.Failure(str(error), allow_retries=_may_pass(error)) from None
+        metadata = records.listing_metadata(listing)
         if listing.plate.wells != entry.wells:
             catalogue.open().replace(renewed(entry, listing))
-            raise dg.Failure(_grown(entry, listing, code_location.reload()), allow_retries=False)
-        return dg.Output(
-            listing, data_version=dg.DataVersion(listing.digest), metadata=records.listing_metadata(listing)
-        )
+            told = _other_wells(entry, listing, code_location.reload())
+            if not set(entry.wells).issubset(listing.plate.wells):
+                raise dg.Failure(told, allow_retries=False)
+            # A failed run would show all its wells as Failed, those that are published, too: it goes on with them.
+            context.log.warning(told)
+            metadata["new wells"] = dg.MetadataValue.text(told)
+        return dg.Output(listing, data_version=dg.DataVersion(listing.digest), metadata=metadata)
 
     return plate_index
 
 
-def _grown(entry: CatalogueEntry, listing: PlateListing, reloaded: str) -> str:
-    return (
-        f"Plate {entry.id}: the folder holds {len(listing.plate.wells)} wells, but {len(entry.wells)} are registered. "
-        f"The catalogue now has the new list. {reloaded} Then start the plate again."
-    )
+def _may_pass(error: BaseException) -> bool:
+    """True for what a network drive says when it was away for a moment."""
+    errors = (error, error.__cause__, error.__context__)
+    return any(isinstance(each, OSError) and each.errno in _TRANSIENT for each in errors)
+
+
+def _other_wells(entry: CatalogueEntry, listing: PlateListing, reloaded: str) -> str:
+    there = set(listing.plate.wells)
+    gone = [well for well in entry.wells if well not in there]
+    holds = f"Plate {entry.id}: the folder holds {len(there)} wells, but {len(entry.wells)} are registered"
+    if gone:
+        named = ", ".join(gone[:NAMED]) + (f" and {len(gone) - NAMED} more" if len(gone) > NAMED else "")
+        holds += f"; {named} {'is' if len(gone) == 1 else 'are'} no longer there"
+        then = "Then start the plate again; what is published stays."
+    else:
+        then = "This run does the wells that were registered; start the plate again for the new ones."
+    return f"{holds}. The catalogue now has the new list. {reloaded} {then}"
 
 
 def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
@@ -87,7 +128,7 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         code_version=GRAPH_VERSION,
     )
     def compiled_contexts(
-        plate_index: PlateListing, device_pool: DevicePool
+        plate_index: PlateListing, device_pool: DevicePool, io_manager: dg.ResourceParam[dg.IOManager]
     ) -> dg.Output[dict[str, ProcessingContext]]:
         try:
             compilation = compile_entry(entry, plate_index, device_pool.inventory())
@@ -96,13 +137,18 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         return dg.Output(
             compilation.contexts,
             data_version=dg.DataVersion(plan_version(compilation.contexts)),
-            metadata=records.plan_metadata(compilation, entry),
+            metadata={
+                **records.plan_metadata(compilation, entry),
+                "changes": dg.MetadataValue.md(
+                    changes_since_last(io_manager, PlateKeys(entry.id).contexts, compilation.contexts)
+                ),
+            },
         )
 
     return compiled_contexts
 
 
-def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
+def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefinition:
     keys = PlateKeys(entry.id)
 
     @dg.asset(
@@ -111,7 +157,7 @@ def _processed_wells(entry: CatalogueEntry) -> dg.AssetsDefinition:
         partitions_def=dg.StaticPartitionsDefinition(entry.wells),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
-        pool=f"openhcs_{entry.options.queue}",
+        pool=pool,
         metadata={
             WELLS_FOLDER: str(entry.output_plan.folder),
             WELLS_BACKEND: entry.options.backend,
@@ -177,9 +223,11 @@ def _execute(
     from openhcs_engine.execution.plate_run import execute_wells
 
     inherit_search_path(entry)
-    policy = DevicePolicy(entry.options.device)
+    policy, log = DevicePolicy(entry.options.device), dg.get_dagster_logger()
+    log.info("Waiting for a device: GPUs where the plan has steps on them, else CPU slots.")
     try:
         with device_pool.lease(contexts, policy, entry.options.workers) as leased:
+            log.info(f"Wells run on {', '.join(device.label for device in leased)}.")
             yield from execute_wells(
                 contexts,
                 runner=entry.options.runner,
@@ -211,11 +259,11 @@ def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells
     ) -> dg.MaterializeResult[None]:
         summary = report.summarise(entry, compiled_contexts, processed_wells)
-        pictures = drawing.draw(summary, processed_wells)
-        page, table = report_page.write_page(summary, pictures), wells_table.write_table(summary)
+        pictures, overview = drawing.draw(summary, processed_wells), draw_overview(entry)
+        page, table = report_page.write_page(summary, pictures, overview), wells_table.write_table(summary)
+        metadata = records.report_metadata(summary, pictures, page, table)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(summary.digest),
-            metadata=records.report_metadata(summary, pictures, page, table),
+            data_version=dg.DataVersion(summary.digest), metadata={**metadata, **records.overview_metadata(overview)}
         )
 
     return plate_report

@@ -1,7 +1,7 @@
 """What is written into Dagster's events: the facts that a person looks for in the UI."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,17 +11,20 @@ import numpy as np
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.conditions import NAMED, WellConditions
 from openhcs_dagster.drawing import PlatePictures
+from openhcs_dagster.glance import glance
 from openhcs_dagster.grey import png, read_scales, scale_of, shrink, to_grey
 from openhcs_dagster.listing import PlateListing
 from openhcs_dagster.mosaic import Mosaic
+from openhcs_dagster.overview import PlateOverview
 from openhcs_dagster.report import PlateSummary, WellSummary, report_folder
-from openhcs_dagster.step_tables import plan_table, steps_table
+from openhcs_dagster.step_tables import plan_table, steps_table, volume_table
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import plan_fingerprint
 from openhcs_engine.errors import CompilationError, OpenHCSError
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMap
+from openhcs_engine.model.wells import plate_order
 
 if TYPE_CHECKING:
     from openhcs_engine.compiler import Compilation
@@ -32,6 +35,8 @@ THUMBNAIL_BYTES: Final = 10_000
 """A thumbnail lives in the event log, once a well and run: 1536 wells x 10 kB are 15 MB a plate."""
 PREVIEW_PX: Final = 96
 """Longest edge of a channel's part of the thumbnail."""
+FAILED_NAMED: Final = 24
+"""Failed wells that the end of a run names; the table beside it has more."""
 ROWS_SHOWN: Final = 200
 """Rows of a table in the UI; the rest is in the run's log."""
 
@@ -51,12 +56,18 @@ def listing_metadata(listing: PlateListing) -> Metadata:
 
 
 def plan_metadata(compilation: "Compilation", entry: CatalogueEntry) -> Metadata:
-    """What will happen."""
+    """What will happen: the table that ``openhcs compile`` prints, with the time that earlier runs let expect."""
+    from openhcs_engine.output.measured import measured_for
+    from openhcs_engine.plan_facts import facts_of_plan
+
     contexts = compilation.contexts
+    facts = facts_of_plan(contexts, measured_for(contexts))
     first = next(iter(contexts.values()))
     functions = {call.reference: None for step in first.steps for route in step.routes for call in route.calls}
     return {
-        "plan": dg.MetadataValue.md(plan_table(contexts)),
+        "plan": dg.MetadataValue.md(plan_table(facts)),
+        "bytes": dg.MetadataValue.md(volume_table(facts)),
+        "time": dg.MetadataValue.text(facts.time.told),
         "notes": dg.MetadataValue.md(_bullets(compilation.notes)),
         "wells": dg.MetadataValue.int(len(contexts)),
         "planes": dg.MetadataValue.int(sum(len(context.index) for context in contexts.values())),
@@ -82,9 +93,13 @@ def refusal_metadata(error: OpenHCSError) -> Metadata:
 
 def wells_failed(failed: Mapping[str, str], asked: int) -> dg.Failure:
     """The end of a run in which wells failed; the others are recorded already."""
-    rows = [dg.TableRecord({"well": well, "why": reason}) for well, reason in sorted(failed.items())[:ROWS_SHOWN]]
+    wells = sorted(failed, key=plate_order)
+    rows = [dg.TableRecord({"well": well, "why": failed[well]}) for well in wells[:ROWS_SHOWN]]
+    named = ", ".join(wells[:FAILED_NAMED]) + (f" and {len(wells) - FAILED_NAMED} more" * (len(wells) > FAILED_NAMED))
+    others = " The others are published." if len(wells) < asked else ""
+    first = f" {failed[wells[0]]}" if len(set(failed.values())) == 1 else f" The first: {failed[wells[0]]}"
     return dg.Failure(
-        f"{len(failed)} of {asked} wells failed: {', '.join(sorted(failed))}. The others are published.",
+        f"{len(failed)} of {asked} {'well' if asked == 1 else 'wells'} failed: {named}.{others}{first}",
         metadata={"failed wells": dg.MetadataValue.table(rows), "wells failed": len(failed)},
         allow_retries=False,
     )
@@ -186,30 +201,57 @@ def _steps(result: WellResult) -> Metadata:
 
 def report_metadata(summary: PlateSummary, pictures: PlatePictures, page: Path, table: Path) -> Metadata:
     """The plate at a glance."""
-    bad = [_row(well) for well in summary.not_current[:ROWS_SHOWN]]
+    bad = _attention(summary.not_current)[:ROWS_SHOWN]
     counts: Metadata = {f"wells {state}": dg.MetadataValue.int(count) for state, count in summary.counts.items()}
     montages: Metadata = {
         f"montage {channel}": image(picture, f"{channel}: {pictures.scales[channel]}")
         for channel, picture in pictures.montages.items()
     }
+    small = glance(summary)
     return {
-        "plate": image(pictures.status, "status of the wells"),
-        **counts,
+        **({"plate": dg.MetadataValue.md(small)} if small else {}),
         **({"wells needing attention": dg.MetadataValue.table(bad)} if bad else {}),
+        **counts,
+        "status map": image(pictures.status, "status of the wells"),
         **({"plate map": image(pictures.plate_map, "what was in the wells")} if pictures.plate_map else {}),
         **montages,
         **({"seconds per well": image(pictures.seconds, "seconds per well")} if pictures.seconds else {}),
         "seconds": dg.MetadataValue.float(round(summary.seconds, 2)),
+        # A path to copy: browsers open no link to a file from a page of the web.
         "report": dg.MetadataValue.path(str(page)),
-        "report link": dg.MetadataValue.url(page.as_uri()),
         "table of wells": dg.MetadataValue.path(str(table)),
         "plan": dg.MetadataValue.text(summary.fingerprint),
     }
 
 
-def _row(well: WellSummary) -> dg.TableRecord:
-    contents = {"contents": well.conditions.phrase} if well.conditions else {}
-    return dg.TableRecord({"well": well.well, "state": well.state.value, **contents, "why": well.reason})
+def overview_metadata(overview: PlateOverview | None) -> Metadata:
+    """Where the plate's overview image is, and what it shows; nothing if there is none."""
+    if overview is None:
+        return {}
+    return {
+        "overview": dg.MetadataValue.path(str(overview.folder)),
+        "overview channel": dg.MetadataValue.text(overview.told),
+    }
+
+
+def _attention(wells: Sequence[WellSummary]) -> list[dg.TableRecord]:
+    """A row for all wells of one state, contents and reason: a stale plate is one fact, not 384."""
+    groups: dict[tuple[str, str | None, str], list[str]] = {}
+    for well in wells:
+        contents = well.conditions.phrase if well.conditions else None
+        groups.setdefault((well.state.value, contents, well.reason), []).append(well.well)
+    mapped = any(contents is not None for _, contents, _ in groups)
+    return [
+        dg.TableRecord(
+            {
+                "wells": ", ".join(names),
+                "state": state,
+                **({"contents": contents or ""} if mapped else {}),
+                "why": reason,
+            }
+        )
+        for (state, contents, reason), names in groups.items()
+    ]
 
 
 def _bullets(lines: tuple[str, ...]) -> str:

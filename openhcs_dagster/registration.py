@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions, remote_output
 from openhcs_dagster.listing import PlateListing, read_listing
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
@@ -19,7 +19,7 @@ def register(
     folder: str | Path,
     *,
     pipeline: str,
-    output: Path,
+    output: str | Path,
     plate_id: str | None = None,
     search_path: Sequence[Path] = (),
     options: RunOptions | None = None,
@@ -30,14 +30,17 @@ def register(
     Raises
     ------
     PlateError
-        If the folder is no plate, its id is taken or impossible, or the output would lie inside the raw plate.
+        If the folder is no plate, its id is taken or impossible, or the output is a URL or lies inside the raw plate.
     """
-    address, output = _address(str(folder)), output.expanduser().resolve()
+    address = _address(str(folder))
     name = address.rpartition("/")[2]
     wanted_id = plate_id_of_folder(name) if plate_id is None else validate_plate_id(plate_id)
-    if not is_remote(address) and output.is_relative_to(address):
+    if complaint := remote_output(str(output)):
+        raise CatalogueError(complaint, plate_id=wanted_id)
+    results = local_folder(str(output)).resolve()
+    if not is_remote(address) and results.is_relative_to(address):
         raise CatalogueError(
-            f"The output {output} lies inside the raw plate {address}, which is never written to; choose another one.",
+            f"The output {results} lies inside the raw plate {address}, which is never written to; choose another one.",
             plate_id=wanted_id,
         )
     listing = read_listing(address, wanted_id, reading)
@@ -48,7 +51,7 @@ def register(
         microscope=listing.plate.microscope,
         pipeline=pipeline,
         search_path=tuple(str(place.resolve()) for place in search_path),
-        output=str(output),
+        output=str(results),
         options=options or RunOptions(),
         reading=reading or ReadOptions(),
         wells=listing.plate.wells,

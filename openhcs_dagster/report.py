@@ -68,6 +68,8 @@ class PlateSummary:
     """Of the plan compiled last."""
     versions: tuple[str, ...]
     steps: tuple[str, ...]
+    pipeline: str
+    """Its name, for people; empty for plans of earlier versions."""
     made: str
     """ISO time, UTC."""
 
@@ -148,6 +150,7 @@ def summarise(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], 
         fingerprint=plan_fingerprint(contexts.values()),
         versions=_versions(first),
         steps=tuple(f"{step.number}. {step.name}" for step in first.steps),
+        pipeline=first.output.pipeline,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from openhcs_dagster.drawing import COLOURS, PlatePictures, duration
+from openhcs_dagster.overview import PlateOverview
 from openhcs_dagster.report import PlateSummary, WellState, WellSummary, report_folder
 from openhcs_dagster.report_maps import contents_map, contents_table, legend_line, plate_grid, well_cell
 from openhcs_dagster.wells_table import wells_table
@@ -29,6 +30,7 @@ section { background: #fff; border: 1px solid #dfe3e8; border-radius: 8px; paddi
 .totals { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 18px; }
 .total { background: #fff; border: 1px solid #dfe3e8; border-top: 4px solid var(--c, #8a94a0); border-radius: 8px;
   padding: 8px 18px 10px; min-width: 84px; }
+.zero { border-top-color: #dfe3e8; } .zero b { color: #a3acb7; }
 .total b { display: block; font-size: 24px; line-height: 1.2; } .total span { color: #5b6775; font-size: 13px; }
 .get { margin-left: auto; align-self: center; color: #1f5fae; }
 .plate { display: grid; gap: 4px; width: max-content; }
@@ -44,7 +46,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 6px 14px 6px 0; vertical-align: top; }
 th { color: #5b6775; font-weight: 600; border-bottom: 1px solid #dfe3e8; } td { border-bottom: 1px solid #eef0f3; }
 table.attention td:first-child { max-width: 420px; }
-table.contents .dot { margin-left: 0; }
+table.contents .dot { margin-left: 0; } table.contents td:first-child { width: 60%; }
 table.contents td { padding: 4px 14px 4px 0; } table.contents td.wells { color: #5b6775; font-size: 13px; }
 .tall { max-height: 420px; overflow-y: auto; }
 td.key { color: #5b6775; white-space: nowrap; width: 1%; } code { font-size: 13px; overflow-wrap: anywhere; }
@@ -55,15 +57,15 @@ img { max-width: 100%; height: auto; } .legend { color: #5b6775; font-size: 13px
 """
 
 
-def write_page(summary: PlateSummary, pictures: PlatePictures) -> Path:
+def write_page(summary: PlateSummary, pictures: PlatePictures, overview: PlateOverview | None = None) -> Path:
     """Write ``report/index.html`` in the plate's output folder; return its path."""
     page = report_folder(summary.entry) / "index.html"
-    write_whole(page, render(summary, pictures).encode())
+    write_whole(page, render(summary, pictures, overview).encode())
     return page
 
 
-def render(summary: PlateSummary, pictures: PlatePictures) -> str:
-    """The whole page."""
+def render(summary: PlateSummary, pictures: PlatePictures, overview: PlateOverview | None = None) -> str:
+    """The whole page; the channel of the plate's overview image comes first."""
     plate = summary.plate
     title = f"Plate {escape(summary.entry.id)}"
     facts = f"{escape(plate.name)} · {escape(plate.microscope)} · {len(summary.wells)} wells · {_moment(summary.made)}"
@@ -74,8 +76,8 @@ def render(summary: PlateSummary, pictures: PlatePictures) -> str:
         _attention(summary.not_current),
         f"<div class=two>{maps}{_contents(summary)}</div>",
         *(
-            _section(f"{escape(name)}", _image(picture, name) + f"<p class=legend>{escape(pictures.scales[name])}</p>")
-            for name, picture in pictures.montages.items()
+            _section(escape(name), _montage(name, pictures, overview))
+            for name in sorted(pictures.montages, key=lambda name: overview is None or name != overview.channel)
         ),
         _section("How it was made", _provenance(summary)),
     ]
@@ -96,7 +98,8 @@ def _section(heading: str, body: str) -> str:
 
 def _totals(summary: PlateSummary) -> str:
     boxes = [
-        f"<div class=total style='--c:{COLOURS[state]}'><b>{count}</b><span>{state}</span></div>"
+        f"<div class='total{'' if count else ' zero'}' style='--c:{COLOURS[state]}'><b>{count}</b>"
+        f"<span>{state}</span></div>"
         for state, count in summary.counts.items()
     ]
     boxes.append(f"<div class=total><b>{duration(summary.seconds)}</b><span>of work on wells</span></div>")
@@ -170,11 +173,21 @@ def _image(png: bytes, text: str) -> str:
     return f"<img alt='{escape(text, quote=True)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
 
 
+def _montage(channel: str, pictures: PlatePictures, overview: PlateOverview | None) -> str:
+    lines = [escape(pictures.scales[channel])]
+    if overview is not None and overview.channel == channel:
+        place = f"<code>{escape(str(overview.folder))}</code>"
+        lines.append(f"All wells of this channel as one OME-Zarr image, for napari or Fiji: {place}")
+        if overview.wanted:
+            lines.append(f"Channel {escape(repr(overview.wanted))} was asked for, but these images do not have it.")
+    return _image(pictures.montages[channel], channel) + "".join(f"<p class=legend>{line}</p>" for line in lines)
+
+
 def _provenance(summary: PlateSummary) -> str:
     entry, plate = summary.entry, summary.plate
     rows: Iterable[tuple[str, str]] = (
         ("Raw plate", entry.folder),
-        ("Pipeline", entry.pipeline),
+        ("Pipeline", f"{summary.pipeline} ({entry.pipeline})" if summary.pipeline else entry.pipeline),
         ("Steps", " → ".join(summary.steps)),
         ("Plan fingerprint", summary.fingerprint),
         ("Results", str(entry.output_plan.folder)),

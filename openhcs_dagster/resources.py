@@ -122,6 +122,11 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
         return devices.CpuInventory(self.cpu_slots) if self.cpu_slots else devices.CpuInventory()
 
 
+def host_has_gpus() -> bool:
+    """Whether wells could lease a GPU on this host."""
+    return any(device.kind == GPU for device in DevicePool().inventory().devices())
+
+
 def _count(pool: devices.DevicePool, kind: str) -> int:
     return sum(device.kind == kind for device in pool.inventory.devices())
 

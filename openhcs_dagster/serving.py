@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 
 from openhcs_dagster.settings import Settings
@@ -36,9 +37,7 @@ def serve(settings: Settings, port: int) -> int:
     # to ignore would be ignored by the servers, too, and Dagster ends them by it.
     for interruption in (signal.SIGTERM, signal.SIGINT):
         signal.signal(interruption, signal.default_int_handler)
-    # Else every server would look for modules in the folder that this was started in, before all others.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    server = subprocess.Popen([*command, "-h", HOST, "-p", str(port)], env=environment)
+    server = subprocess.Popen([*command, "-h", HOST, "-p", str(port)], env=server_environment(os.environ))
     try:
         return server.wait()
     except KeyboardInterrupt:
@@ -46,6 +45,16 @@ def serve(settings: Settings, port: int) -> int:
     finally:
         _end(server)
         settings.address_file.unlink(missing_ok=True)
+
+
+def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the servers, from that of the command."""
+    # Else every server would look for modules in the folder that this was started in, before all others.
+    environment = {**environ, "PYTHONSAFEPATH": "1"}
+    if path := environ.get("PYTHONPATH"):
+        # Dagster takes the first folder of Python's path for that one, and leaves it out while it loads a location.
+        environment["PYTHONPATH"] = os.pathsep.join((os.devnull, path))
+    return environment
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -9,10 +9,11 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
-from openhcs_dagster.catalogue import RunOptions
-from openhcs_engine.errors import OpenHCSError
+from openhcs_dagster.catalogue import RunOptions, remote_output
+from openhcs_engine.errors import OpenHCSError, OptionError
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.vfs.files import write_whole
+from openhcs_engine.vfs.raw import is_remote, local_folder
 
 LOCATION: Final = "openhcs"
 """Name of the code location, as in workspace.yaml."""
@@ -68,12 +69,16 @@ class Settings:
     def of(cls, environ: Mapping[str, str]) -> Self:
         """From DAGSTER_HOME (default ``./.dagster_home``), OPENHCS_CATALOGUE (``plates`` in it), OPENHCS_WEBSERVER,
         OPENHCS_NIGHTLY (cron) and OPENHCS_TIMEZONE.
+
+        Raises
+        ------
+        OptionError
+            If a place is a URL.
         """
-        home = Path(environ.get("DAGSTER_HOME") or ".dagster_home").expanduser().absolute()
-        catalogue = environ.get("OPENHCS_CATALOGUE")
+        home = _folder(environ, "DAGSTER_HOME") or Path(".dagster_home").absolute()
         return cls(
             home=home,
-            catalogue=Path(catalogue).expanduser().absolute() if catalogue else home / "plates",
+            catalogue=_folder(environ, "OPENHCS_CATALOGUE") or home / "plates",
             webserver=environ.get("OPENHCS_WEBSERVER", ""),
             nightly=environ.get("OPENHCS_NIGHTLY") or NIGHTLY,
             timezone=environ.get("OPENHCS_TIMEZONE") or "UTC",
@@ -95,6 +100,18 @@ class Settings:
         return self.home / "values"
 
 
+def _folder(environ: Mapping[str, str], variable: str) -> Path | None:
+    """The folder that a variable names, absolute; None if it is not set."""
+    place = environ.get(variable)
+    if place and is_remote(place):
+        raise OptionError(
+            f"{variable}={place!r} is a URL, but Dagster keeps its runs and this deployment's plates in folders; name "
+            "one of this host or of a network drive.",
+            option=variable,
+        )
+    return local_folder(place).absolute() if place else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
     """A folder into which microscopes write plates, and what to do with what arrives."""
@@ -113,8 +130,8 @@ class Inbox:
     def read(cls, file: Path) -> Inbox | str:
         """The inbox that a JSON file describes, or the sentence that says what is missing or wrong.
 
-        The options of running and reading stand in it under the names that they have everywhere. Files that it names
-        by a relative path are looked for beside it.
+        The options of running and reading stand in it under the names that they have everywhere. Relative paths start
+        where it lies.
         """
         if not file.is_file():
             return f"No inbox is configured: write {file} as in {_EXAMPLE}."
@@ -131,18 +148,19 @@ class Inbox:
             raise ValueError(f"{', '.join(map(repr, unknown))} is not an option (choose from {', '.join(valid)})")
         if lacking := [key for key in _NEEDED if key not in document]:
             raise ValueError(f"it says no {' and no '.join(lacking)}")
-        options, reading = _part(document, RunOptions), _part(document, ReadOptions)
-        if complaint := options.complaint():
+        options, reading = _part(document, RunOptions).beside(beside), _part(document, ReadOptions)
+        output = msgspec.convert(document["output"], str)
+        if complaint := options.complaint() or remote_output(output):
             raise ValueError(complaint)
         reading = replace(
             reading, planes_csv=_beside(beside, reading.planes_csv), plate_map=_beside(beside, reading.plate_map)
         )
         reading.handlers()  # raises if no format can be meant
         return cls(
-            folder=Path(msgspec.convert(document["folder"], str)).expanduser(),
+            folder=beside / local_folder(msgspec.convert(document["folder"], str)),
             pipeline=msgspec.convert(document["pipeline"], str),
             search_path=msgspec.convert(document.get("search_path", ()), tuple[str, ...]),
-            output=Path(msgspec.convert(document["output"], str)).expanduser(),
+            output=beside / local_folder(output),
             options=options,
             reading=reading,
         )
@@ -175,16 +193,17 @@ def prepare_home(home: Path) -> str | None:
     for name, content in (("dagster.yaml", _DAGSTER_YAML), ("workspace.yaml", _WORKSPACE_YAML)):
         if not (home / name).exists():
             write_whole(home / name, content.encode())
-    return _lacking(home / "dagster.yaml")
+    return what_home_lacks(home)
 
 
-def _lacking(file: Path) -> str | None:
+def what_home_lacks(home: Path) -> str | None:
+    """A sentence if the ``dagster.yaml`` of a home lacks what a new home has; None if nothing is missing."""
     import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
 
-    wanted = yaml.safe_load(_DAGSTER_YAML)
+    file, wanted = home / "dagster.yaml", yaml.safe_load(_DAGSTER_YAML)
     try:
         found = yaml.safe_load(file.read_text())
-    except yaml.YAMLError:  # Dagster itself says what is wrong with it
+    except (FileNotFoundError, yaml.YAMLError):  # it will be made new; Dagster itself says what is wrong with it
         return None
     found = found if isinstance(found, dict) else {}
     # A database server keeps the events itself, and Dagster refuses both together.

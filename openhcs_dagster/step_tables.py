@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from openhcs_engine.context import CPU, ProcessingContext, Route, StepPlan
 from openhcs_engine.execution.results import StepResult
-from openhcs_engine.model.components import Component
 
 if TYPE_CHECKING:
-    from openhcs_engine.compiler.stacks import StepStacks
+    from openhcs_engine.plan_facts import PlanFacts
 
 Lines = Sequence[str]
 Row = Mapping[str, Lines]
 """Lines of each cell by the name of its column."""
-_USUAL: Final = "numpy → numpy"
-"""Not told where every step is so."""
 
 
 def markdown_table(rows: Iterable[Row]) -> str:
@@ -25,7 +20,7 @@ def markdown_table(rows: Iterable[Row]) -> str:
     filled = list(rows)
     columns = [name for name in (filled[0] if filled else ()) if any(row[name] for row in filled)]
     # Dagster's markdown knows no line break inside of a cell.
-    cells = [["; ".join(map(_cell, row[name])) for name in columns] for row in filled]
+    cells = [["; ".join(map(markdown_text, row[name])) for name in columns] for row in filled]
     return _lines([columns, ["---"] * len(columns), *cells]) if columns else ""
 
 
@@ -34,10 +29,10 @@ def markdown_sheet(rows: Iterable[Row]) -> str:
     lines = [["", ""], ["---", "---"]]
     for row in rows:
         (heading, *_), *others = row.items()
-        lines.append([heading, f"**{'; '.join(map(_cell, row[heading]))}**"])
+        lines.append([heading, f"**{'; '.join(map(markdown_text, row[heading]))}**"])
         for name, values in others:
             unbroken = name.replace(" ", "\N{NO-BREAK SPACE}")
-            lines += [[unbroken if number == 0 else "", _cell(value)] for number, value in enumerate(values)]
+            lines += [[unbroken if number == 0 else "", markdown_text(value)] for number, value in enumerate(values)]
     return _lines(lines)
 
 
@@ -45,86 +40,32 @@ def _lines(cells: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _cell(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that markdown shows as it is: parameters may hold any character."""
     escaped = "".join(f"\\{char}" if char in "\\`*_[]|#~" else char for char in text)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
 
 
-def plan_table(contexts: Mapping[str, ProcessingContext]) -> str:
+def plan_table(facts: PlanFacts) -> str:
     """The steps of a plan in markdown, as ``openhcs compile`` tells them; stacks and bytes are of the fullest well."""
-    from openhcs_engine.compiler.stacks import stacks_of_steps
+    from openhcs_engine.plan_facts.words import step_rows
 
-    fullest = max(contexts.values(), key=lambda context: len(context.index))
-    stacks = stacks_of_steps(fullest.plate, fullest.steps, fullest.index)
-    return markdown_sheet(
+    return markdown_sheet(step_rows(facts))
+
+
+def volume_table(facts: PlanFacts) -> str:
+    """Bytes that a well and the whole plate move, in markdown."""
+    from openhcs_engine.model.sizes import told_bytes
+
+    return markdown_table(
         {
-            **_declared(step, contexts, fullest),
-            "stacks a well": _stacks(step, facts),
-            "reads → writes": (_places(step),),
+            "bytes": (name,),
+            "raw pixels read": (told_bytes(volume.read),),
+            "at most at a time": (f"{told_bytes(volume.peak)}{of}",),
+            "written": (told_bytes(volume.output),),
         }
-        for step, facts in zip(fullest.steps, stacks, strict=True)
+        for name, volume, of in (("a well", facts.a_well, ""), ("plate", facts.plate, " a worker"))
     )
-
-
-def _declared(step: StepPlan, contexts: Mapping[str, ProcessingContext], some: ProcessingContext) -> dict[str, Lines]:
-    from openhcs_engine.compiler.contracts import conversions
-
-    own = [context for context in contexts.values() if step.applies_to(context.well)]
-    devices = Counter(context.device_of(step) for context in own)
-    on_gpu = set(devices) - {CPU} != set()
-    arrays = _once(f"{route.calls[0].input_type} → {route.calls[-1].output_type}" for route in step.routes)
-    return {
-        "step": (f"{step.number}. {step.name}",),
-        "wells": () if len(own) == len(contexts) else (f"{len(own)} of {len(contexts)}",),
-        "functions": [line for route in step.routes for line in _functions(step, route, some)],
-        "arrays": () if arrays == (_USUAL,) else arrays,
-        "conversions": _once(way for route in step.routes for way in conversions(route, on_gpu=on_gpu)),
-        "device": [f"{device}: {count} wells" if len(devices) > 1 else device for device, count in devices.items()],
-    }
-
-
-def _stacks(step: StepPlan, stacks: StepStacks) -> list[str]:
-    """How many there are of each size, along which axes they run, and the bytes that enter."""
-    import numpy as np
-
-    from openhcs_engine.compiler.devices import size
-
-    alike: Counter[str] = Counter()  # routes with equal stacks are one line
-    for facts, count in stacks.items():
-        alike[facts.name()] += count
-    total = sum(
-        count * facts.planes * facts.pixels.count * np.dtype(facts.pixels.dtype).itemsize
-        for facts, count in stacks.items()
-        if facts.pixels.dtype is not None
-    )
-    along = ", ".join(component.value for component in step.variable_components)
-    told = [f"{count} of {name}, along {along}" for name, count in alike.items()]
-    return [*told, size(total)] if total else told
-
-
-def _places(step: StepPlan) -> str:
-    kept = f", kept in {step.materialize.place}" if step.materialize else ""
-    return f"{step.reads} → {step.writes}{kept}"
-
-
-def _once(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
-
-
-def _functions(step: StepPlan, route: Route, context: ProcessingContext) -> list[str]:
-    """The calls of a route, the first with the key that leads to it; parameters are lines of their own."""
-    from openhcs_engine.compiler.contracts import function_name
-
-    key = ""
-    if route.key is not None and step.group_by is not None:
-        of_channel = step.group_by is Component.CHANNEL
-        key = f"{context.plate.channel(route.key).label if of_channel else f'{step.group_by} {route.key}'}: "
-    lines = []
-    for number, call in enumerate(route.calls):
-        lines.append(("→ " if number else key) + function_name(call))
-        lines += [f"with {', '.join(f'{name}={value}' for name, value in call.kwargs.items())}"] if call.kwargs else []
-    return lines
 
 
 def steps_table(steps: Iterable[StepResult]) -> str:
@@ -147,4 +88,4 @@ def _done(step: StepResult) -> Row:
     }
 
 
-__all__ = ["markdown_sheet", "markdown_table", "plan_table", "steps_table"]
+__all__ = ["markdown_sheet", "markdown_table", "markdown_text", "plan_table", "steps_table", "volume_table"]

@@ -6,17 +6,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import NotAnOutputError, PlaneReadError
+from openhcs_engine.errors import NotAnOutputError, PlaneMismatchError, PlaneReadError
+from openhcs_engine.ngff.lazy_array import LazyPlanes
+from openhcs_engine.ngff.tiles import Window
+from openhcs_engine.vfs.source import Header, read_header, read_plane
+from openhcs_engine.vfs.tiff import read_ome
 
 _NAME: Final = re.compile(r"[A-Z]{1,2}\d\d_s(\d+)_w(\d+)_z(\d+)_t(\d+)\.ome\.tif")
-_PLANES: Final = 3
-"""Axes of an array before those of a plane."""
 Coordinate = tuple[int, int, int]
 """(timepoint, channel, z index) as the file names say them."""
 
@@ -52,6 +55,9 @@ class TiffField:
         """Pixels; see ``TiffArray``."""
         return self.array()[selection]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.array().__array__(dtype, copy)
+
     def array(self, level: int = 0) -> TiffArray:
         """The pixels (t, c, z, y, x); IndexError for any level but 0."""
         if level != 0:
@@ -59,83 +65,68 @@ class TiffField:
         return TiffArray(self.files)
 
 
-@dataclass(frozen=True)
-class TiffArray:
+class TiffArray(LazyPlanes):
     """An array (t, c, z, y, x) over files; indexing reads the files that are asked for."""
+
+    def __init__(self, files: Mapping[Coordinate, Path]) -> None:
+        self.files = files
+
+    @property
+    def absence(self) -> NDArray[np.bool_]:
+        return self._reader.absence
+
+    @cached_property
+    def _reader(self) -> _TiffPlanes:
+        return _TiffPlanes(self.files)
+
+    @property
+    def _place(self) -> Path:
+        return next(iter(self.files.values())).parent
+
+
+@dataclass(frozen=True)
+class _TiffPlanes:
+    """Reads planes of files by their places on the axes."""
 
     files: Mapping[Coordinate, Path]
 
     @cached_property
-    def _axes(self) -> tuple[tuple[int, ...], ...]:
+    def axes(self) -> tuple[tuple[int, ...], ...]:
+        """Time points, channels and z indexes that have a file."""
         return tuple(tuple(sorted(set(values))) for values in zip(*self.files, strict=True))
 
     @cached_property
-    def _plane_kind(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape (y, x) and type of a plane, as the header of one file says."""
-        return _describe(next(iter(self.files.values())))
+    def absence(self) -> NDArray[np.bool_]:
+        """True where a plane has no file."""
+        sizes = [len(axis) for axis in self.axes]
+        return np.array([place not in self.files for place in product(*self.axes)]).reshape(sizes)
+
+    @cached_property
+    def _headers(self) -> tuple[Header, ...]:
+        """Shape (y, x) and type of a plane of each channel."""
+        first = {channel: path for (_, channel, _), path in sorted(self.files.items(), reverse=True)}
+        return tuple(read_header(first[channel]) for channel in sorted(first))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(t, c, z, y, x)."""
-        return (*(len(axis) for axis in self._axes), *self._plane_kind[0])
+        return (*self.absence.shape, *self._headers[0][0])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return self._plane_kind[1]
+        """The smallest type that holds the pixels of every channel."""
+        return np.result_type(*(dtype for _, dtype in self._headers))
 
-    def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: integers, slices and ... as NumPy takes them
-        """Pixels as an array; as a masked array if planes of the selection have no file, never as zeros.
-
-        Raises
-        ------
-        IndexError
-            If it is not made of integers, slices and ``...``, or reaches beyond an axis.
-        PlaneReadError
-            If a file cannot be read.
-        """
-        places = self._spread(selection)
-        outer = np.arange(np.prod(self.shape[:_PLANES])).reshape(self.shape[:_PLANES])[places[:_PLANES]]
-        within = places[_PLANES:]
-        planes = [self._plane(int(number), within) for number in np.ravel(outer)]
-        if not planes:
-            return np.empty((*np.shape(outer), *self._shape_within(within)), self.dtype)
-        together = np.ma.stack if any(np.ma.isMaskedArray(plane) for plane in planes) else np.stack
-        stack: NDArray[Any] = together(planes).reshape((*np.shape(outer), *planes[0].shape))
-        return stack
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        pixels = self[...]
-        if np.ma.isMaskedArray(pixels):
-            raise PlaneReadError(
-                "This array has planes that do not exist, and a plain array could not say so; index it with [...], "
-                "which gives a masked array.",
-                path=str(next(iter(self.files.values())).parent),
+    def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
+        timepoint, channel, z_index = (axis[index] for axis, index in zip(self.axes, place, strict=True))
+        path = self.files[timepoint, channel, z_index]
+        plane = read_plane(path.parent, path.name)
+        if plane.shape != self._headers[0][0]:
+            raise PlaneMismatchError(
+                f"{path.name} has {plane.shape} pixels, but other planes of its well have {self._headers[0][0]}; one "
+                "array cannot hold both. Read the files one by one.",
+                path=str(path),
             )
-        return np.asarray(pixels, dtype=dtype)
-
-    def _spread(self, selection: Any) -> tuple[int | slice, ...]:
-        """One integer or slice for each axis."""
-        asked = selection if isinstance(selection, tuple) else (selection,)
-        if not all(part is Ellipsis or isinstance(part, int | np.integer | slice) for part in asked):
-            raise IndexError(f"These pixels are asked for by integers, slices and '...', not by {selection!r}.")
-        rest = len(self.shape) - sum(part is not Ellipsis for part in asked)
-        if rest < 0 or sum(part is Ellipsis for part in asked) > 1:
-            raise IndexError(f"{selection!r} has too many places for the axes (t, c, z, y, x).")
-        where = next((place for place, part in enumerate(asked) if part is Ellipsis), len(asked))
-        return (*asked[:where], *(slice(None),) * rest, *asked[where + 1 :])
-
-    def _plane(self, number: int, within: tuple[int | slice, ...]) -> NDArray[Any]:
-        place = np.unravel_index(number, self.shape[:_PLANES])
-        coordinate = tuple(axis[int(index)] for axis, index in zip(self._axes, place, strict=True))
-        path = self.files.get(coordinate)  # type: ignore[arg-type] # three axes give three values
-        if path is not None:
-            return np.asarray(_read(path)[within])
-        shape = self._shape_within(within)
-        return np.ma.masked_array(np.zeros(shape, self.dtype), np.ones(shape, bool))
-
-    def _shape_within(self, within: tuple[int | slice, ...]) -> tuple[int, ...]:
-        return np.broadcast_to(False, self.shape[_PLANES:])[within].shape
+        return plane[window]
 
 
 def open_tiff_well(folder: Path) -> dict[int | None, TiffField]:
@@ -150,29 +141,14 @@ def open_tiff_well(folder: Path) -> dict[int | None, TiffField]:
     return {site: TiffField(files) for site, files in sorted(sites.items())}
 
 
-def _read(path: Path) -> NDArray[Any]:
-    import tifffile
-
-    try:
-        return np.asarray(tifffile.imread(path))
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise PlaneReadError(f"{path} cannot be read: {error}.", path=str(path)) from error
-
-
-def _describe(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _channel_name(path: Path, channel: int) -> str:
+    """As the file's OME-XML says."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
-            return page.shape, np.dtype(page.dtype or np.uint8)
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
+            document = tiff.ome_metadata
+        name = read_ome(document).channel if document else None
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
         raise PlaneReadError(f"{path} cannot be read: {error}.", path=str(path)) from error
-
-
-def _channel_name(path: Path, channel: int) -> str:
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        found = re.search(r'<Channel [^>]*Name="([^"]*)"', tiff.ome_metadata or "")
-    return found[1] if found else f"Channel {channel}"
+    return name or f"Channel {channel}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openhcs_engine.command_line import OK, SOME_FAILED, CommandLine, Reading, with_reading_options
+from openhcs_engine.command_line import OK, SOME_FAILED, SOME_STALE, CommandLine, Reading, with_reading_options
 from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.ngff.options import ImageOptions
@@ -63,7 +63,19 @@ PlateFolderArgument = Annotated[
 PipelineOption = Annotated[
     str, typer.Option("--pipeline", metavar="MODULE:ATTRIBUTE", help="Found in the current folder and on PYTHONPATH.")
 ]
-OutputOption = Annotated[str, typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else.")]
+OutputOption = Annotated[
+    str,
+    typer.Option("--output", metavar="DIR", help="Gets DIR/<plate id>/ and nothing else; or a URL (s3://bucket/dir)."),
+]
+EarlierOutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output", metavar="DIR", help="Where results will go; what earlier runs there measured predicts the time."
+    ),
+]
+PlanArgument = Annotated[
+    str, typer.Argument(metavar="PLAN", help="A plan document, or a plate's output folder: then its newest plan.")
+]
 NgffOption = Annotated[
     NgffName, typer.Option("--ngff", help="Version of OME-Zarr: 0.5 (zarr v3), or 0.4 (zarr v2) for older readers.")
 ]
@@ -91,6 +103,26 @@ ProjectionsOption = Annotated[
 DeviceOption = Annotated[
     DevicePolicy,
     typer.Option("--device", help="A GPU where functions can use one, the CPU only, or no run without the GPU."),
+]
+IntermediatesOption = Annotated[
+    str,
+    typer.Option(
+        "--intermediates",
+        metavar="memory|disk|zarr|MODULE:CLASS",
+        help="Where planes wait between the steps of a well; changes no pixel.",
+    ),
+]
+ScratchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scratch",
+        metavar="DIR_OR_URL",
+        help="For intermediates not in memory, e.g. a fast disk; default: the output.",
+    ),
+]
+MemoryBudgetOption = Annotated[
+    str | None,
+    typer.Option("--memory-budget", metavar="SIZE", help="Most that a well's intermediates take in memory, e.g. 2GB."),
 ]
 PositionsOption = Annotated[
     bool, typer.Option(help="Stage positions and heights; some formats keep them in every image, which takes a while.")
@@ -144,32 +176,59 @@ def compile_(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
     wells: WellsOption = None,
+    output: EarlierOutputOption = None,
     plate_id: PlateIdOption = None,
     on_missing: OnMissingOption = OnMissing.ERROR,
     projections: ProjectionsOption = Projections.FALLBACK,
     device: DeviceOption = DevicePolicy.AUTO,
+    intermediates: IntermediatesOption = "memory",
+    scratch: ScratchOption = None,
+    memory_budget: MemoryBudgetOption = None,
     *,
     reading: Reading,
     as_json: JsonOption = False,
 ) -> int:
     """Decide everything that would happen to each well, or say every reason why it cannot."""
-    from openhcs_engine.context import contexts_to_json
+    from openhcs_engine.output.measured import measured_for
+    from openhcs_engine.plan_document import contexts_to_json
     from openhcs_engine.plan_output import explanation, print_plan
 
     orchestrator = _orchestrator(
         plate,
+        output=output,
         plate_id=plate_id,
         on_missing=on_missing.value,
         projections=projections.value,
         device=device.value,
+        intermediates=intermediates,
+        scratch=scratch,
+        memory_budget=memory_budget,
         **reading,
     )
     compilation = orchestrator.compile(_pipeline(pipeline), well_filter=wells)
+    measured = measured_for(compilation.contexts)
     if as_json:
-        sys.stdout.write(contexts_to_json(compilation.contexts, explanation(compilation)).decode() + "\n")
+        sys.stdout.write(contexts_to_json(compilation.contexts, explanation(compilation, measured)).decode() + "\n")
     else:
-        print_plan(compilation)
+        print_plan(compilation, measured)
     return OK
+
+
+@openhcs.command()
+def diff(before: PlanArgument, after: PlanArgument, as_json: JsonOption = False) -> int:
+    """Show what changed between two plans of a plate, and which wells go stale by it.
+
+    Exit codes: 0 no well goes stale; 1 some do; 2 one of them is no plan that can be read.
+    """
+    from openhcs_engine.cli_output import print_json
+    from openhcs_engine.diff_output import compare_given, comparison_document, print_comparison
+
+    compared = compare_given(before, after)
+    if as_json:
+        print_json(comparison_document(compared))
+    else:
+        print_comparison(compared)
+    return SOME_STALE if compared.diff.stale else OK
 
 
 @openhcs.command()
@@ -188,6 +247,9 @@ def run(
     on_missing: OnMissingOption = OnMissing.ERROR,
     projections: ProjectionsOption = Projections.FALLBACK,
     device: DeviceOption = DevicePolicy.AUTO,
+    intermediates: IntermediatesOption = "memory",
+    scratch: ScratchOption = None,
+    memory_budget: MemoryBudgetOption = None,
     fsync: FsyncOption = False,
     ngff: NgffOption = NgffName.V05,
     *,
@@ -206,6 +268,9 @@ def run(
         on_missing=on_missing.value,
         projections=projections.value,
         device=device.value,
+        intermediates=intermediates,
+        scratch=scratch,
+        memory_budget=memory_budget,
         fsync=fsync,
         images=ImageOptions(ngff=ngff.value),
         **reading,
@@ -215,7 +280,10 @@ def run(
     with RunScreen(compilation) as screen:
         for result in orchestrator.execute(declared, compilation.contexts, workers):
             screen.add(result)
-    write_overview(orchestrator.output / orchestrator.plate.plate_id)
+    if isinstance(orchestrator.output, Path):
+        write_overview(orchestrator.output / orchestrator.plate.plate_id)
+    else:
+        sys.stderr.write("note: no overview of the plate is drawn for an output behind a URL\n")
     return SOME_FAILED if screen.failed else OK
 
 
@@ -258,7 +326,7 @@ def synth(
 
 @openhcs.command()
 def verify(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A plate's output folder, or its URL (s3://…).")],
     repair: Annotated[
         bool, typer.Option("--repair", help="Drop the damaged wells, so that the next run makes just them again.")
     ] = False,
@@ -282,6 +350,25 @@ def verify(
         print_repair(mended)
     good = report.ok if mended is None else mended.ok
     return OK if good else SOME_FAILED
+
+
+@openhcs.command()
+def overview(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A plate's output folder.")],
+    channel: Annotated[str | None, typer.Option("--channel", metavar="NAME", help="Default: the first.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Draw all published wells in one channel as one small OME-Zarr image, on one grey scale."""
+    from openhcs_engine.cli_output import overview_document, print_json, print_overview
+    from openhcs_engine.output.opening import folder_of
+    from openhcs_engine.output.overview import choose_overview
+
+    made = choose_overview(folder_of(output), channel)
+    if as_json:
+        print_json(overview_document(made))
+    else:
+        print_overview(made)
+    return OK
 
 
 @openhcs.command()

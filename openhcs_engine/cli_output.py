@@ -19,6 +19,7 @@ from openhcs_engine.compiler import Compilation
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.output.overview import Overview
 from openhcs_engine.output.repair import Repair
 from openhcs_engine.output.verify import PLATE, VerifyReport
 
@@ -178,7 +179,7 @@ class RunScreen:
     def _summary(self) -> None:
         counts = Counter(result.status for result in self._results)
         parts = [f"{counts[status]} {status}" for status in WellStatus if counts[status] or status is WellStatus.DONE]
-        folder = self._first.output.folder
+        folder = self._first.output.address
         console = Console()
         for sentence, count in _otherwise(self._results).items():
             wells = f" ({count} wells)" if count > 1 else ""
@@ -227,10 +228,32 @@ def print_verification(report: VerifyReport) -> None:
             console.print(f"[red]damaged:[/] {what}: {escape(reason)}", soft_wrap=True)
     for path in report.foreign:
         console.print(f"[yellow]foreign:[/] {escape(path)} belongs to no well", soft_wrap=True)
+    for path in report.other_versions:
+        console.print(
+            f"[yellow]note:[/] {escape(path)} was written by another version; wells that only it asks for are not "
+            "looked for",
+            soft_wrap=True,
+        )
     if len(report.plans) > 1:
         console.print(f"[yellow]note:[/] wells were made by {len(report.plans)} different plans", soft_wrap=True)
     bad = len(report.missing) + len(report.damaged)
     console.print(f"{len(report.whole)} of {len(report.expected)} wells whole, {bad} missing or damaged")
+
+
+def print_overview(overview: Overview) -> None:
+    """Where the picture is, and what it shows."""
+    dark, bright = overview.window
+    print(f"{overview.folder}: {overview.channel}, {len(overview.tiles)} wells; black is {dark:g}, white is {bright:g}")
+
+
+def overview_document(overview: Overview) -> JsonRow:
+    """The same as ``openhcs overview --json`` prints it."""
+    return {
+        "folder": str(overview.folder),
+        "channel": overview.channel,
+        "wells": list(overview.tiles),
+        "window": overview.window,
+    }
 
 
 def print_repair(repair: Repair | None) -> None:
@@ -255,6 +278,7 @@ def verification(report: VerifyReport, repair: Repair | None) -> JsonRow:
         "damaged": [{"well": damage.well, "reasons": damage.reasons} for damage in report.damaged],
         "foreign": left.foreign,
         "plans": left.plans,
+        "other_versions": left.other_versions,
         "dropped": None if repair is None else repair.dropped,
     }
 

@@ -17,6 +17,7 @@ from openhcs_engine.errors import CompilationError, OpenHCSError
 P = ParamSpec("P")
 OK: Final = 0
 SOME_FAILED: Final = 1
+SOME_STALE: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
 

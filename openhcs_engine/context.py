@@ -1,7 +1,6 @@
 """The frozen products of compilation: what will happen to each well, completely and unchangeably.
 
-Values here are deeply immutable, hashable, picklable and JSON-able. A *plan document* is the JSON of all contexts of
-one compilation: the steps once, then each well's planes.
+Values here are deeply immutable, hashable, picklable and JSON-able; ``plan_document`` writes and reads their JSON.
 """
 
 from __future__ import annotations
@@ -11,20 +10,21 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias, Union
+from typing import Final, NoReturn, TypeAlias, Union
 
 import msgspec
 
-from openhcs_engine.errors import ContextFileError
+from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.model.artifacts import SideInput, SideOutput
 from openhcs_engine.model.components import Component
-from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing, PlaneKind
+from openhcs_engine.model.image_index import ImageIndex, ImagePlane, OnMissing, PlaneKind
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
+from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.scratch import ScratchPlan
 
 FORMAT: Final = 1
-"""Version of the plan document."""
+"""Version of what fingerprints are made of; another one makes every well of every plate stale."""
 
 COORDINATES: Final = "coordinates"
 """The parameter in which functions that declare it are told where the planes of their stack lie."""
@@ -234,7 +234,7 @@ class OutputPlan:
     """Where results go. Not part of any fingerprint."""
 
     root: str
-    """The output directory, absolute; the plate gets ``root/plate_id``."""
+    """The output directory, absolute, or its URL; the plate gets ``root/plate_id``."""
     plate_id: str
     backend: str
     """``zarr`` or ``disk``."""
@@ -248,8 +248,19 @@ class OutputPlan:
     """Where planes are kept between a well's steps."""
 
     @property
+    def address(self) -> str:
+        """The plate's own output: a folder, or a URL."""
+        return f"{self.root.rstrip('/')}/{self.plate_id}" if is_remote(self.root) else str(self.folder)
+
+    @property
     def folder(self) -> Path:
-        """The plate's own output folder."""
+        """The plate's own output folder; OutputPlaceError if it is behind a URL, where only ``address`` leads."""
+        if is_remote(self.root):
+            raise OutputPlaceError(
+                f"{self.address} is a URL, and what is asked for here needs a folder of this host or of a network "
+                "drive; copy the plate, or choose such an output.",
+                path=self.address,
+            )
         return Path(self.root) / self.plate_id
 
 
@@ -302,14 +313,15 @@ class ProcessingContext:
         backend and place, absolute paths and the pipeline's name are not in it.
         """
         if not self._fingerprint:
-            object.__setattr__(self, "_fingerprint", self._digest())  # computed once, and never another
+            self._settle([pixels_of(step, self.well) for step in self.steps if step.applies_to(self.well)])
         return self._fingerprint
 
-    def _digest(self) -> str:
-        return digest(
+    def _settle(self, steps: list[StepPlan] | msgspec.Raw) -> None:
+        """Compute the fingerprint, once and never another; ``steps`` as ``pixels_of`` makes them, or their JSON."""
+        found = digest(
             {
                 "format": FORMAT,
-                "steps": [_pixels_of(step, self.well) for step in self.steps if step.applies_to(self.well)],
+                "steps": steps,
                 "versions": self.versions,
                 "planes": [_row(plane) for plane in self.index],
                 "on_missing": self.on_missing,
@@ -318,6 +330,7 @@ class ProcessingContext:
                 **({"stage_um": self.stage_um} if self.stage_um else {}),
             }
         )
+        object.__setattr__(self, "_fingerprint", found)
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -325,12 +338,46 @@ class ProcessingContext:
 
 def plan_fingerprint(contexts: Iterable[ProcessingContext]) -> str:
     """Fingerprint of a whole plan: a hash over its wells'."""
-    return digest({context.well: context.fingerprint for context in contexts})
+    wells = tuple(contexts)
+    shared: dict[int, _SharedSteps] = {}
+    for context in wells:
+        if not context._fingerprint:
+            if id(context.steps) not in shared:
+                shared[id(context.steps)] = _SharedSteps(context.steps)
+            context._settle(shared[id(context.steps)].pixels_of(context.well))
+    return digest({context.well: context.fingerprint for context in wells})
+
+
+class _SharedSteps:
+    """What steps make of the wells of a plan, as JSON: written once for all wells that they treat alike."""
+
+    def __init__(self, steps: tuple[StepPlan, ...]) -> None:
+        self.steps = steps
+        self.filters = [
+            frozenset(wells)  # 1,536 wells are searched in a set and not in a tuple
+            for step in steps
+            for wells in (step.wells, step.materialize.wells if step.materialize else None)
+            if wells is not None
+        ]
+        self.written: dict[tuple[bool, ...], msgspec.Raw] = {}
+
+    def pixels_of(self, well: str) -> msgspec.Raw:
+        """The JSON of ``pixels_of`` each step that applies to the well."""
+        alike = tuple([well in wells for wells in self.filters])
+        if alike not in self.written:
+            own = [pixels_of(step, well) for step in self.steps if step.applies_to(well)]
+            self.written[alike] = msgspec.Raw(canonical_json(own))
+        return self.written[alike]
 
 
 def digest(value: object) -> str:
     """sha256 of the canonical JSON of a value."""
-    return hashlib.sha256(_ENCODER.encode(value)).hexdigest()
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def canonical_json(value: object) -> bytes:
+    """The JSON of frozen values: equal values give equal bytes, on every machine."""
+    return _ENCODER.encode(value)
 
 
 def steps_digest(steps: tuple[StepPlan, ...]) -> str:
@@ -342,10 +389,14 @@ def _place_of(kept: MaterializePlan | None) -> MaterializePlan | None:
     return kept and replace(kept, backend="")
 
 
-def _pixels_of(step: StepPlan, well: str) -> StepPlan:
-    """What a step makes of a well. A place that is kept, too, is part of it: only a run can fill it."""
+def pixels_of(step: StepPlan, well: str) -> StepPlan:
+    """What a step makes of a well. A place that is kept, too, is part of it: only a run can fill it.
+
+    Its name is part of it where the output shows it: the one plane of all channels is called as the step that made it.
+    """
     kept = step.kept_as(well)
-    return replace(step, reads="", writes="", wells=None, materialize=kept and replace(kept, wells=None))
+    name = step.name if Component.CHANNEL in step.variable_components else ""
+    return replace(step, name=name, reads="", writes="", wells=None, materialize=kept and replace(kept, wells=None))
 
 
 def _encode_extra(value: object) -> object:
@@ -369,113 +420,6 @@ def _row(plane: ImagePlane) -> Row:
     )  # fmt: skip
 
 
-def _plane(well: str, row: Row) -> ImagePlane:
-    site, channel, z_index, timepoint, path, kind, present, size, mtime_ns, array_index = row
-    return ImagePlane(
-        key=ImageKey(well, site, channel, z_index, timepoint),
-        path=path, kind=kind, present=present, size=size, mtime_ns=mtime_ns, array_index=array_index,
-    )  # fmt: skip
-
-
-class _WellEntry(msgspec.Struct, forbid_unknown_fields=True):
-    fingerprint: str
-    planes: list[Row]
-    devices: tuple[str, ...] = ()
-    stage_um: tuple[StagePlace, ...] = ()
-
-
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    format: int
-    fingerprint: str
-    plate: Plate
-    steps: tuple[StepPlan, ...]
-    output: OutputPlan
-    versions: tuple[str, ...]
-    pipeline_digest: str
-    on_missing: OnMissing
-    wells: dict[str, _WellEntry]
-    explained: Any = msgspec.UNSET  # Any: JSON for people, which nothing reads back
-
-
-def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mapping[str, object] | None = None) -> bytes:
-    """The plan document of one compilation; all contexts share plate, steps and output.
-
-    ``explained`` says in JSON what follows from the plan, for people and tools; reading the document ignores it.
-    """
-    first = next(iter(contexts.values()))
-    return _ENCODER.encode(
-        _Document(
-            format=FORMAT,
-            fingerprint=plan_fingerprint(contexts.values()),
-            plate=first.plate,
-            steps=first.steps,
-            output=first.output,
-            versions=first.versions,
-            pipeline_digest=first.pipeline_digest,
-            on_missing=first.on_missing,
-            wells={
-                well: _WellEntry(
-                    fingerprint=context.fingerprint,
-                    planes=[_row(plane) for plane in context.index],
-                    devices=context.devices,
-                    stage_um=context.stage_um,
-                )
-                for well, context in contexts.items()
-            },
-            explained=msgspec.UNSET if explained is None else explained,
-        )
-    )
-
-
-def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
-    """Read a plan document back; the contexts equal those that were written.
-
-    Raises
-    ------
-    ContextFileError
-        If the document is of another version, has unknown fields, or does not match its own fingerprints.
-    """
-    try:
-        parsed = msgspec.json.decode(document, type=_Document, dec_hook=_decode_extra)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ContextFileError(f"This is not a plan document of format {FORMAT}: {error}.") from error
-    if parsed.format != FORMAT:
-        raise ContextFileError(f"The plan document has format {parsed.format}; this version reads format {FORMAT}.")
-    if parsed.steps and steps_digest(parsed.steps) != parsed.pipeline_digest:
-        raise ContextFileError(
-            "The plan document names functions or parameters that its pipeline did not declare; it was changed after "
-            "it was written. Compile the plate again."
-        )
-    contexts = {
-        well: ProcessingContext(
-            well=well,
-            plate=parsed.plate,
-            steps=parsed.steps,
-            index=ImageIndex(tuple(_plane(well, row) for row in entry.planes)),
-            output=parsed.output,
-            versions=parsed.versions,
-            pipeline_digest=parsed.pipeline_digest,
-            on_missing=parsed.on_missing,
-            devices=entry.devices,
-            stage_um=entry.stage_um,
-        )
-        for well, entry in parsed.wells.items()
-    }
-    changed = [well for well, context in contexts.items() if context.fingerprint != parsed.wells[well].fingerprint]
-    if changed or plan_fingerprint(contexts.values()) != parsed.fingerprint:
-        raise ContextFileError(
-            f"The plan document was changed after it was written (wells {', '.join(changed) or 'none'} do not match "
-            "their fingerprints); compile the plate again."
-        )
-    return contexts
-
-
-def _decode_extra(wanted: type[Any], value: object) -> object:
-    if wanted is FrozenMap and isinstance(value, dict):
-        return FrozenMap.of(value)
-    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
-
-
 __all__ = [
     "Channel",
     "FrozenMap",
@@ -485,9 +429,9 @@ __all__ = [
     "ProcessingContext",
     "Route",
     "StepPlan",
-    "contexts_from_json",
-    "contexts_to_json",
+    "canonical_json",
     "digest",
+    "pixels_of",
     "plan_fingerprint",
     "steps_digest",
 ]

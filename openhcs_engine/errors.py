@@ -10,7 +10,7 @@
     ├── OptionError           an option's value
     ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
     ├── StorageError          places that hold planes and wells
-    │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError
+    │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError, ContextFormatError
     │   ├── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError, TableError
     │   └── StorageBudgetError
     ├── ArrayError            arrays between functions
@@ -160,7 +160,13 @@ class NotAnOutputError(StorageError, ValueError):
 
 
 class ContextFileError(StorageError, ValueError):
-    """A context document is of another format, incomplete, or was changed."""
+    """A context document is incomplete, was changed, or is of another format."""
+
+
+class ContextFormatError(ContextFileError):
+    """A context document is of another format: another version of this software wrote it."""
+
+    format: int
 
 
 class StorageKeyError(StorageError, ValueError):

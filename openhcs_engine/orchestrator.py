@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
-from openhcs_engine.compiler import Compilation, compile_plate, pipeline_digest
+from openhcs_engine.compiler import Compilation, FunctionTable, compile_plate, pipeline_digest
 from openhcs_engine.context import OutputPlan, ProcessingContext, steps_digest
-from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
+from openhcs_engine.errors import OptionError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import execute_wells
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners import RUNNERS
 from openhcs_engine.memory.devices import DevicePolicy, find_inventory
 from openhcs_engine.memory.packages import cpu_builds
-from openhcs_engine.microscopes import DetectedMicroscope, detect_microscope
+from openhcs_engine.microscopes import DetectedMicroscope, MicroscopeHandler, detect_microscope
 from openhcs_engine.microscopes.options import ReadOptions, absolute
 from openhcs_engine.model.artifacts import PLATE_VALUES, PlateValue
 from openhcs_engine.model.components import Component, GroupBy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate, grid_of
 from openhcs_engine.model.well_filter import WellFilter
-from openhcs_engine.model.wells import validate_plate_id
+from openhcs_engine.model.wells import plate_order, validate_plate_id
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.output.layout import BACKENDS
+from openhcs_engine.output.opening import open_output
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.vfs.raw import is_remote, local_folder
+from openhcs_engine.vfs.scratch import MEMORY, ScratchPlan
 
 DEFAULT_OUTPUT = Path("openhcs_output")
 """Below the current folder: results never go into or beside the raw plate unasked."""
@@ -41,7 +44,8 @@ class PipelineOrchestrator:
     plate_path
         The plate's folder, or its fsspec URL (``s3://bucket/plate``); only ever read.
     output
-        Directory that gets ``<plate_id>/`` with the results; default ``./openhcs_output``.
+        Directory, or URL of an object store (``s3://bucket/results``), that gets ``<plate_id>/`` with the results;
+        default ``./openhcs_output``.
     plate_id
         Default: the folder's name, other characters than letters, digits, ``_ . -`` replaced by ``_``.
     runner
@@ -57,6 +61,14 @@ class PipelineOrchestrator:
     device
         ``auto`` (default): a GPU where this host has one that the functions can use; ``cpu``: the CPU only;
         ``gpu_required``: what could use a GPU and cannot have one is refused.
+    intermediates
+        Where planes wait between the steps of a well: ``memory`` (default), ``disk`` (TIFF), ``zarr``, or
+        ``module:Class`` of a backend of your own. It changes no pixel.
+    scratch
+        Folder, such as one on a fast local disk, or fsspec URL for intermediates that are not in memory; default:
+        beside the unfinished wells of the run.
+    memory_budget
+        The most that the intermediates of one well may take in memory, in bytes or as ``"2GB"``; default: no limit.
     fsync
         True: a well is on the disk, not only in the computer's memory, before it counts as done.
     images
@@ -64,6 +76,8 @@ class PipelineOrchestrator:
         resolutions.
     microscope
         Name of the plate's format; default: found by content.
+    microscopes
+        The formats to choose from; ``[*default_handlers(), MyHandler()]`` adds one.
     preset, pattern, planes_csv
         For folders of no known format: a known file-name pattern, a regular expression with named groups, or a table of
         planes; at most one.
@@ -75,7 +89,7 @@ class PipelineOrchestrator:
 
     Raises
     ------
-    ValueError
+    OptionError
         If an option is none of these; the message lists them.
     """
 
@@ -90,19 +104,24 @@ class PipelineOrchestrator:
         on_missing: OnMissing | str = OnMissing.ERROR,
         projections: Projections | str = Projections.FALLBACK,
         device: DevicePolicy | str = DevicePolicy.AUTO,
+        intermediates: str = MEMORY,
+        scratch: str | Path | None = None,
+        memory_budget: int | float | str | None = None,
         fsync: bool = False,
         images: ImageOptions = DEFAULT_OPTIONS,
         microscope: str | None = None,
+        microscopes: Sequence[MicroscopeHandler] | None = None,
         preset: str | None = None,
         pattern: str | None = None,
         planes_csv: str | Path | None = None,
         plate_map: str | Path | None = None,
         plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
     ) -> None:
-        address = str(plate_path)
+        address = _address(plate_path)
         self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
-        self.output = _output_folder(output)
+        self.output = _output_place(output)
         self.fsync = fsync
+        self.scratch = ScratchPlan.of(intermediates, scratch, memory_budget)
         self.runner = one_of("runner", runner, RUNNERS)
         self.backend = one_of("backend", backend, BACKENDS)
         self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
@@ -118,10 +137,9 @@ class PipelineOrchestrator:
             planes_csv=absolute(planes_csv),
             plate_map=absolute(plate_map),
         )
-        self._handlers = self.reading.handlers()
+        self._handlers = self.reading.handlers(microscopes)
         self._microscope: DetectedMicroscope | None = None
         self._read: tuple[Plate, ImageIndex] | None = None
-        self._functions: dict[str, Callable[..., object]] = {}
 
     def initialize(self) -> Self:
         """Read the plate's metadata and list its planes, once."""
@@ -155,7 +173,7 @@ class PipelineOrchestrator:
 
     def get_component_keys(self, component: GroupBy | Component | str) -> list[str]:
         """Values that a component has on this plate, as text, in order: wells by name, the others by number."""
-        wanted = Component(str(component))
+        wanted = Component(one_of("component", str(component), Component))
         if wanted is Component.WELL:
             return list(self.plate.wells)
         values = {value for plane in self.index if (value := plane.key.get(wanted)) is not None}
@@ -176,7 +194,7 @@ class PipelineOrchestrator:
     def compile(self, pipeline_definition: Sequence[FunctionStep], well_filter: WellFilter = None) -> Compilation:
         """As ``compile_pipelines``, but also says what a person should know of the plan: ``.contexts``, ``.notes``."""
         plate, index = self._initialized()
-        compilation = compile_plate(
+        return compile_plate(
             plate,
             index,
             pipeline_definition,
@@ -190,8 +208,6 @@ class PipelineOrchestrator:
             plate_values=self.plate_values,
             locate=lambda: self.locate()[1],
         )
-        self._functions.update(compilation.functions.functions)
-        return compilation
 
     def execute_compiled_plate(
         self,
@@ -211,7 +227,7 @@ class PipelineOrchestrator:
             Wells at the same time; default: the number of cores.
         """
         results = self.execute(pipeline_definition, compiled_contexts, max_workers)
-        return {result.well: result for result in sorted(results, key=lambda result: result.well)}
+        return {result.well: result for result in sorted(results, key=lambda result: plate_order(result.well))}
 
     def execute(
         self,
@@ -220,15 +236,17 @@ class PipelineOrchestrator:
         max_workers: int | None = None,
     ) -> Iterator[WellResult]:
         """As ``execute_compiled_plate``, but yields each well as it finishes; closing the iterator stops the run."""
-        if not compiled_contexts:
-            raise PipelineError("There are no contexts to execute; compile_pipelines makes them.")
-        self._refuse_other_pipeline(pipeline_definition, compiled_contexts)
+        _refuse_no_contexts(compiled_contexts)
+        if max_workers is not None and (isinstance(max_workers, bool) or not isinstance(max_workers, int)):
+            raise OptionError(f"max_workers={max_workers!r} is no whole number of workers.", option="max_workers")
+        self._refuse_other_plate(compiled_contexts)
+        table = self._functions_of(pipeline_definition, compiled_contexts)
         return execute_wells(
             compiled_contexts,
             runner=self.runner,
             policy=self.device,
             workers=max_workers,
-            functions=FunctionSource(local=self._functions),
+            functions=FunctionSource(local=table.functions),
         )
 
     def _output_plan(self, plate: Plate, pipeline: Sequence[FunctionStep]) -> OutputPlan:
@@ -238,14 +256,33 @@ class PipelineOrchestrator:
             backend=self.backend,
             fsync=self.fsync,
             images=self.images,
+            scratch=self.scratch,
             pipeline=str(getattr(pipeline, "name", "")),
         )
 
-    def _refuse_other_pipeline(
-        self, pipeline: Sequence[FunctionStep], contexts: Mapping[str, ProcessingContext]
-    ) -> None:
+    def _refuse_other_plate(self, contexts: Mapping[str, ProcessingContext]) -> None:
         first = next(iter(contexts.values()))
-        made_by = pipeline_digest(first.plate, pipeline, backend=first.output.backend, plate_values=self.plate_values)
+        place = first.plate.root, first.output.address
+        if strangers := [well for well, each in contexts.items() if (each.plate.root, each.output.address) != place]:
+            raise PipelineMismatchError(
+                f"The contexts are those of several plates or outputs: well {first.well} is of {place[0]}, well "
+                f"{strangers[0]} of {contexts[strangers[0]].plate.root}; execute those of each compilation by "
+                "themselves."
+            )
+        if self._read is not None and self.plate.root != first.plate.root:
+            raise PipelineMismatchError(
+                f"The contexts were compiled for the plate in {first.plate.root}, but this orchestrator reads the one "
+                f"in {self.plate.root}; execute them with an orchestrator of their plate, or compile for this one."
+            )
+
+    def _functions_of(
+        self, pipeline: Sequence[FunctionStep], contexts: Mapping[str, ProcessingContext]
+    ) -> FunctionTable:
+        """The functions of the pipeline; PipelineMismatchError if it did not make the contexts."""
+        first, table = next(iter(contexts.values())), FunctionTable()
+        made_by = pipeline_digest(
+            first.plate, pipeline, backend=first.output.backend, plate_values=self.plate_values, table=table
+        )
         # What the contexts name, not what they say of themselves: another function must not slip in.
         named = {id(context.steps): steps_digest(context.steps) for context in contexts.values()}
         strangers = [well for well, context in contexts.items() if named[id(context.steps)] != made_by]
@@ -254,6 +291,7 @@ class PipelineOrchestrator:
                 f"The contexts of well {strangers[0]}{' and others' if len(strangers) > 1 else ''} were compiled from "
                 "another pipeline than the one given; compile this pipeline, or give the one that made them."
             )
+        return table
 
     def _initialized(self) -> tuple[Plate, ImageIndex]:
         if self._read is None:
@@ -261,14 +299,36 @@ class PipelineOrchestrator:
         return self._read
 
 
-def _output_folder(output: str | Path | None) -> Path:
-    """The folder for results; OutputPlaceError for a URL."""
-    if output is not None and is_remote(str(output)):
-        raise OutputPlaceError(
-            f"The output {output} is a URL, but results are published by renaming folders, which needs a file system; "
-            "choose a folder of this host or of a network drive, and copy the finished plate.",
-            path=str(output),
+def _address(plate_path: object) -> str:
+    """A plate's folder or URL as text."""
+    if not isinstance(plate_path, str | os.PathLike) or not str(plate_path).strip():
+        raise OptionError(
+            f"plate_path={plate_path!r} names no folder; give the plate's folder, as text or Path, or its URL.",
+            option="plate_path",
         )
+    return str(plate_path)
+
+
+def _refuse_no_contexts(contexts: Mapping[str, ProcessingContext]) -> None:
+    """PipelineError unless they are contexts by the names of their wells."""
+    if not contexts:
+        raise PipelineError("There are no contexts to execute; compile_pipelines makes them.")
+    if not isinstance(contexts, Mapping):
+        raise PipelineError(
+            f"Contexts are a dict of wells, as compile_pipelines returns it, but got a {type(contexts).__name__}; give "
+            "{context.well: context, …}."
+        )
+    for well, context in contexts.items():
+        if well != context.well:
+            raise PipelineError(
+                f"The context under {well!r} is that of well {context.well}; give each under its own name, once."
+            )
+
+
+def _output_place(output: str | Path | None) -> Path | str:
+    """The folder for results, or its URL; OutputPlaceError if the URL is none of an object store."""
+    if output is not None and is_remote(str(output)):
+        return open_output(str(output)).address
     return (DEFAULT_OUTPUT if output is None else local_folder(str(output))).absolute()
 
 

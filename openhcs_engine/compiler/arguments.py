@@ -38,6 +38,8 @@ def read_arguments(step: FunctionStep, plate: Plate, complain: Complaints) -> St
     """Arguments that have a meaning; the others are complained of, and their defaults stand in."""
     if not isinstance(step.name, str):
         complain(f"name={step.name!r} is no text; give the step's name as text.", "name")
+    elif not _is_unicode(step.name):
+        complain(f"name={step.name!r} is no Unicode; write it anew.", "name")
     if not isinstance(step.enabled, bool):
         complain(f"enabled={step.enabled!r} is neither True nor False; give one of them.", "enabled")
     return StepArguments(
@@ -47,6 +49,15 @@ def read_arguments(step: FunctionStep, plate: Plate, complain: Complaints) -> St
         uncovered=str(_one_of("uncovered", step.uncovered, UNCOVERED, complain) or "error"),
         wells=wells_of_step(plate, step.wells, complain),
     )
+
+
+def _is_unicode(text: str) -> bool:
+    """False for halves of surrogate pairs, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _variable(step: FunctionStep, complain: Complaints) -> tuple[Component, ...]:
@@ -97,3 +108,16 @@ def _one_of(name: str, value: object, allowed: Iterable[str], complain: Complain
 
 def _choose(names: Collection[str]) -> str:
     return f"choose from {', '.join(str(name) for name in names)}"
+
+
+def plate_values(plate: Plate, component: Component) -> tuple[int, ...]:
+    """Values that a component has on the plate."""
+    match component:
+        case Component.CHANNEL:
+            return tuple(channel.index for channel in plate.channels)
+        case Component.SITE:
+            return plate.sites
+        case Component.Z_INDEX:
+            return plate.z_indexes
+        case _:
+            return plate.timepoints

@@ -9,6 +9,7 @@ from openhcs_engine.compiler.contracts import calls_of, check_pixel_types
 from openhcs_engine.compiler.devices import assign_devices, offer_devices
 from openhcs_engine.compiler.functions import FunctionTable, package_version
 from openhcs_engine.compiler.materialize import KeptPlaces, check_kept_pixels
+from openhcs_engine.compiler.scratch import check_scratch
 from openhcs_engine.compiler.side_data import SideLinks, sites_without_place, stage_places, takes_stage_positions
 from openhcs_engine.compiler.stacks import StepStacks, stacks_of_steps
 from openhcs_engine.compiler.steps import StepCompiler
@@ -24,6 +25,7 @@ from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.vfs.scratch import MEMORY
 from openhcs_engine.vfs.stamps import stamp
 
 _PIXEL_PACKAGES = ("openhcs_engine", "numpy", "tifffile", "imagecodecs")
@@ -102,8 +104,17 @@ def compile_plate(
     wells, violations = select_wells(plate, well_filter)
     table = FunctionTable()
     wrong_steps: list[Violation] = []
-    steps = compile_steps(plate, pipeline, table, wrong_steps, backend=output.backend, plate_values=plate_values)
+    steps = compile_steps(
+        plate,
+        pipeline,
+        table,
+        wrong_steps,
+        backend=output.backend,
+        intermediates=output.scratch.backend,
+        plate_values=plate_values,
+    )
     violations += wrong_steps
+    violations += check_scratch(output.scratch, plate)
     entering = index.pipeline_input(projections)
     by_well = {well: entering.for_well(well) for well in wells}
     violations += wells_without_images(by_well, projections)
@@ -114,7 +125,10 @@ def compile_plate(
     violations += check_kept_pixels(sound, stacks.values(), output.backend)
     places = stage_places(locate() if locate else index, wells) if takes_stage_positions(steps) else {}
     violations += sites_without_place(steps, by_well, places)
-    assignment = assign_devices(sound, stacks, offer_devices(sound, devices, device_policy, cpu_builds))
+    wrong_numbers = {violation.step_number for violation in wrong_steps}
+    right = tuple(step for step in steps if step.number not in wrong_numbers)
+    offer = offer_devices(right, devices, device_policy, cpu_builds)
+    assignment = assign_devices(right, _stacks_of(right, stacks), offer)
     violations += assignment.violations
     if violations:
         raise CompilationError.of(tuple(violations))
@@ -150,15 +164,24 @@ def _stacks_of_wells(
 ) -> dict[str, tuple[StepStacks, ...]]:
     """Each step's stacks, by well; wells with the same planes and steps share one value."""
     found: dict[tuple[object, ...], tuple[StepStacks, ...]] = {}
+    filters = [None if step.wells is None else frozenset(step.wells) for step in steps]  # of up to 1,536 wells
     wells = {}
     for well, index in by_well.items():
         planes = index if on_missing is OnMissing.BLANK else index.present()
-        applies = tuple(step.applies_to(well) for step in steps)
+        applies = tuple([wells_of is None or well in wells_of for wells_of in filters])
         alike = (applies, *(plane.key.order() for plane in planes))
         if alike not in found:
             found[alike] = stacks_of_steps(plate, steps, planes)
         wells[well] = found[alike]
     return wells
+
+
+def _stacks_of(
+    steps: Sequence[StepPlan], stacks: Mapping[str, tuple[StepStacks, ...]]
+) -> dict[str, tuple[StepStacks, ...]]:
+    """The stacks of more steps: of those behind the first wrong one none is known, but whether they need a GPU is."""
+    longer = {id(of_well): (*of_well, *({} for _ in steps[len(of_well) :])) for of_well in stacks.values()}
+    return {well: longer[id(of_well)] for well, of_well in stacks.items()}
 
 
 def _impossible_pixels(steps: tuple[StepPlan, ...], stacks: Mapping[str, tuple[StepStacks, ...]]) -> list[Violation]:
@@ -190,7 +213,8 @@ def _only_here(steps: tuple[StepPlan, ...]) -> list[str]:
     local = {call.reference: None for call in calls if not call.importable}
     return [
         f"{reference} can be found in this process only (it belongs to a notebook, to __main__ or to another "
-        "function), so the wells run in threads: slower, and a crash ends all of them. Put it into a module."
+        "function, or its module has something else by that name), so the wells run in threads: slower, and a crash "
+        "ends all of them. Put it into a module."
         for reference in local
     ]
 
@@ -211,12 +235,13 @@ def compile_steps(
     violations: list[Violation],
     *,
     backend: str,
+    intermediates: str = MEMORY,
     plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
 ) -> tuple[StepPlan, ...]:
     """Plans of all steps that are enabled, counted from 1; what is wrong joins ``violations``."""
     steps = _steps_of(pipeline, violations)
     sides = SideLinks(plate, plate_values)
-    compiler = StepCompiler(plate, table, KeptPlaces(plate, backend), sides, violations)
+    compiler = StepCompiler(plate, table, KeptPlaces(plate, backend), sides, violations, intermediates)
     compiled = tuple(
         compiler.compile(number, step, last=number == len(steps)) for number, step in enumerate(steps, start=1)
     )
@@ -255,10 +280,15 @@ def pipeline_digest(
     *,
     backend: str = "zarr",
     plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
+    table: FunctionTable | None = None,
 ) -> str:
-    """Digest of what a pipeline does on a plate, with results in a backend; equal to that in the contexts it made."""
+    """Digest of what a pipeline does on a plate, with results in a backend; equal to that in the contexts it made.
+
+    A table, if one is given, gets the pipeline's functions.
+    """
     violations: list[Violation] = []
-    steps = compile_steps(plate, pipeline, FunctionTable(), violations, backend=backend, plate_values=plate_values)
+    table = FunctionTable() if table is None else table
+    steps = compile_steps(plate, pipeline, table, violations, backend=backend, plate_values=plate_values)
     if violations:
         raise CompilationError.of(tuple(violations))
     return steps_digest(steps)

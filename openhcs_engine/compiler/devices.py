@@ -214,7 +214,12 @@ class _Judge:
         homeless = [call for call in _calls(step) if not _has_cpu(call)]
         alone = [function_name(call) for call in homeless if call.cpu_twin is None]
         if alone:
-            self._refuse(step, f"{alone[0]} works on GPUs only, and no cpu=… function is declared. {reason}", alone[0])
+            self._refuse(
+                step,
+                f"{alone[0]} works on GPUs only, and no cpu=… function is declared (give it one, or run where there is "
+                f"a GPU for it). {reason}",
+                alone[0],
+            )
         elif self.offer.policy is DevicePolicy.GPU_REQUIRED and self.largest is not None:
             self._refuse(step, f"a GPU is required. {reason}", function_name(need.call) if need else None)
         elif homeless or self.largest is not None:

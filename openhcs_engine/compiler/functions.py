@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 
-from openhcs_engine.context import COORDINATES, FrozenMap, FunctionCall
-from openhcs_engine.function_reference import resolve, source_sha256
+from openhcs_engine.compiler.parameters import check_parameters, freeze_parameters, function_title
+from openhcs_engine.context import FunctionCall
+from openhcs_engine.function_reference import changed_since_import, resolve, source_sha256
 from openhcs_engine.memory.decorators import FunctionContract, contract_of
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.side_data import NOTHING, side_data_of
+from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import SideData, SideInput
-from openhcs_engine.pipeline.patterns import DeclaredCall, StackFunction
-
-
-class UnusableFunctionError(Exception):
-    """Why a function cannot be part of a plan; becomes a violation."""
+from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
 
 
 @dataclass(slots=True)
@@ -29,16 +27,10 @@ class FunctionTable:
     functions: dict[str, StackFunction] = field(default_factory=dict)
 
     def reference(self, function: StackFunction) -> tuple[str, bool]:
-        """``module:qualname`` of a function, and whether another process can import it by that name."""
-        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-        if not module or not name:
-            raise UnusableFunctionError(
-                f"{function!r} has no name that another process could import; use a function defined with def "
-                "(and give parameters as (function, {…}), not as functools.partial)."
-            )
-        reference = base = f"{module}:{name}"
-        importable = module != "__main__" and "<" not in name and _resolves(base, function)
-        copies = 1
+        """``module:qualname`` of a named function, and whether another process can import it by that name."""
+        base = f"{function.__module__}:{function.__qualname__}"
+        importable = function.__module__ != "__main__" and "<" not in base and _resolves(base, function)
+        reference, copies = base, 1
         while self.functions.get(reference, function) is not function:
             copies += 1
             reference = f"{base}#{copies}"
@@ -46,39 +38,44 @@ class FunctionTable:
         return reference, importable and copies == 1
 
 
-def freeze_call(call: DeclaredCall, table: FunctionTable) -> FunctionCall:
+def freeze_call(call: DeclaredCall, table: FunctionTable, refuse: Refuse) -> FunctionCall | None:
     """Freeze one declared call, and the CPU function that may stand in for it.
 
-    Raises
-    ------
-    UnusableFunctionError
-        If the function has no importable form, does not take its parameters, speaks a library that is not installed,
-        or a parameter cannot be frozen; and if any of this holds for its CPU function.
+    Everything that is wrong is refused: a function without a name, parameters that it does not take or a plan cannot
+    hold, a library that is not installed; and the same of its CPU function. As far as it is known what such a call
+    would do with its stacks, it is frozen all the same, so that the steps behind it can be judged.
     """
     contract, side = contract_of(call.function), side_data_of(call.function)
-    frozen = _freeze(call, contract, side, table)
-    if contract.cpu is None:
+    frozen = _freeze(call, contract, side, table, refuse)
+    if frozen is None or contract.cpu is None:
         return frozen
-    twin = _freeze_twin(call, contract, side, table)
-    return replace(frozen, cpu_twin=twin, importable=frozen.importable and twin.importable)
+    twin = _freeze_twin(call, contract, side, table, refuse)
+    return frozen if twin is None else replace(frozen, cpu_twin=twin, importable=frozen.importable and twin.importable)
 
 
-def _freeze(call: DeclaredCall, contract: FunctionContract, side: SideData, table: FunctionTable) -> FunctionCall:
-    reference, importable = table.reference(call.function)
-    _check_kind(call.function)
+def _freeze(
+    call: DeclaredCall, contract: FunctionContract, side: SideData, table: FunctionTable, refuse: Refuse
+) -> FunctionCall | None:
+    function = call.function
+    if not _has_name(function):
+        name = getattr(function, "__name__", "func")
+        refuse(
+            f"{function!r} has no name that another process could import; use a function defined with def "
+            "(and give parameters as (function, {…}), not as functools.partial).",
+            name,
+        )
+        return None
+    reference, importable = table.reference(function)
+    _check_kind(function, refuse)
     inputs = tuple(SideInput(name=name) for name in side.inputs if name not in call.kwargs)
-    _check_parameters(call, contract, inputs)
-    _check_libraries(call, contract)
-    try:
-        kwargs = FrozenMap.of(call.kwargs)
-    except (TypeError, ValueError) as error:
-        raise UnusableFunctionError(f"{_name(call.function)}: parameter {error}") from error
+    check_parameters(call, contract, [each.name for each in inputs], refuse)
+    _check_libraries(function, contract, refuse)
     return FunctionCall(
         reference=reference,
         importable=importable,
-        source_sha256=source_sha256(call.function),
-        version=_version(call.function),
-        kwargs=kwargs,
+        source_sha256=source_sha256(function),
+        version=_version(function),
+        kwargs=freeze_parameters(call, refuse),
         input_type=str(contract.input_type),
         output_type=str(contract.output_type),
         dtype=contract.dtype,
@@ -91,26 +88,31 @@ def _freeze(call: DeclaredCall, contract: FunctionContract, side: SideData, tabl
     )
 
 
-def _freeze_twin(call: DeclaredCall, contract: FunctionContract, side: SideData, table: FunctionTable) -> FunctionCall:
+def _freeze_twin(
+    call: DeclaredCall, contract: FunctionContract, side: SideData, table: FunctionTable, refuse: Refuse
+) -> FunctionCall | None:
     """The call of a function's CPU twin: the same parameters, and the same promises about its result."""
     twin = contract.cpu
     assert twin is not None
-    own = contract_of(twin)
-    whose = f"the CPU function {_name(twin)} of {_name(call.function)}"
-    for memory_type in (own.input_type, own.output_type):
+    own, name = contract_of(twin), function_title(call.function)
+    whose = f"the CPU function {function_title(twin)} of {name}"
+    for memory_type in dict.fromkeys((own.input_type, own.output_type)):
         if not library(memory_type).has_cpu:
-            raise UnusableFunctionError(
-                f"{whose} speaks {memory_type} arrays, which need a GPU; give a function that runs on the CPU."
+            refuse(
+                f"{whose} speaks {memory_type} arrays, which need a GPU; give a function that runs on the CPU.", name
             )
+            return None
     if own.declared and (own.dtype, own.collapses) != (contract.dtype, contract.collapses):
-        raise UnusableFunctionError(
+        refuse(
             f"{whose} promises other results (dtype={own.dtype}, collapses={own.collapses}) than it "
-            f"(dtype={contract.dtype}, collapses={contract.collapses}); declare both alike."
+            f"(dtype={contract.dtype}, collapses={contract.collapses}); declare both alike.",
+            name,
         )
     if side_data_of(twin) not in (NOTHING, side):
-        raise UnusableFunctionError(
+        refuse(
             f"{whose} declares other special inputs or outputs than it; declare both alike, or leave them off the CPU "
-            "function."
+            "function.",
+            name,
         )
     promised = replace(
         own,
@@ -120,79 +122,49 @@ def _freeze_twin(call: DeclaredCall, contract: FunctionContract, side: SideData,
         coordinates=contract.coordinates,
         cpu=None,
     )
-    try:
-        return _freeze(DeclaredCall(twin, call.kwargs), promised, side, table)
-    except UnusableFunctionError as error:
-        raise UnusableFunctionError(f"{whose} cannot stand in for it: {error}") from error
+    # What the function itself does not take, or a plan cannot hold, is refused once.
+    wrong: set[str] = set()
+    check_parameters(call, contract, side.inputs, lambda _, key: wrong.add(key))
+    freeze_parameters(call, lambda _, key: wrong.add(key))
+
+    def refuse_twin(message: str, key: str) -> None:
+        if key not in wrong:
+            refuse(f"{whose} cannot stand in for it: {message}", key)
+
+    return _freeze(DeclaredCall(twin, call.kwargs), promised, side, table, refuse_twin)
 
 
-def _check_libraries(call: DeclaredCall, contract: FunctionContract) -> None:
-    for memory_type in (contract.input_type, contract.output_type):
-        adapter = library(memory_type)
+def _has_name(function: StackFunction) -> bool:
+    """Whether it is called by its module and a name; a partial may have borrowed those of its function."""
+    named = getattr(function, "__module__", None) and getattr(function, "__qualname__", None)
+    return bool(named) and not isinstance(function, functools.partial)
+
+
+def _check_libraries(function: StackFunction, contract: FunctionContract, refuse: Refuse) -> None:
+    spoken: dict[MemoryType, None] = dict.fromkeys((contract.input_type, contract.output_type))
+    for adapter in map(library, spoken):
         if not adapter.installed():
-            raise UnusableFunctionError(
-                f"{_name(call.function)} speaks {memory_type} arrays, but {adapter.package} is not installed here "
-                f"(pip install 'openhcs-dagster[{adapter.extra}]')."
+            name = function_title(function)
+            refuse(
+                f"{name} speaks {adapter.memory_type} arrays, but {adapter.package} is not installed here "
+                f"(pip install 'openhcs-dagster[{adapter.extra}]').",
+                name,
             )
 
 
-def _check_kind(function: StackFunction) -> None:
-    """Refuse functions whose call returns no array at all."""
+def _check_kind(function: StackFunction, refuse: Refuse) -> None:
+    """Refuse functions whose call returns no array at all, and those that are no longer what their file says."""
+    name = function_title(function)
     generates = inspect.isgeneratorfunction(function)
     if generates or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         kind = "a generator" if generates else "an async function"
-        raise UnusableFunctionError(
-            f"{_name(function)} is {kind}, whose call returns no array; write a plain function that returns the stack."
+        refuse(f"{name} is {kind}, whose call returns no array; write a plain function that returns the stack.", name)
+    if (file := changed_since_import(function)) is not None:
+        refuse(
+            f"{name} is not what {file} says now: the file was changed after this process imported it. Start a new "
+            "process, or reload the module and declare the pipeline again.",
+            name,
         )
-
-
-def _check_parameters(call: DeclaredCall, contract: FunctionContract, inputs: Iterable[SideInput]) -> None:
-    """Refuse parameters that the function does not take, and a missing one that it needs."""
-    if not all(isinstance(key, str) for key in call.kwargs):
-        raise UnusableFunctionError(f"{_name(call.function)}: parameter names must be text, got {list(call.kwargs)!r}.")
-    if contract.coordinates and COORDINATES in call.kwargs:
-        raise UnusableFunctionError(
-            f"{_name(call.function)} is declared with coordinates=True, so that the engine gives it coordinates; take "
-            "the parameter out of the step."
-        )
-    wanted = [each.name for each in inputs]
-    given = dict.fromkeys((*call.kwargs, *([COORDINATES] if contract.coordinates else []), *wanted))
-    try:
-        signature = inspect.signature(call.function)
-    except (TypeError, ValueError):
-        return  # functions written in C may not tell
-    lacking = [name for name in wanted if not _takes(signature, name)]
-    if lacking:
-        raise UnusableFunctionError(
-            f"{_name(call.function)}{signature} is declared with special_inputs({', '.join(map(repr, lacking))}), but "
-            "has no parameter of that name that can be given by keyword; add it behind the stack."
-        )
-    try:
-        signature.bind(object(), **given)
-    except TypeError as error:
-        names = [name for name in list(signature.parameters)[1:] if not name.startswith("_")]
-        raise UnusableFunctionError(
-            f"{_name(call.function)}{signature} cannot be called with (stack{_shown(given)}): {error} "
-            f"(its parameters: {', '.join(names) or 'none'})."
-        ) from error
-
-
-def _takes(signature: inspect.Signature, name: str) -> bool:
-    """Whether a function takes a keyword, the stack aside."""
-    behind = list(signature.parameters.values())[1:]
-    return any(
-        each.kind is each.VAR_KEYWORD
-        or (each.name == name and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
-        for each in behind
-    )
-
-
-def _shown(kwargs: Iterable[str]) -> str:
-    return "".join(f", {name}=…" for name in kwargs)
-
-
-def _name(function: StackFunction) -> str:
-    return str(getattr(function, "__name__", repr(function)))
 
 
 def _resolves(reference: str, function: StackFunction) -> bool:

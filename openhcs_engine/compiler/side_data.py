@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from openhcs_engine.compiler.arguments import StepArguments
+from openhcs_engine.compiler.arguments import StepArguments, plate_values
 from openhcs_engine.compiler.collapses import Collapses, Reach
 from openhcs_engine.compiler.complaints import Complaints
 from openhcs_engine.compiler.contracts import function_name
+from openhcs_engine.compiler.drops import Drops
 from openhcs_engine.context import COORDINATES, FrozenMap, FunctionCall, Route, StagePlace, StepPlan
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.artifacts import (
@@ -25,6 +26,8 @@ from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 
+_KEPT_AS: Final = {ArtifactKind.TABLE: "table", ArtifactKind.POSITIONS: "table", ArtifactKind.LABELS: "labels"}
+"""What the kinds are kept as; objects are not kept."""
 _PER_PLANE: Final = frozenset({ArtifactKind.POSITIONS, ArtifactKind.LABELS})
 """Kinds that hold something for each plane of a stack."""
 
@@ -59,6 +62,18 @@ class _SiteLabels:
     complain: Complaints
 
 
+@dataclass(frozen=True, slots=True)
+class StacksNow:
+    """What the stacks of a step are, after all steps before it."""
+
+    variable: tuple[Component, ...]
+    """Axes along which they run."""
+    collapses: Collapses
+    drops: Drops
+    ran_along: frozenset[Component]
+    """Axes of which functions before may have left one plane without saying so."""
+
+
 @dataclass(slots=True)
 class SideLinks:
     """Grows while the steps of one pipeline are compiled in order."""
@@ -75,19 +90,19 @@ class SideLinks:
         routes: tuple[Route, ...],
         arguments: StepArguments,
         group_by: Component | None,
-        collapses: Collapses,
+        stacks: StacksNow,
         complain: Complaints,
     ) -> tuple[Route, ...]:
         """The routes of a step with all side inputs filled or linked; remembers what the step makes."""
         wells = arguments.of_plate(self.plate)
-        linked = [self._route(route, Reach.of(wells, group_by, [route]), complain) for route in routes]
+        linked = [self._route(route, Reach.of(wells, group_by, [route]), stacks, complain) for route in routes]
         made = [maker for _, made in linked for maker in made]
         self.makers += made
         if Component.SITE not in arguments.variable:
             self.labels += [
                 _SiteLabels(maker.output.name, maker.function, maker.reach.wells, complain)
                 for maker in made
-                if maker.output.kind is ArtifactKind.LABELS and not collapses.by(Component.SITE, maker.reach)
+                if maker.output.kind is ArtifactKind.LABELS and not stacks.collapses.by(Component.SITE, maker.reach)
             ]
         return tuple(route for route, _ in linked)
 
@@ -106,11 +121,11 @@ class SideLinks:
                     )
                     break
 
-    def _route(self, route: Route, reach: Reach, complain: Complaints) -> tuple[Route, list[_Maker]]:
+    def _route(self, route: Route, reach: Reach, stacks: StacksNow, complain: Complaints) -> tuple[Route, list[_Maker]]:
         made: list[_Maker] = []
         calls = []
         for position, call in enumerate(route.calls):
-            calls.append(self._call(call, [*self.makers, *made], reach, complain))
+            calls.append(self._call(call, [*self.makers, *made], reach, stacks, complain))
             source = ArtifactSource(step=complain.number, route=route.key, call=position)
             for output in call.side_outputs:
                 self._refuse_second(output, reach, function_name(call), [*self.makers, *made], complain)
@@ -122,6 +137,13 @@ class SideLinks:
     ) -> None:
         for maker in makers:
             if maker.output.name != output.name:
+                if _in_one_place(maker.output, output):
+                    complain(
+                        f"{function} makes {output.name!r}, which differs from {maker.output.name!r} of {_told(maker)} "
+                        "in upper and lower case only; many file systems see one name, so give one of them another.",
+                        output.name,
+                    )
+                    return
                 continue
             if maker.output.kind is not output.kind:
                 complain(
@@ -138,12 +160,14 @@ class SideLinks:
                 )
                 return
 
-    def _call(self, call: FunctionCall, makers: Sequence[_Maker], reach: Reach, complain: Complaints) -> FunctionCall:
+    def _call(
+        self, call: FunctionCall, makers: Sequence[_Maker], reach: Reach, stacks: StacksNow, complain: Complaints
+    ) -> FunctionCall:
         values, inputs = call.kwargs.thaw(), list[SideInput]()
         for wanted in call.side_inputs:
             able = [maker for maker in makers if maker.output.name == wanted.name and maker.reach.meets(reach)]
             if able:
-                self._check_link(call, wanted.name, able, reach, complain)
+                self._check_link(call, wanted.name, able, reach, stacks, complain)
                 inputs.append(replace(wanted, sources=tuple(maker.source for maker in able)))
             elif wanted.name in STACK_VALUES:
                 self._refuse_batches(call, wanted.name, complain)
@@ -161,7 +185,13 @@ class SideLinks:
         return with_side_inputs(call, FrozenMap.of(values), tuple(inputs))
 
     def _check_link(
-        self, call: FunctionCall, name: str, makers: Sequence[_Maker], reach: Reach, complain: Complaints
+        self,
+        call: FunctionCall,
+        name: str,
+        makers: Sequence[_Maker],
+        reach: Reach,
+        stacks: StacksNow,
+        complain: Complaints,
     ) -> None:
         if any(maker.output.kind in _PER_PLANE for maker in makers):
             self._refuse_batches(call, name, complain)
@@ -173,6 +203,37 @@ class SideLinks:
                 "both steps apply to the same wells.",
                 name,
             )
+        elif (missing := self._missing_value(makers, reach, stacks)) is not None:
+            complain(
+                f"{function_name(call)} takes {name!r}, which {_told(makers[0])} makes, but not for {missing}; let it "
+                "be made of all, or take it for the same keys of func={…} only.",
+                name,
+            )
+
+    def _missing_value(self, makers: Sequence[_Maker], reach: Reach, stacks: StacksNow) -> str | None:
+        """A value of the makers' ``group_by`` that they leave out, and of which the taker has stacks of its own.
+
+        Positions and labels lie on the field: those of one channel serve the others.
+        """
+        component = makers[0].reach.group_by
+        if component is None or any(
+            maker.reach.keys is None or maker.reach.group_by is not component or maker.output.kind in _PER_PLANE
+            for maker in makers
+        ):
+            return None
+        one_plane = component in stacks.ran_along or stacks.collapses.by(component, reach) is not None
+        if component in stacks.variable or one_plane:
+            return None  # a stack that runs along it agrees with all
+        made = frozenset[int]().union(*(maker.reach.keys or () for maker in makers))
+        taken = reach.keys if reach.group_by is component and reach.keys is not None else None
+        values = plate_values(self.plate, component) if taken is None else sorted(taken)
+        left = [
+            value for value in values if value not in made and stacks.drops.by(component, value, reach.wells) is None
+        ]
+        if not left:
+            return None
+        label = self.plate.channel(left[0]).label if component is Component.CHANNEL else left[0]
+        return f"{component.value} {label}"
 
     @staticmethod
     def _refuse_batches(call: FunctionCall, name: str, complain: Complaints) -> None:
@@ -276,8 +337,14 @@ def _stage_users(steps: Iterable[StepPlan]) -> Iterator[tuple[StepPlan, Function
                     yield step, call
 
 
+def _in_one_place(one: SideOutput, other: SideOutput) -> bool:
+    """Two names that a file system without upper case takes for one."""
+    place = _KEPT_AS.get(one.kind)
+    return place is not None and place == _KEPT_AS.get(other.kind) and one.name.lower() == other.name.lower()
+
+
 def _told(maker: _Maker) -> str:
     return f'{maker.function} of step {maker.source.step} "{maker.step}"'
 
 
-__all__ = ["SideLinks", "sites_without_place", "stage_places", "takes_stage_positions", "with_side_inputs"]
+__all__ = ["SideLinks", "StacksNow", "sites_without_place", "stage_places", "takes_stage_positions", "with_side_inputs"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,18 +49,31 @@ StepStacks = dict[StackFacts, int]
 """The stacks of one step that functions are called with, and how many there are of each."""
 
 
+@dataclass(frozen=True, slots=True)
+class StepFlow:
+    """What one step of a well is given and what it leaves."""
+
+    stacks: StepStacks
+    left: tuple[Pixels, ...]
+    """The planes that are there behind it, those that passed it included."""
+
+
 def stacks_of_steps(plate: Plate, steps: Sequence[StepPlan], index: ImageIndex) -> tuple[StepStacks, ...]:
     """The stacks of each step in one well whose planes are ``index``; none where the step does not apply to it."""
+    return tuple(flow.stacks for flow in flow_through_steps(plate, steps, index))
+
+
+def flow_through_steps(plate: Plate, steps: Sequence[StepPlan], index: ImageIndex) -> Iterator[StepFlow]:
+    """What each step of one well sees and leaves; where it does not apply, planes pass and there are no stacks."""
     well = next((plane.key.well for plane in index), "")
     start = {plane.key: _raw_pixels(plate, plane) for plane in index}
-    flowing, found = start, list[StepStacks]()
+    flowing = start
     for step in steps:
         if not step.applies_to(well):
-            found.append({})
+            yield StepFlow({}, tuple(flowing.values()))
             continue
         flowing, stacks = _through(step, start if step.from_start else flowing)
-        found.append(stacks)
-    return tuple(found)
+        yield StepFlow(stacks, tuple(flowing.values()))
 
 
 def dtype_after(call: FunctionCall, dtype: str | None) -> str | None:
@@ -112,4 +125,4 @@ def _raw_pixels(plate: Plate, plane: ImagePlane) -> Pixels:
     return Pixels(shape=shape, dtype=None if dtype is None else np.dtype(dtype).name)
 
 
-__all__ = ["Pixels", "StackFacts", "StepStacks", "dtype_after", "stacks_of_steps"]
+__all__ = ["Pixels", "StackFacts", "StepFlow", "StepStacks", "dtype_after", "flow_through_steps", "stacks_of_steps"]

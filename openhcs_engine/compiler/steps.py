@@ -6,21 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from openhcs_engine.compiler.arguments import StepArguments, read_arguments
+from openhcs_engine.compiler.arguments import StepArguments, plate_values, read_arguments
 from openhcs_engine.compiler.collapses import Collapses, Reach
 from openhcs_engine.compiler.complaints import Complaints
-from openhcs_engine.compiler.functions import FunctionTable, UnusableFunctionError, freeze_call
+from openhcs_engine.compiler.drops import Drops
+from openhcs_engine.compiler.functions import FunctionTable, freeze_call
 from openhcs_engine.compiler.materialize import KeptPlaces
-from openhcs_engine.compiler.side_data import SideLinks
+from openhcs_engine.compiler.side_data import SideLinks, StacksNow
 from openhcs_engine.context import FunctionCall, Route, StepPlan
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.pipeline.patterns import DeclaredCall, DeclaredRoute, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.vfs.scratch import MEMORY
 
 _DIGITS: Final = 9
 """A longer number is no coordinate."""
+_LONGEST: Final = 60
+"""Letters of a key in a sentence."""
 
 
 @dataclass(slots=True)
@@ -32,18 +36,29 @@ class StepCompiler:
     kept: KeptPlaces
     sides: SideLinks
     violations: list[Violation] = field(default_factory=list)
+    intermediates: str = MEMORY
+    """Backend of the planes between steps."""
     collapses: Collapses = field(default_factory=Collapses)
+    drops: Drops = field(default_factory=Drops)
+    ran_along: set[Component] = field(default_factory=set)
 
     def compile(self, number: int, step: FunctionStep, *, last: bool) -> StepPlan:
         """The plan of one step; what is wrong with it joins ``violations``."""
-        complain = Complaints(number, str(step.name), self.violations)
+        name = str(step.name).encode("utf-8", "backslashreplace").decode()  # a plan and a screen must hold it
+        complain = Complaints(number, name, self.violations)
         declared = normalise_pattern(step.func, complain)
         arguments = read_arguments(step, self.plate, complain)
+        wells = arguments.of_plate(self.plate)
+        if arguments.from_start:
+            self.collapses.start_again(wells)
+            self.drops.start_again(wells)
         group_by = self._group_by(step, declared, arguments, complain)
-        routes = self._routes(declared, group_by, complain)
-        self._check_coverage(arguments, group_by, routes, complain)
+        routes = self._routes(declared, group_by, wells, complain)
+        self._check_coverage(arguments, group_by, routes, complain, whole=len(routes) == len(declared))
         self._follow_axes(complain, arguments, group_by, routes)
-        routes = self.sides.link(routes, arguments, group_by, self.collapses, complain)
+        stacks = StacksNow(arguments.variable, self.collapses, self.drops, frozenset(self.ran_along))
+        routes = self.sides.link(routes, arguments, group_by, stacks, complain)
+        self.ran_along.update(arguments.variable)
         return StepPlan(
             number=number,
             name=complain.name,
@@ -52,10 +67,10 @@ class StepCompiler:
             routes=routes,
             uncovered=arguments.uncovered,
             from_start=arguments.from_start,
-            reads="source" if number == 1 or arguments.from_start else "memory",
-            writes="output" if last else "memory",
+            reads="source" if number == 1 or arguments.from_start else self.intermediates,
+            writes="output" if last else self.intermediates,
             wells=arguments.wells,
-            materialize=self.kept.plan(step, arguments.of_plate(self.plate), complain),
+            materialize=self.kept.plan(step, wells, complain),
         )
 
     def _follow_axes(
@@ -63,13 +78,12 @@ class StepCompiler:
     ) -> None:
         """Refuse to stack or group along an axis that is gone; note those that this step takes away."""
         wells = arguments.of_plate(self.plate)
-        if arguments.from_start:
-            self.collapses.start_again(wells)
         for axis in arguments.variable:
             if (by := self.collapses.by(axis, Reach.of(wells, group_by, routes))) is not None:
                 complain(
                     f"its stacks run along {axis.value}, but step {by!r} before it left one plane for the whole "
-                    f"{axis.value} axis. Move this step before it, or read from the pipeline's start.",
+                    f"{axis.value} axis. Move this step before it, let its stacks run along another axis, or read from "
+                    "the pipeline's start.",
                     axis.value,
                 )
         if group_by is not None and (by := self.collapses.by(group_by, Reach(wells=wells))) is not None:
@@ -102,28 +116,37 @@ class StepCompiler:
         return component
 
     def _routes(
-        self, declared: Sequence[DeclaredRoute], group_by: Component | None, complain: Complaints
+        self,
+        declared: Sequence[DeclaredRoute],
+        group_by: Component | None,
+        wells: frozenset[str],
+        complain: Complaints,
     ) -> tuple[Route, ...]:
         routes: dict[int | None, Route] = {}
+        given: dict[int | None, str | int | None] = {}
         for route in declared:
             calls = tuple(call for item in route.calls if (call := self._call(item, complain)) is not None)
             key = None if route.key is None or group_by is None else self._value(route.key, group_by, complain)
             if key is None and route.key is not None:
                 continue
-            if key in routes:
+            if key is not None and group_by is not None and (by := self.drops.by(group_by, key, wells)) is not None:
                 complain(
-                    f"two keys of func={{…}} mean the same {group_by}: {route.key!r} and another; keep one of them.",
+                    f"func={{…}} has an entry for {group_by.value} {route.key!r}, but step {by!r} before it drops all "
+                    'its stacks. Take the entry out, or give that step uncovered="pass".',
                     str(route.key),
                 )
+            if key in routes:
+                complain(
+                    f"two keys of func={{…}} mean the same {group_by}, {given[key]!r} and {route.key!r}; keep one of "
+                    "them.",
+                    str(route.key),
+                )
+            given[key] = route.key
             routes[key] = Route(key=key, calls=calls)
         return tuple(sorted(routes.values(), key=lambda route: -1 if route.key is None else route.key))
 
     def _call(self, declared: DeclaredCall, complain: Complaints) -> FunctionCall | None:
-        try:
-            return freeze_call(declared, self.table)
-        except UnusableFunctionError as error:
-            complain(str(error), getattr(declared.function, "__name__", "func"))
-            return None
+        return freeze_call(declared, self.table, complain)
 
     def _value(self, key: str | int, group_by: Component, complain: Complaints) -> int | None:
         """The plate's value that a key of a dict pattern means: a channel's name, or a number in any spelling."""
@@ -139,19 +162,31 @@ class StepCompiler:
         if number in values:
             return number
         complain(
-            f"{group_by.value} {key!r} is not on this plate (has: {self._known(group_by)}). Check the keys of "
+            f"{group_by.value} {_shown(key)} is not on this plate (has: {self._known(group_by)}). Check the keys of "
             "func={…}.",
             str(key),
         )
         return None
 
     def _check_coverage(
-        self, arguments: StepArguments, group_by: Component | None, routes: tuple[Route, ...], complain: Complaints
+        self,
+        arguments: StepArguments,
+        group_by: Component | None,
+        routes: tuple[Route, ...],
+        complain: Complaints,
+        *,
+        whole: bool,
     ) -> None:
-        if group_by is None or not routes or arguments.uncovered != "error":
+        """Refuse stacks that there is neither an entry nor a word for; remember those that are dropped."""
+        if group_by is None or not routes or arguments.uncovered == "pass":
             return
-        left = [value for value in plate_values(self.plate, group_by) if all(route.key != value for route in routes)]
-        if left:
+        wells = arguments.of_plate(self.plate)
+        covered = {route.key for route in routes}
+        left = [value for value in plate_values(self.plate, group_by) if value not in covered]
+        if arguments.uncovered == "drop":
+            # Of a step with a wrong key nobody knows what it would have kept.
+            self.drops.add(group_by, left if whole else (), complain.name, wells)
+        elif left := [value for value in left if self.drops.by(group_by, value, wells) is None]:
             complain(
                 f"func={{…}} has no entry for {group_by.value} {self._known(group_by, left)}. Add one, or say what "
                 'happens to it with uncovered="pass" or uncovered="drop".',
@@ -172,14 +207,6 @@ def _number(key: str | int) -> int | None:
     return int(key) if key.isascii() and key.isdigit() and len(key) <= _DIGITS else None
 
 
-def plate_values(plate: Plate, component: Component) -> tuple[int, ...]:
-    """Values that a component has on the plate."""
-    match component:
-        case Component.CHANNEL:
-            return tuple(channel.index for channel in plate.channels)
-        case Component.SITE:
-            return plate.sites
-        case Component.Z_INDEX:
-            return plate.z_indexes
-        case _:
-            return plate.timepoints
+def _shown(key: str | int) -> str:
+    text = repr(key)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -18,7 +18,10 @@ _SHOWN = 6
 def select_wells(plate: Plate, well_filter: WellFilter) -> tuple[tuple[str, ...], list[Violation]]:
     """Wells of the plate that the filter asks for, in plate order, and what is wrong with the filter."""
     if not plate.wells:
-        message = f"Plate {plate.plate_id} has no well with images, so there is nothing to process."
+        message = (
+            f"Plate {plate.plate_id} has no well with images, so there is nothing to process; copy the images there, "
+            "or check how the folder is read."
+        )
         return (), [Violation(message=message, key="wells")]
     chosen = _choose(plate, well_filter)
     return chosen.wells, [Violation(message=fault.message, key=fault.key) for fault in chosen.faults]

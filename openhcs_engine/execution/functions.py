@@ -30,7 +30,8 @@ class FunctionSource:
 def _verified(call: FunctionCall, function: Callable[..., Any]) -> Callable[..., Any]:
     if source_sha256(function) != call.source_sha256:
         raise ExecutionError(
-            f"Function {call.reference} is not the one that was compiled (its source changed); compile the plate again."
+            f"Function {call.reference} is not the one that was compiled (its source, or what it uses, changed); "
+            "compile the plate again."
         )
     return function
 

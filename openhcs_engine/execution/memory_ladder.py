@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from openhcs_engine.context import CPU, FunctionCall
-from openhcs_engine.errors import DeviceMemoryError
+from openhcs_engine.errors import DeviceMemoryError, StorageBudgetError
 from openhcs_engine.execution.calls import call_entered, call_in_batches, enter, to_host
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.placement import Mode, WorkerDevices, cpu_mode, libraries_of, planned_mode
@@ -135,7 +135,8 @@ class RouteRun:
         try:
             self._array = self._made(mode, function, last=position == len(self._calls) - 1)
         except BaseException as error:
-            if not any(adapter.is_out_of_memory(error) for adapter in self._adapters()):
+            # A budget is a MemoryError, too, but no device has more of it.
+            if isinstance(error, StorageBudgetError) or not self._is_out_of_memory(error):
                 raise
             return error
         self._position += 1
@@ -178,6 +179,9 @@ class RouteRun:
             f"({'; '.join(rung.told for rung in ladder.results)}).",
             device=ladder.start.label,
         ) from error
+
+    def _is_out_of_memory(self, error: BaseException) -> bool:
+        return any(adapter.is_out_of_memory(error) for adapter in self._adapters())
 
     def _adapters(self) -> tuple[ArrayLibrary, ...]:
         """Of all libraries that the calls so far speak, NumPy among them: each may hold memory of the device."""

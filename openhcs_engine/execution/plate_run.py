@@ -9,19 +9,21 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from openhcs_engine.context import ProcessingContext, contexts_to_json, plan_fingerprint
+from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.errors import ExecutionError
-from openhcs_engine.execution.estimate import output_bytes
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.log import RunLog
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.runners import RUNNERS, Finished, Runner, RunOrder
+from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.staffing import Staffing, held_gpus
 from openhcs_engine.memory.devices import GPU, Device, DevicePolicy, DevicePool
 from openhcs_engine.output.manifest import WellManifest
-from openhcs_engine.output.plate_folder import PlateFolder
-from openhcs_engine.output.plate_tables import make_plate_tables
+from openhcs_engine.output.opening import open_output
+from openhcs_engine.output.plate_output import PlateOutput
+from openhcs_engine.plan_document import contexts_to_json
+from openhcs_engine.vfs.scratch import swept_scratch
 
 
 def execute_wells(
@@ -82,17 +84,17 @@ def execute_wells(
         patience_s=patience_s,
     )
     first = next(iter(contexts.values()))
-    folder = PlateFolder(first.output.folder, first.output.backend)
+    folder = open_output(first.output.address, first.output.backend)
     folder.check_place(first.plate.root)
     unchanged = _unchanged(folder, contexts)
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
-    folder.check_free_space(output_bytes(waiting.values()))
+    check_space(folder, waiting.values(), len(staffing.cpus))
     kept = [step.materialize for step in first.steps if step.materialize is not None]
     folder.prepare(first.plate, first.output.images, kept)
     folder.sweep()
     plan = plan_fingerprint(contexts.values())
     folder.save_contexts(contexts_to_json(contexts), plan)
-    log = RunLog(folder.folder / "logs", run_id or new_run_id())
+    log = RunLog(folder.log_folder(), run_id or new_run_id())
     log.start(contexts, chosen.name, staffing.cpus)
     return _results(folder, log, chosen, waiting, unchanged, staffing, functions or FunctionSource(), plan, notes)
 
@@ -103,7 +105,7 @@ def new_run_id() -> str:
 
 
 def _results(
-    folder: PlateFolder,
+    folder: PlateOutput,
     log: RunLog,
     runner: Runner,
     waiting: Mapping[str, ProcessingContext],
@@ -127,20 +129,23 @@ def _results(
                     log.well(result, printed)
                     yield replace(result, notes=(*notes, *result.notes))
         ended = "run ended"
-        for table in make_plate_tables(folder.folder):
-            if table.left_out:
+        for table, left_out in folder.make_tables().items():
+            if left_out:
                 log.note(
-                    f"table {table.name} of the plate is without {', '.join(table.left_out)}: they were made by "
+                    f"table {table} of the plate is without {', '.join(left_out)}: they were made by "
                     "another pipeline and have other columns"
                 )
     finally:
         log.end(f"{ended}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
-        if waiting:
-            folder.sweep()
+        try:
+            if waiting:
+                folder.sweep()
+        finally:
+            folder.keep_log(log.path)
 
 
 def _computed(
-    folder: PlateFolder,
+    folder: PlateOutput,
     run_id: str,
     runner: Runner,
     waiting: Mapping[str, ProcessingContext],
@@ -150,7 +155,8 @@ def _computed(
 ) -> Generator[Finished, None, None]:
     if not waiting:
         return
-    with folder.staging(run_id) as staging:
+    scratch = next(iter(waiting.values())).output.scratch
+    with folder.staging(run_id) as staging, swept_scratch(scratch):
         order = RunOrder(contexts=waiting, staging=staging, workers=crew, functions=functions, plan=plan)
         with closing(runner.run(order)) as finished:
             yield from finished
@@ -161,13 +167,21 @@ def _choose_runner(name: str, contexts: Mapping[str, ProcessingContext]) -> tupl
         raise ExecutionError("There are no wells to execute.")
     if name not in RUNNERS:
         raise ExecutionError(f"Runner {name!r} is unknown (choose from {', '.join(RUNNERS)}).")
-    steps = next(iter(contexts.values())).steps
-    calls = [call for step in steps for route in step.routes for call in route.calls]
+    first = next(iter(contexts.values()))
+    calls = [call for step in first.steps for route in step.routes for call in route.calls]
     local = sorted({call.reference for call in calls if not call.importable})
+    if first.output.scratch.backend.startswith("__main__:"):
+        local.append(first.output.scratch.backend)
     if local and name != "threads":
         note = (
             f"ran in threads instead of {name}, because {', '.join(local)} cannot be imported by another process; put "
             "it into a module of its own for full speed and crash isolation"
+        )
+        return RUNNERS["threads"](), (note,)
+    if name != "threads" and open_output(first.output.address).in_this_process:
+        note = (
+            f"ran in threads instead of {name}: {first.output.root} lives in the memory of this process alone, and the "
+            "results are gone when it ends"
         )
         return RUNNERS["threads"](), (note,)
     return RUNNERS[name](), ()
@@ -184,24 +198,20 @@ def _cpu_names(workers: int | None, devices: Sequence[str | Device]) -> tuple[st
     )
 
 
-def _unchanged(folder: PlateFolder, contexts: Mapping[str, ProcessingContext]) -> dict[str, WellResult]:
+def _unchanged(folder: PlateOutput, contexts: Mapping[str, ProcessingContext]) -> dict[str, WellResult]:
     """Wells that are published, whole, and made by the same fingerprint."""
-    found = {}
-    for well, context in contexts.items():
-        manifest = folder.published(well, context.fingerprint)
-        if manifest is not None:
-            found[well] = unchanged_result(folder, manifest)
-    return found
+    manifests = folder.unchanged({well: context.fingerprint for well, context in contexts.items()})
+    return {well: unchanged_result(folder, manifest) for well, manifest in manifests.items()}
 
 
-def unchanged_result(folder: PlateFolder, manifest: WellManifest) -> WellResult:
+def unchanged_result(folder: PlateOutput, manifest: WellManifest) -> WellResult:
     """The result of a well that was not computed again."""
     return WellResult(
         well=manifest.well,
         status=WellStatus.UNCHANGED,
         fingerprint=manifest.fingerprint,
         device=manifest.device,
-        store_path=str(folder.well_place(manifest.well)),
+        store_path=folder.store_path(manifest.well),
         bytes_written=sum(file.size for file in manifest.files),
         files=len(manifest.files),
     )

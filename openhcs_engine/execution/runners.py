@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, BinaryIO, ClassVar, Final
 
-from openhcs_engine.context import ProcessingContext, contexts_to_json
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import WorkerDiedError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, receive_result, send
@@ -28,6 +28,7 @@ from openhcs_engine.execution.well import WellPlace, run_well
 from openhcs_engine.execution.well_queue import WellQueue
 from openhcs_engine.execution.worker_environment import environment_of, load_libraries, search_path
 from openhcs_engine.memory.types import MemoryType
+from openhcs_engine.plan_document import contexts_to_json
 
 Finished = tuple[WellResult, str]
 """A well's result, and what its functions printed."""
@@ -176,7 +177,7 @@ class _Crew:
         worker.kill()
         error = WorkerDiedError(
             f"Well {context.well}: the worker process {how} while it held this well. The other wells are not affected; "
-            "if the system ran out of memory, run with fewer workers.",
+            "if the system ran out of memory, run with fewer workers, or keep intermediates on disk.",
             well=context.well,
         )
         result = WellResult(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 
-from openhcs_engine.context import ProcessingContext, Route, StepPlan
-from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError
+from openhcs_engine.context import FunctionCall, ProcessingContext, Route, StepPlan
+from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError, StorageBudgetError, StorageError
 from openhcs_engine.execution.coordinates import with_coordinates
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.memory_ladder import CallPlace, RouteRun
@@ -23,9 +26,13 @@ from openhcs_engine.memory.aligned import address_of, empty_aligned
 from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
+from openhcs_engine.model.sizes import told_bytes
 from openhcs_engine.vfs.array_source import read_array_header, read_array_plane
-from openhcs_engine.vfs.memory import MemoryBackend
+from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.source import read_header, read_plane
+
+SOURCE: Final = "source"
+"""What a step reads that begins with the raw plate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class WellPlaces:
     """Where one well's planes are: the raw plate, and its own intermediates; and what its functions run on."""
 
     context: ProcessingContext
-    intermediates: MemoryBackend
+    intermediates: StorageBackend
     functions: FunctionSource
     devices: WorkerDevices
     artifacts: WellArtifacts = field(default_factory=WellArtifacts)
@@ -88,16 +95,22 @@ def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces) -> tuple[Ima
 def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) -> Iterator[ImagePlane]:
     route = plan.route(stack.key.get(plan.group_by) if plan.group_by else None)
     if route is None and not _may_pass(plan, stack, tally):
+        if plan.reads != SOURCE:
+            drop_planes(places.intermediates, stack.planes)
         return
     array = _load_stack(plan, stack, places)
     tally.stacks += route is not None
     tally.planes_read += len(stack.planes)
     tally.bytes_read += array.nbytes
     result = array if route is None else _apply_route(plan, route, stack, array, places, tally.record)
-    _refuse_same_array(plan, stack, result, tally)
+    give = is_given_away(result)
+    if give and places.intermediates.shares_memory:  # elsewhere the planes are safe before the next stack is made
+        _refuse_same_array(plan, stack, result, tally)
     keys = _output_keys(route, stack, result, tally)
     for key, plane in zip(keys, result, strict=True):
-        yield _save(plan, key, plane, places)
+        with _storing(plan, stack):
+            saved = _save(plan, key, plane, places, give=give)
+        yield saved
 
 
 def _may_pass(plan: StepPlan, stack: Stack, tally: _Tally) -> bool:
@@ -114,7 +127,7 @@ def _apply_route(
     plan: StepPlan, route: Route, stack: Stack, array: Array, places: WellPlaces, record: StepRecord
 ) -> Array:
     context = places.context
-    reload = partial(_read_raw_stack, stack, context) if plan.reads == "source" else None
+    reload = partial(_read_raw_stack, stack, context) if plan.reads == SOURCE else None
     place = CallPlace(
         planned=context.device_of(plan), devices=places.devices, functions=places.functions, record=record
     )
@@ -126,10 +139,16 @@ def _apply_route(
         sides.settle()
         return result
     except OpenHCSError as error:
-        raise _step_error(plan, stack, str(error)) from error
+        raise _step_error(plan, stack, _with_function(calls.call, str(error))) from error
     except BaseException as error:  # a user's function may raise anything; its sys.exit() ends the well, not the run
         reason = f"{calls.call.reference} raised {type(error).__name__}: {error}"
         raise _step_error(plan, stack, f"{reason} (stack {_describe(stack)}).") from error
+
+
+def _with_function(call: FunctionCall, sentence: str) -> str:
+    """The sentence, which names the function if it did not: a chain has several."""
+    name = call.reference.rpartition(":")[2]
+    return sentence if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sentence) else f"{call.reference}: {sentence}"
 
 
 def _step_error(plan: StepPlan, stack: Stack, reason: str) -> StepError:
@@ -149,21 +168,55 @@ def _describe(stack: Stack) -> str:
 
 
 def _load_stack(plan: StepPlan, stack: Stack, places: WellPlaces) -> Array:
-    if plan.reads == "source":
+    if plan.reads == SOURCE:
         return _read_raw_stack(stack, places.context)
-    planes = [take_plane(places.intermediates, plane) for plane in stack.planes]
+    with _storing(plan, stack):
+        planes = take_planes(places.intermediates, stack.planes)
     _refuse_unequal(plan, stack, planes)
     return stack_planes(planes)
 
 
-def take_plane(intermediates: MemoryBackend, plane: ImagePlane) -> Array:
-    """Take a plane out of memory without a copy: read-only if it is an array library's whose arrays must not change."""
-    array = intermediates.load(str(plane.path))
-    intermediates.delete(str(plane.path))
+def take_planes(intermediates: StorageBackend, planes: Iterable[ImagePlane]) -> list[Array]:
+    """Take planes out of their place, out of memory without a copy.
+
+    They are read-only if they are an array library's whose arrays must not change, or if the backend gives such.
+    """
+    keys = [str(plane.path) for plane in planes]
+    arrays = intermediates.load_many(keys)
+    for key in keys:
+        intermediates.delete(key)
+    return [_writable_again(array) for array in arrays] if intermediates.shares_memory else list(arrays)
+
+
+def drop_planes(intermediates: StorageBackend, planes: Iterable[ImagePlane]) -> None:
+    """Remove planes that nobody will read."""
+    for plane in planes:
+        intermediates.delete(str(plane.path))
+
+
+def _writable_again(array: Array) -> Array:
+    """What the memory backend shows as read-only, as it was given."""
     if isinstance(array.base, np.ndarray) and array.base.flags.writeable:
         array = array.view()
         array.flags.writeable = True
     return array
+
+
+@contextmanager
+def _storing(plan: StepPlan, stack: Stack) -> Iterator[None]:
+    """Where planes go and come from: what fails there names the step, a budget with its remedy."""
+    try:
+        yield
+    except StorageBudgetError as error:
+        raise _step_error(
+            plan,
+            stack,
+            f"its planes do not fit into the memory budget of {told_bytes(error.budget)}: {told_bytes(error.used)} are "
+            f"in use, and a plane of {told_bytes(error.asked)} was to join them ({_describe(stack)}). Give a larger "
+            "memory_budget, or keep the planes between steps on disk with intermediates=disk.",
+        ) from error
+    except StorageError as error:
+        raise _step_error(plan, stack, f"{error} ({_describe(stack)})") from error
 
 
 def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
@@ -222,6 +275,18 @@ def _refuse_same_array(plan: StepPlan, stack: Stack, result: Array, tally: _Tall
     tally.addresses.add(address)
 
 
+def is_given_away(result: Array) -> bool:
+    """Whether its planes may be kept as they are: False where memory is shared with other planes or other writers.
+
+    Such as a broadcast array, whose planes are one memory, or a read-only view of one that its function still fills.
+    """
+    owner = result
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    overlaps = any(stride == 0 and size > 1 for stride, size in zip(result.strides, result.shape, strict=True))
+    return not overlaps and result.flags.writeable == owner.flags.writeable
+
+
 def _output_keys(route: Route | None, stack: Stack, result: Array, tally: _Tally) -> list[ImageKey]:
     """Identity of the planes that came out: the same as went in, or one that stands for the whole stack."""
     declared = route is not None and any(call.collapses for call in route.calls)
@@ -232,10 +297,10 @@ def _output_keys(route: Route | None, stack: Stack, result: Array, tally: _Tally
     return [stack.collapsed_key]
 
 
-def _save(plan: StepPlan, key: ImageKey, plane: Array, places: WellPlaces) -> ImagePlane:
+def _save(plan: StepPlan, key: ImageKey, plane: Array, places: WellPlaces, *, give: bool) -> ImagePlane:
     path = f"step{plan.number}/s{key.site}_w{key.channel}_z{key.z_index}_t{key.timepoint}"
-    places.intermediates.save(path, plane, give=True)
+    places.intermediates.save(path, plane, give=give)
     return ImagePlane(key=key, path=path)
 
 
-__all__ = ["WellPlaces", "run_step", "take_plane"]
+__all__ = ["SOURCE", "WellPlaces", "drop_planes", "is_given_away", "run_step", "take_planes"]

@@ -16,15 +16,16 @@ from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.execution.side_tables import join_rows
-from openhcs_engine.execution.steps import WellPlaces, run_step, take_plane
+from openhcs_engine.execution.steps import SOURCE, WellPlaces, drop_planes, run_step, take_planes
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
 from openhcs_engine.output.manifest import StagedWell, WellManifest
-from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.tables import with_tables
 from openhcs_engine.output.well_writer import stage_well
-from openhcs_engine.vfs.memory import MemoryBackend
+from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.raw import is_remote
+from openhcs_engine.vfs.scratch import open_scratch
 
 _LONGEST: Final = 2000
 """Letters of an error's sentence."""
@@ -35,7 +36,7 @@ class WellPlace:
     """What a well needs to know of the run it belongs to."""
 
     staging: Path
-    """The run's folder for unfinished wells, on the file system of the output."""
+    """The run's folder for unfinished wells, on the file system of the output if that has one."""
     devices: WorkerDevices
     """What its worker holds."""
     plan: str = ""
@@ -61,9 +62,13 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             seconds=perf_counter() - started,
             device=_ran_on(done, place.devices),
             plan=place.plan,
-            told={"run": place.run_id, "steps": [_told(step) for step in done]},
+            told={
+                "run": place.run_id,
+                "intermediates": context.output.scratch.told,
+                "steps": [_told(step) for step in done],
+            },
         )
-        folder = PlateFolder(context.output.folder, context.output.backend, context.output.fsync)
+        folder = open_output(context.output.address, context.output.backend, context.output.fsync)
         folder.publish(staged, manifest)
     except Exception as error:  # whatever a user's function raises must not reach the other wells
         return WellResult(
@@ -83,7 +88,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         fingerprint=context.fingerprint,
         seconds=perf_counter() - started,
         device=_ran_on(done, place.devices),
-        store_path=str(folder.well_place(context.well)),
+        store_path=folder.store_path(context.well),
         bytes_written=manifest.nbytes,
         files=len(manifest.files),
         steps=tuple(done),
@@ -95,18 +100,24 @@ def _run_steps(
     context: ProcessingContext, functions: FunctionSource, place: WellPlace, done: list[StepResult]
 ) -> StagedWell:
     """Run the steps one after another; write what the last one left, and what others shall keep."""
-    places = WellPlaces(context, MemoryBackend(), functions, place.devices)
     start = context.index if context.on_missing is OnMissing.BLANK else context.index.present()
     index, labels = start, dict[int | None, str]()
-    with stage_well(place.staging, context) as stage:
+    with (
+        stage_well(place.staging, context) as stage,
+        open_scratch(context.output.scratch, place.staging, context.well) as intermediates,
+    ):
+        places = WellPlaces(context, intermediates, functions, place.devices)
         for plan in context.own_steps:
+            if plan.reads == SOURCE and index is not start:
+                drop_planes(intermediates, index)
+                labels = {}  # the planes that were called so are gone
             index, result = run_step(plan, start if plan.from_start else index, places)
             done.append(result)
             if None not in labels and any(plane.key.channel is None for plane in index):
                 labels[None] = plan.name  # a composite is called as the step that made it
             if (kept := plan.kept_as(context.well)) is not None:
-                stage.keep(kept, _look_at_images(index, places.intermediates), labels)
-        images = _take_images(index, places.intermediates)
+                stage.keep(kept, _look_at_images(index, intermediates), labels)
+        images = _take_images(index, intermediates)
         staged = stage.write_results(images, labels, objects=places.artifacts.label_planes(context))
         tables = {name: join_rows(name, rows) for name, rows in places.artifacts.tables().items()}
         return with_tables(staged, tables)
@@ -205,16 +216,17 @@ def _place(key: ImageKey) -> str:
     return f"site {key.site}, channel {key.channel}, z {key.z_index}, time {key.timepoint}"
 
 
-def _look_at_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tuple[ImageKey, Array]]:
+def _look_at_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[tuple[ImageKey, Array]]:
     """Planes of a step that the next one needs, too."""
     for plane in index:
         yield plane.key, intermediates.load(str(plane.path))
 
 
-def _take_images(index: ImageIndex, intermediates: MemoryBackend) -> Iterator[tuple[ImageKey, Array]]:
-    """Planes of the last step, one after another, each leaving memory as it is handed over."""
+def _take_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[tuple[ImageKey, Array]]:
+    """Planes of the last step, one after another, each leaving its place as it is handed over."""
     for plane in index:
-        yield plane.key, take_plane(intermediates, plane)
+        (array,) = take_planes(intermediates, [plane])
+        yield plane.key, array
 
 
 __all__ = ["WellPlace", "note_missing_planes", "note_passed_steps", "run_well"]

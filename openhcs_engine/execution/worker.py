@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from openhcs_engine.context import contexts_from_json
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send
 from openhcs_engine.execution.well import WellPlace, run_well
 from openhcs_engine.execution.worker_environment import load_libraries
 from openhcs_engine.memory.framework_environment import settle
+from openhcs_engine.plan_document import contexts_from_json
 
 
 def main(results_fd: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
@@ -54,7 +56,9 @@ def subtract_background(stack: Pixels, radius: int = 50) -> Pixels:
 
     flat = empty_aligned(stack.shape, stack.dtype)
     for plane, target in zip(stack, flat, strict=True):
-        target[...] = _difference(plane, grey_opening(plane, size=2 * int(radius) + 1, mode="nearest"))
+        # SciPy has no filters of float16; in float32 they choose from the same values.
+        whole = plane.astype(np.float32) if plane.dtype == np.float16 else plane
+        target[...] = _difference(whole, grey_opening(whole, size=2 * int(radius) + 1, mode="nearest"))
     return flat
 
 

@@ -25,6 +25,8 @@ PIXEL_DTYPES: Final = (
 )  # fmt: skip
 """NumPy names of the pixel types that a function may promise."""
 
+_FLAGS: Final = ("collapses", "slice_by_slice", "coordinates")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -156,6 +158,9 @@ def _dtype_policy(dtype: str) -> str:
 
 
 def _refuse_contradictions(contract: FunctionContract) -> None:
+    for option in _FLAGS:
+        if not isinstance(value := getattr(contract, option), bool):
+            raise ValueError(f"{option}={value!r} is neither True nor False; give one of them.")
     if contract.collapses and contract.slice_by_slice:
         raise ValueError(
             "collapses=True makes one plane of all planes of a stack, slice_by_slice=True makes each plane of one "
@@ -216,7 +221,7 @@ def refuse_non_functions(func: object, name: str) -> None:
 
 def _describe(contract: FunctionContract) -> str:
     parts = [f"{contract.input_type} -> {contract.output_type}", f"dtype={contract.dtype}"]
-    parts += [flag for flag in ("collapses", "slice_by_slice", "coordinates") if getattr(contract, flag)]
+    parts += [flag for flag in _FLAGS if getattr(contract, flag)]
     if contract.cpu is not None:
         parts.append(f"cpu={getattr(contract.cpu, '__qualname__', repr(contract.cpu))}")
     return ", ".join(parts)

@@ -109,7 +109,10 @@ class _Reader:
             kept = set(self._places)
         chosen = tuple(well for well in self._places if well in kept and well not in taken)
         if not chosen and not self._faults:
-            self._refuse(f"The well filter {','.join(patterns)!r} leaves no well.", ",".join(patterns))
+            self._refuse(
+                f"The well filter {','.join(patterns)!r} leaves no well; widen it, or leave it out for all wells.",
+                ",".join(patterns),
+            )
         return ChosenWells(wells=chosen, faults=tuple(self._faults))
 
     def _wells_of(self, pattern: str, written: str) -> set[str]:

@@ -140,7 +140,7 @@ class FieldWriter:
     options: ImageOptions = DEFAULT_OPTIONS
     keys: list[ImageKey] = field(default_factory=list)
     ranges: dict[int | None, tuple[float, float]] = field(default_factory=dict)
-    """Dark and bright end of each channel's pixels, on the smallest level."""
+    """Dark and bright end of each channel's finite pixels, on the smallest level; none where no pixel is finite."""
     labels: dict[str, LabelWriter] = field(default_factory=dict)
     _pixels: Pyramid = field(init=False)
 
@@ -234,9 +234,11 @@ class FieldWriter:
 
     def _note_range(self, key: ImageKey, smallest: NDArray[Any]) -> None:
         sample = smallest.reshape(-1)[:: max(1, smallest.size // _SAMPLE)]
-        low, high = (float(value) for value in np.percentile(sample.astype(np.float64), (0.1, 99.9)))
-        if not np.isfinite((low, high)).all():
-            low, high = 0.0, 1.0  # JSON has no NaN
+        values = sample.astype(np.float64)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            return
+        low, high = (float(value) for value in np.percentile(values, (0.1, 99.9)))
         before = self.ranges.get(key.channel, (low, high))
         self.ranges[key.channel] = min(low, before[0]), max(high, before[1])
 

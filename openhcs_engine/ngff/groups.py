@@ -6,7 +6,7 @@ says the version itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,9 +41,15 @@ def write_group(folder: Path, path: str, attributes: Mapping[str, Any], ngff: st
 
 def version_of(folder: Path) -> str | None:
     """Version of OME-Zarr of the group in a folder, by its files; None if there is none."""
-    if (folder / NODE_V3).is_file():
+    return version_by_files(name for name in (NODE_V3, GROUP_V2, ATTRIBUTES_V2) if (folder / name).is_file())
+
+
+def version_by_files(names: Iterable[str]) -> str | None:
+    """The same by the names of the files that are there."""
+    found = set(names)
+    if NODE_V3 in found:
         return "0.5"
-    return "0.4" if (folder / GROUP_V2).is_file() or (folder / ATTRIBUTES_V2).is_file() else None
+    return "0.4" if found & {GROUP_V2, ATTRIBUTES_V2} else None
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
@@ -54,12 +60,16 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     NotAnOutputError
         If there is no group, or its document is damaged.
     """
-    found = _read(folder, (NODE_V3, ATTRIBUTES_V2, GROUP_V2))
+    return attributes_in(_read(folder, (NODE_V3, ATTRIBUTES_V2, GROUP_V2)))
+
+
+def attributes_in(found: dict[str, Any]) -> dict[str, Any]:
+    """Attributes that a group's document of either version states, as in 0.5."""
     if "zarr_format" in found:
         attributes = found.get("attributes", {})
         return attributes if isinstance(attributes, dict) else {}
-    own = {OWN: found.pop(OWN)} if OWN in found else {}
-    return {"ome": found, **own}
+    own = {OWN: found[OWN]} if OWN in found else {}
+    return {"ome": {name: part for name, part in found.items() if name != OWN}, **own}
 
 
 def read_array_document(folder: Path) -> dict[str, Any]:
@@ -91,4 +101,13 @@ def _read(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
     raise NotAnOutputError(f"{folder} holds neither {' nor '.join(names)}.", path=str(folder))
 
 
-__all__ = ["GROUP_FILES", "group_files", "read_array_document", "read_attributes", "version_of", "write_group"]
+__all__ = [
+    "GROUP_FILES",
+    "attributes_in",
+    "group_files",
+    "read_array_document",
+    "read_attributes",
+    "version_by_files",
+    "version_of",
+    "write_group",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -31,13 +32,22 @@ class ArrayReader(Protocol):
         """A window of the plane at an index of the leading axes; PlaneReadError if it is missing or damaged."""
 
 
-@dataclass(frozen=True)
-class LazyArray:
-    """An array (…, y, x) on disk; indexing reads just what is asked for."""
+class LazyPlanes(ABC):
+    """An array (…, y, x) of planes; indexing reads just what is asked for. Subclasses say where the planes are."""
 
-    folder: Path
-    absence: NDArray[np.bool_]
-    """True where a plane of the leading axes does not exist."""
+    @property
+    @abstractmethod
+    def absence(self) -> NDArray[np.bool_]:
+        """True where a plane of the leading axes does not exist."""
+
+    @property
+    @abstractmethod
+    def _reader(self) -> ArrayReader: ...
+
+    @property
+    @abstractmethod
+    def _place(self) -> Path:
+        """What errors name."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,6 +58,22 @@ class LazyArray:
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
         return self._reader.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[place] for place in range(len(self)))
 
     def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: integers, slices and ... as NumPy takes them
         """Pixels as an array; as a masked array if planes of the selection do not exist, never as zeros.
@@ -77,18 +103,47 @@ class LazyArray:
         return np.ma.masked_array(whole, mask.reshape(whole.shape))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError(f"{self._place} is on disk: its pixels cannot be had without a copy.")
         pixels = self[...]
         if np.ma.isMaskedArray(pixels):
             raise PlaneReadError(
-                f"{self.folder} has planes that do not exist, and a plain array could not say so; index it with [...], "
+                f"{self._place} has planes that do not exist, and a plain array could not say so; index it with [...], "
                 "which gives a masked array.",
-                path=str(self.folder),
+                path=str(self._place),
             )
         return np.asarray(pixels, dtype=dtype)
+
+
+class LazyArray(LazyPlanes):
+    """An array on disk.
+
+    Parameters
+    ----------
+    folder
+        The array's.
+    absence
+        True where a plane of the leading axes does not exist, in their shape.
+    """
+
+    def __init__(self, folder: Path, absence: NDArray[np.bool_]) -> None:
+        self.folder = folder
+        self._absence = absence
+
+    def __repr__(self) -> str:
+        return f"LazyArray({str(self.folder)!r})"
+
+    @property
+    def absence(self) -> NDArray[np.bool_]:
+        return self._absence
 
     @cached_property
     def _reader(self) -> ArrayReader:
         return open_array(self.folder)
+
+    @property
+    def _place(self) -> Path:
+        return self.folder
 
 
 def open_array(folder: Path) -> ArrayReader:
@@ -164,4 +219,4 @@ def _inside(index: Any, size: int) -> Any:
     return slice(None, None, step)
 
 
-__all__ = ["ArrayReader", "LazyArray", "open_array"]
+__all__ = ["ArrayReader", "LazyArray", "LazyPlanes", "open_array"]

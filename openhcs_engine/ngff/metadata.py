@@ -25,8 +25,9 @@ _COLOURS: Final = (
     (("cy5", "640", "647"), "FF00FF"),
 )
 WINDOWS: Final = (
-    "start and end: the lowest and the highest of the percentiles 0.1 and 99.9 of the channel's planes in this well, "
-    "on the smallest resolution; min and max: the range of the pixel type for unsigned numbers, else start and end"
+    "start and end: the lowest and the highest of the percentiles 0.1 and 99.9 of the finite pixels of the channel's "
+    "planes in this well, on the smallest resolution, end at least one more than start where all are equal; min and "
+    "max: the range of the pixel type for unsigned numbers and booleans, else start and end"
 )
 """How the windows of channels are found, as the document says it."""
 _FALLBACK_COLOURS: Final = ("00FFFF", "FFFF00", "FF8000", "FF00FF", "00FF00", "FF0000")
@@ -187,14 +188,32 @@ def _step(axis: str, known: float | None, level: int) -> float:
 
 
 def _channel(position: int, look: ChannelLook, dtype: np.dtype[Any]) -> dict[str, Any]:
-    lowest, highest = (0, np.iinfo(dtype).max) if dtype.kind == "u" else (look.low, look.high)
-    window = {"min": lowest, "max": highest, "start": look.low, "end": max(look.high, look.low)}
     return {
         "label": look.label,
         "color": look.colour or _colour(position, look.label),
         "active": True,
-        "window": window,
+        "window": _window(look, dtype),
     }
+
+
+def _window(look: ChannelLook, dtype: np.dtype[Any]) -> dict[str, float]:
+    """What is shown black and white; never both by one value: viewers divide by the difference."""
+    if dtype.kind == "b":
+        return {"min": 0, "max": 1, "start": 0, "end": 1}
+    start, end = look.low, look.high
+    if end <= start:
+        end = start + least_step(start)
+    if dtype.kind != "u":
+        return {"min": start, "max": end, "start": start, "end": end}
+    highest = int(np.iinfo(dtype).max)
+    if end > highest:
+        start, end = highest - least_step(highest), highest
+    return {"min": 0, "max": highest, "start": start, "end": end}
+
+
+def least_step(value: float) -> float:
+    """One, or what a float can still add to so large a number."""
+    return max(1.0, 2 * float(np.spacing(abs(float(value)))))
 
 
 def _colour(position: int, label: str) -> str:
@@ -214,6 +233,7 @@ __all__ = [
     "image_attributes",
     "label_attributes",
     "labels_attributes",
+    "least_step",
     "plate_attributes",
     "well_attributes",
     "well_path",

@@ -35,21 +35,36 @@ def write_plate_groups(folder: Path, plate: Plate, options: ImageOptions = DEFAU
         If the folder holds a plate of another version of OME-Zarr.
     """
     refuse_other_version(folder, options.ngff)
-    for row in sorted({well_path(well).split("/")[0] for well in plate.wells}):
-        _write_if_changed(folder / row, {}, options.ngff)
-    _write_if_changed(folder, plate_attributes(plate, options.as_recorded()), options.ngff)
+    for path, content in plate_group_files(plate, options).items():
+        write_if_changed(folder / path, content)
     for well in plate.wells:
         write_empty_well(folder, well, options.ngff)
 
 
+def plate_group_files(plate: Plate, options: ImageOptions = DEFAULT_OPTIONS) -> dict[str, bytes]:
+    """The files of the rows' groups and, behind them, the plate's, by their paths in the plate."""
+    rows = sorted({well_path(well).split("/")[0] for well in plate.wells})
+    groups: dict[str, Mapping[str, Any]] = {f"{row}/": {} for row in rows}
+    groups[""] = plate_attributes(plate, options.as_recorded())
+    return {
+        f"{place}{name}": content
+        for place, attributes in groups.items()
+        for name, content in group_files(attributes, options.ngff).items()
+    }
+
+
 def refuse_other_version(folder: Path, ngff: str) -> None:
     """OutputPlaceError if the folder holds a plate of another version of OME-Zarr: readers follow one throughout."""
-    found = version_of(folder)
+    refuse_version(str(folder), version_of(folder), ngff)
+
+
+def refuse_version(place: str, found: str | None, ngff: str) -> None:
+    """The same of a place with a plate of the version ``found``."""
     if found not in (None, ngff):
         raise OutputPlaceError(
-            f"{folder} is an OME-Zarr plate of version {found}, and wells of version {ngff} cannot stand beside its "
+            f"{place} is an OME-Zarr plate of version {found}, and wells of version {ngff} cannot stand beside its "
             f"wells; write version {found} (--ngff {found}), or choose another output.",
-            path=str(folder),
+            path=place,
         )
 
 
@@ -171,11 +186,7 @@ class WellWriter:
 
     def _look(self, channel: int | None, labels: Mapping[int | None, str]) -> ChannelLook:
         seen = [writer.ranges[channel] for writer in self.fields.values() if channel in writer.ranges]
-        return ChannelLook(
-            label=labels.get(channel) or default_label(channel),
-            low=min(low for low, _ in seen),
-            high=max(high for _, high in seen),
-        )
+        return _look(channel, labels, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +252,22 @@ def write_field(
         writer.write(key, plane)
     axes, labels = StackAxes.of(writer.keys), channel_labels or {}
     looks = [
-        ChannelLook(label=labels.get(channel) or default_label(channel), low=low, high=high)
-        for channel, (low, high) in sorted(writer.ranges.items(), key=lambda item: axes.channels.index(item[0]))
+        _look(channel, labels, [writer.ranges[channel]] if channel in writer.ranges else [])
+        for channel in axes.channels
     ]
     first = writer.keys[0]
     left = _Left(first.well, first.site, writer, axes, {})
     files = writer.finish(name, axes, _scale_of(axes, scale or PixelScale()), looks, left.image_attributes())
     return WrittenWell(tuple(files), tuple(left.absent()))
+
+
+def _look(channel: int | None, labels: Mapping[int | None, str], seen: Collection[tuple[float, float]]) -> ChannelLook:
+    """``seen`` are the dark and bright ends of fields; none if no pixel of the channel is a number."""
+    return ChannelLook(
+        label=labels.get(channel) or default_label(channel),
+        low=min((low for low, _ in seen), default=0.0),
+        high=max((high for _, high in seen), default=1.0),
+    )
 
 
 def default_label(channel: int | None) -> str:
@@ -275,7 +295,9 @@ __all__ = [
     "default_label",
     "is_empty_well",
     "open_plate",
+    "plate_group_files",
     "refuse_other_version",
+    "refuse_version",
     "write_empty_well",
     "write_field",
     "write_plate_groups",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from openhcs_engine.ngff.lazy_array import LazyArray
 from openhcs_engine.ngff.metadata import OWN, well_path
 from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
 from openhcs_engine.ngff.stack_axes import Coordinate, LabelAxes, StackAxes
+from openhcs_engine.vfs.raw import is_remote, open_raw
 
 
 def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None) -> PlateReader:
@@ -28,7 +29,7 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
     Parameters
     ----------
     folder
-        The plate's group, or the output folder that holds it as ``images.zarr``.
+        The plate's group, or the output folder that holds it as ``images.zarr``; or the URL of either.
     wells
         Wells that count as written; default: those whose group lists images. A folder whose manifests decide
         gives its own.
@@ -38,7 +39,7 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
     NotAnOutputError
         If the folder is no OME-Zarr plate.
     """
-    place = Path(folder)
+    place = _place(folder)
     if version_of(place / "images.zarr") is not None:
         place /= "images.zarr"
     attributes = read_attributes(place)
@@ -47,9 +48,17 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
         raise NotAnOutputError(f"{place} is not an OME-Zarr plate (its group lists no wells).", path=str(place))
     places = sorted(row_and_column(str(well["path"]).replace("/", "")) for well in listed)
     names = [well_name(*spot) for spot in places]
-    top = os.fspath(place)
-    there = [name for name in names if (_is_written(f"{top}/{well_path(name)}") if wells is None else name in wells)]
+    there = [name for name in names if (_is_written(f"{place}/{well_path(name)}") if wells is None else name in wells)]
     return PlateReader(place, attributes, tuple(names), tuple(there))
+
+
+def _place(folder: str | PathLike[str]) -> Path:
+    if not is_remote(os.fspath(folder)):
+        return Path(folder)
+    from upath import UPath
+
+    # It has all of Path that reading takes. Listings are not kept: runs replace wells meanwhile.
+    return cast(Path, UPath(folder, use_listings_cache=False))
 
 
 def open_well(folder: Path, well: str) -> WellReader:
@@ -186,6 +195,9 @@ class FieldReader:
         """Pixels at full size; see ``LazyArray``."""
         return self.array()[selection]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.array().__array__(dtype, copy)
+
     @property
     def axes(self) -> StackAxes:
         """Which timepoint, channel and z each index of the array stands for."""
@@ -300,11 +312,17 @@ def _own(folder: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return own
 
 
+def _open(folder: str, name: str) -> BinaryIO:
+    if is_remote(folder):
+        return open_raw(folder, name)
+    return open(f"{folder}/{name}", "rb", buffering=0)  # noqa: PTH123 # 384 of them: no Path objects
+
+
 def _is_written(well: str) -> bool:
     """Wells that are not published yet have a group without images, those of other programs one without anything."""
     for name in (NODE_V3, ATTRIBUTES_V2):
         try:
-            with open(f"{well}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 # 384 of them: no Path objects
+            with _open(well, name) as file:
                 return b'"path"' in file.read()
         except OSError:
             continue

@@ -79,7 +79,9 @@ class ShardWriter:
     def _append(self, content: bytes) -> None:
         if self._size == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / shard_key(len(self.names))).open("ab", buffering=0) as file:
+        # Never behind what another writer left: the index would count from there.
+        mode = "ab" if self._size else "xb"
+        with (self.folder / shard_key(len(self.names))).open(mode, buffering=0) as file:
             written = file.write(content)
             while written < len(content):
                 written += file.write(content[written:])

@@ -16,7 +16,10 @@ TABLES: Final = "tables"
 WELLS: Final = "wells"
 CONTEXTS: Final = "contexts"
 STAGING: Final = ".staging"
-FREE: Final = frozenset({"report", "logs"})
+PUBLISHING: Final = ".publishing"
+"""Of outputs in object stores: who writes which well at this moment."""
+LOGS: Final = "logs"
+FREE: Final = frozenset({"report", LOGS})
 """Folders whose content no manifest lists."""
 BACKENDS: Final = ("zarr", "disk")
 IMAGE_SETS: Final = frozenset({ZARR_IMAGES, DISK_IMAGES})
@@ -44,6 +47,20 @@ def place_of_file(path: str) -> str:
     if parts[0] == TABLES:
         return path
     return "/".join(parts[: 3 if is_zarr(parts[0]) else 2])
+
+
+def well_of_path(path: str, image_sets: Collection[str] = IMAGE_SETS) -> tuple[str, str] | None:
+    """The well among whose results a file lies, and their place; None for a file that lies among no well's."""
+    match path.split("/"):
+        case [image_set, row, column, _, *_] if is_zarr(image_set) and image_set in image_sets:
+            well, place = row + column, f"{image_set}/{row}/{column}"
+        case [image_set, well, _, *_] if not is_zarr(image_set) and image_set in image_sets:
+            place = f"{image_set}/{well}"
+        case [kind, _, name] if kind == TABLES:
+            well, place = name.split(".")[0], path
+        case _:
+            return None
+    return (well, place) if is_well(well) else None
 
 
 def image_sets_of(files: Iterable[str]) -> frozenset[str]:
@@ -88,6 +105,20 @@ def is_well(name: str) -> bool:
         return normalise_well(name) == name
     except UnknownWellError:
         return False
+
+
+def manifest_name(well: str) -> str:
+    """Path of the well's manifest, relative to the output folder."""
+    return f"{WELLS}/{well}.json"
+
+
+def well_of_manifest(path: str) -> str | None:
+    """The well whose manifest a path, relative to the output folder, is; None for other files."""
+    parts = path.split("/")
+    if len(parts) != 2 or parts[0] != WELLS or not parts[1].endswith(".json"):
+        return None
+    well = parts[1].removesuffix(".json")
+    return well if is_well(well) else None
 
 
 def manifest_path(folder: Path, well: str) -> Path:

@@ -142,8 +142,13 @@ def read_manifest(path: Path) -> WellManifest | None:
         return None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+    return manifest_of_well(content, path, path.stem)
+
+
+def manifest_of_well(content: bytes, path: str | Path, well: str) -> WellManifest:
+    """As ``manifest_from_json``; also a ManifestError if it is another well's."""
     manifest = manifest_from_json(content, path)
-    if manifest.well != path.stem:
+    if manifest.well != well:
         raise ManifestError(f"{path} is the manifest of well {manifest.well}.", path=str(path))
     return manifest
 
@@ -163,4 +168,4 @@ def _decode_extra(wanted: type[Any], value: object) -> object:
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra)
 _DECODER = msgspec.json.Decoder(WellManifest, dec_hook=_decode_extra)
 
-__all__ = ["StagedWell", "WellManifest", "manifest_from_json", "manifest_to_json", "read_manifest"]
+__all__ = ["StagedWell", "WellManifest", "manifest_from_json", "manifest_of_well", "manifest_to_json", "read_manifest"]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.model.sizes import told_bytes
 from openhcs_engine.output.layout import DISK_IMAGES, TABLES, WELLS, ZARR_IMAGES
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -82,23 +83,17 @@ def _refuse_unwritable(folder: Path, place: Path) -> None:
             )
 
 
-def check_free_space(folder: Path, needed: int) -> None:
+def check_free_space(
+    folder: Path, needed: int, *, what: str = "the results", instead: str = "choose another output, or run fewer wells"
+) -> None:
     """Refuse to start what will not fit; ``needed`` in bytes. OutputPlaceError says how much is missing."""
     free = shutil.disk_usage(nearest_existing(folder.resolve())).free
     if free < needed:
         raise OutputPlaceError(
-            f"{folder} has {_bytes(free)} of free space, but the results need up to {_bytes(needed)}; free "
-            f"{_bytes(needed - free)}, choose another output, or run fewer wells.",
+            f"{folder} has {told_bytes(free)} of free space, but {what} need up to {told_bytes(needed)}; free "
+            f"{told_bytes(needed - free)}, {instead}.",
             path=str(folder),
         )
-
-
-def _bytes(count: int) -> str:
-    """A size in the unit that suits it."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def nearest_existing(path: Path) -> Path:

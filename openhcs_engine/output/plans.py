@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from openhcs_engine.context import MaterializePlan, ProcessingContext, contexts_from_json
-from openhcs_engine.errors import ContextFileError
+from openhcs_engine.context import MaterializePlan, ProcessingContext
+from openhcs_engine.errors import ContextFileError, ContextFormatError
 from openhcs_engine.output.layout import CONTEXTS
+from openhcs_engine.output.output_files import Found, OutputFiles
+from openhcs_engine.plan_document import contexts_from_json
 
 Plan = Mapping[str, ProcessingContext]
 
@@ -22,7 +24,9 @@ class KeptPlans:
     plans: tuple[Plan, ...]
     """The plans that can be read, the one written last at the end."""
     unreadable: tuple[str, ...]
-    """One sentence for each of the others, naming the file."""
+    """One sentence for each that is damaged, naming the file."""
+    other_versions: tuple[str, ...] = ()
+    """Paths of those that another version of this software wrote."""
 
     @property
     def wells(self) -> frozenset[str]:
@@ -36,29 +40,48 @@ class KeptPlans:
         return frozenset(step.materialize.place for step in steps if step.materialize is not None)
 
 
-def read_plans(folder: Path) -> KeptPlans:
-    """Read and check all plans of an output folder."""
-    plans, unreadable = [], []
-    for path in _documents(folder):
+def read_plans(files: OutputFiles) -> KeptPlans:
+    """Read and check all plans of an output."""
+    plans, unreadable, others = [], [], []
+    for path, content in files.read_all(plan_documents(files.found())):
+        if isinstance(content, OSError):
+            unreadable.append(f"{path} cannot be read ({content.strerror or content})")
+            continue
         try:
-            plans.append(contexts_from_json(path.read_bytes()))
+            plans.append(contexts_from_json(content))
+        except ContextFormatError:
+            others.append(path)
         except ContextFileError as error:
-            unreadable.append(f"{CONTEXTS}/{path.name}: {error}")
-        except OSError as error:
-            unreadable.append(f"{CONTEXTS}/{path.name} cannot be read ({error.strerror})")
-    return KeptPlans(plans=tuple(plans), unreadable=tuple(unreadable))
+            unreadable.append(f"{path}: {error}")
+    return KeptPlans(plans=tuple(plans), unreadable=tuple(unreadable), other_versions=tuple(others))
 
 
-def image_sets_of_plans(folder: Path) -> frozenset[str]:
+def plan_documents(found: Mapping[str, Found]) -> list[str]:
+    """Paths of the plans among an output's files, the one written last at the end."""
+
+    def age(path: str) -> tuple[int, str]:
+        return found[path].changed_ns, path
+
+    parts = {path: path.split("/") for path in found}
+    return sorted((path for path in found if parts[path][0] == CONTEXTS and _is_plan(parts[path])), key=age)
+
+
+def _is_plan(parts: list[str]) -> bool:
+    return len(parts) == 2 and parts[1].endswith(".json")
+
+
+def image_sets_of_plans(documents: Iterable[bytes]) -> frozenset[str]:
     """Folders in which the steps of any plan keep their planes; reads no plan's wells, and passes damaged ones over."""
-    return frozenset(kept.place for path in _documents(folder) for kept in _kept(path))
+    return frozenset(kept.place for document in documents for kept in _kept(document))
 
 
-def _documents(folder: Path) -> list[Path]:
-    def age(path: Path) -> tuple[int, str]:
-        return path.stat().st_mtime_ns, path.name
-
-    return sorted((path for path in (folder / CONTEXTS).glob("*.json") if path.is_file()), key=age)
+def plans_in(folder: Path) -> Iterator[bytes]:
+    """The plan documents of a folder of this host; those that cannot be read are passed over."""
+    for path in (folder / CONTEXTS).glob("*.json"):
+        try:
+            yield path.read_bytes()
+        except OSError:
+            continue
 
 
 class _Step(msgspec.Struct):
@@ -69,14 +92,14 @@ class _Steps(msgspec.Struct):
     steps: list[_Step] = []
 
 
-def _kept(path: Path) -> Iterator[MaterializePlan]:
+def _kept(document: bytes) -> Iterator[MaterializePlan]:
     try:
-        steps = _DECODER.decode(path.read_bytes()).steps
-    except (OSError, msgspec.MsgspecError):
+        steps = _DECODER.decode(document).steps
+    except msgspec.MsgspecError:
         return
     yield from (step.materialize for step in steps if step.materialize is not None)
 
 
 _DECODER = msgspec.json.Decoder(_Steps)
 
-__all__ = ["KeptPlans", "Plan", "image_sets_of_plans", "read_plans"]
+__all__ = ["KeptPlans", "Plan", "image_sets_of_plans", "plan_documents", "plans_in", "read_plans"]

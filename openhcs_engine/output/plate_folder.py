@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from openhcs_engine.ngff.reader import PlateReader, open_plate
 from openhcs_engine.output.durable import flush_names, flush_tree
 from openhcs_engine.output.layout import (
     CONTEXTS,
+    LOGS,
     STAGING,
     TABLES,
     WELLS,
@@ -34,8 +35,11 @@ from openhcs_engine.output.layout import (
     wells_with_places,
 )
 from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_to_json, read_manifest
+from openhcs_engine.output.output_files import FolderFiles, OutputFiles
 from openhcs_engine.output.place import check_free_space, check_place, hold, locked, output_errors
-from openhcs_engine.output.plans import image_sets_of_plans
+from openhcs_engine.output.plans import image_sets_of_plans, plans_in
+from openhcs_engine.output.plate_output import PlateOutput
+from openhcs_engine.output.plate_tables import make_plate_tables
 from openhcs_engine.vfs.backend import check_key
 from openhcs_engine.vfs.files import flush, remove, remove_empty_parents, write_if_changed
 from openhcs_engine.vfs.raw import is_remote
@@ -48,8 +52,8 @@ _UNFINISHED: Final = tuple(f"{where}/{TEMPORARY_PREFIX}*" for where in ("*", "*.
 
 
 @dataclass(frozen=True)
-class PlateFolder:
-    """``<output>/<plate_id>/``; a value that may be handed to other processes.
+class PlateFolder(PlateOutput):
+    """A folder of this host or of a network drive; a value that may be handed to other processes.
 
     Publishing, sweeping and dropping hold the lock of ``wells/``, so that any number of runs may work on one plate.
     """
@@ -59,6 +63,26 @@ class PlateFolder:
     """``zarr`` or ``disk``: what new wells are written as."""
     fsync: bool = False
     """True: a well is on the disk, not only in the computer's memory, before its manifest says that it exists."""
+
+    @property
+    def address(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @property
+    def unfinished_place(self) -> Path:
+        """The folder itself: finished wells are renamed."""
+        return self.folder
+
+    @property
+    def results_place(self) -> Path:
+        """The folder itself."""
+        return self.folder
+
+    @property
+    def files(self) -> OutputFiles:
+        """What is there, as a verification sees it."""
+        return FolderFiles(self.folder)
 
     def check_place(self, plate_root: str | Path) -> None:
         """Refuse the folder before anything is written; see ``place.check_place``. OutputPlaceError has the reason."""
@@ -163,6 +187,10 @@ class PlateFolder:
         """Where the well's images are, or will be."""
         return self.folder / image_place(self.backend, well)
 
+    def store_path(self, well: str) -> str:
+        """``well_place`` as text."""
+        return str(self.well_place(well))
+
     def open_images(self) -> PlateReader:
         """A lazy reader of the published wells of the zarr backend; NotAnOutputError if there are no such images."""
         wells = {well for well in self.wells() if (self.folder / image_place("zarr", well)).is_dir()}
@@ -171,7 +199,7 @@ class PlateFolder:
     def drop(self, well: str) -> None:
         """Remove a well, so that the next run makes it again; nothing published is fine."""
         with self._lock(f"dropping well {well}"):
-            image_sets = image_sets_of_plans(self.folder) | image_sets_of(self._listed(well))
+            image_sets = image_sets_of_plans(plans_in(self.folder)) | image_sets_of(self._listed(well))
             self._withdraw(well)
             self._remove(well, list(places_of_well(self.folder, well, image_sets)))
 
@@ -184,7 +212,7 @@ class PlateFolder:
             return
         with self._lock("removing the remains of an interrupted run"):
             dead = [(_hidden(place), lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
-            for well, places in wells_with_places(self.folder, image_sets_of_plans(self.folder)).items():
+            for well, places in wells_with_places(self.folder, image_sets_of_plans(plans_in(self.folder))).items():
                 self._remove(well, self._debris(well, places))
             for unfinished in [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]:
                 remove_if_dead(unfinished)
@@ -193,6 +221,17 @@ class PlateFolder:
             os.close(lock)
         with suppress(OSError):
             (self.folder / STAGING).rmdir()
+
+    def make_tables(self) -> Mapping[str, tuple[str, ...]]:
+        """Make the plate's tables of the wells'; see PlateOutput."""
+        return {table.name: table.left_out for table in make_plate_tables(self.folder)}
+
+    def log_folder(self) -> Path:
+        """Where the logs of all runs are kept."""
+        return self.folder / LOGS
+
+    def keep_log(self, log: Path) -> None:
+        """It is there already."""
 
     def _refuse_if_removed(self, staged: StagedWell) -> None:
         """While the old well still stands."""

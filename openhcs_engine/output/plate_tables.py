@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,9 +19,12 @@ from openhcs_engine.vfs.unfinished import unfinished_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet
 
 _MADE_OF: Final = b"openhcs:made_of"
 """Key of a plate table's metadata: digest of the wells' tables. Files without it are not ours."""
+_RULES: Final = "types of columns are unified"
+"""Part of the digest: tables that were made by other rules are made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,27 @@ class _WellTable:
     finished: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What the file of a well's table says of it."""
+
+    schema: pa.Schema
+    rows: int
+    empty: frozenset[str]
+    """Columns without any value: what their type should be, nobody knows."""
+
+
 def make_plate_tables(folder: Path) -> tuple[PlateTable, ...]:
     """Join the published wells' tables of each name, as far as they changed since; whole or not at all.
+
+    A table without rows fits to any, and so does a column without values. Whole numbers in one well and fractions in
+    another, as where pandas has no whole number for a missing one, become fractions.
 
     Raises
     ------
     TableError
-        If a table has other columns than those of other wells that the same pipeline made; names well and column.
+        If a table has other columns than those of other wells that the same pipeline made, or values that no type
+        holds together; names well and column. Also if a well's table is damaged.
     OutputPlaceError
         If the file system refuses.
     """
@@ -83,34 +100,109 @@ def _tables_of(manifest: WellManifest) -> Iterator[tuple[str, _WellTable]]:
 
 def _make(folder: Path, name: str, tables: list[_WellTable]) -> PlateTable:
     path = folder / TABLES / f"{name}.parquet"
-    made_of = digest([(table.file.path, table.file.crc32c) for table in tables])
-    schemas = {table.well: _schema(folder / table.file.path) for table in tables}
+    made_of = digest([_RULES, *((table.file.path, table.file.crc32c) for table in tables)])
+    found = {table.well: _columns_of(folder, name, table) for table in tables}
     current = max(tables, key=lambda table: table.finished).pipeline
-    usual = _most_common({table.well: schemas[table.well] for table in tables if table.pipeline == current})
-    wanted = schemas[usual]
-    strangers = [table for table in tables if schemas[table.well] != wanted]
-    for table in strangers:
-        if table.pipeline == current:
-            raise _drift(name, table.well, schemas[table.well], usual, wanted)
-    left_out = {table.well for table in strangers}
+    schema = _schema_of(name, {table.well: found[table.well] for table in tables if table.pipeline == current})
+    left_out = {table.well for table in tables if table.pipeline != current and not _fits(found[table.well], schema)}
     joined = [table for table in tables if table.well not in left_out]
     if _made_of(path) != made_of:
-        _write(path, folder, joined, wanted.with_metadata({_MADE_OF: made_of}))
+        rows = [table for table in joined if found[table.well].rows]
+        _write(path, folder, name, rows, schema.with_metadata({_MADE_OF: made_of}))
     return PlateTable(
         name=name,
         path=path,
         wells=tuple(table.well for table in joined),
-        left_out=tuple(table.well for table in strangers),
+        left_out=tuple(table.well for table in tables if table.well in left_out),
     )
 
 
-def _most_common(schemas: dict[str, pa.Schema]) -> str:
+def _columns_of(folder: Path, name: str, table: _WellTable) -> _Columns:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        found = pyarrow.parquet.read_metadata(folder / table.file.path)
+    except FileNotFoundError:
+        raise  # that of another run replaced the well meanwhile; what to do is the caller's to know
+    except (OSError, pa.ArrowException) as error:
+        raise TableError(
+            f"Table {name!r}: that of well {table.well} cannot be read ({error}). Drop the well with `openhcs verify "
+            f"{folder} --repair` and run it again.",
+            table=name, well=table.well, column=None,
+        ) from error  # fmt: skip
+    schema = found.schema.to_arrow_schema().remove_metadata()
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    empty = {column for column in schema.names if all(_has_no_value(group, column) for group in groups)}
+    return _Columns(schema, found.num_rows, frozenset(empty))
+
+
+def _has_no_value(group: pyarrow.parquet.RowGroupMetaData, column: str) -> bool:
+    """False where a file does not say."""
+    for number in range(group.num_columns):
+        about = group.column(number)
+        if about.path_in_schema == column and about.statistics is not None and about.statistics.has_null_count:
+            return bool(about.statistics.null_count == group.num_rows)
+    return False
+
+
+def _schema_of(name: str, wells: Mapping[str, _Columns]) -> pa.Schema:
+    """Columns that the tables of all wells have, each of a type that holds all its values; TableError if none does."""
+    import pyarrow as pa
+
+    counted = {well: found for well, found in wells.items() if found.rows} or wells
+    usual = _most_common(counted)
+    names = counted[usual].schema.names
+    for well, found in counted.items():
+        if found.schema.names != names:
+            raise _drift(name, well, *_first_difference(found.schema.names, names, usual))
+    return pa.schema([pa.field(column, _type_of(name, column, counted, usual)) for column in names])
+
+
+def _type_of(name: str, column: str, wells: Mapping[str, _Columns], usual: str) -> pa.DataType:
+    """The type that holds all values of a column."""
+    types = {well: found.schema.field(column).type for well, found in wells.items() if column not in found.empty}
+    if not types:
+        return wells[usual].schema.field(column).type
+    first = usual if usual in types else next(iter(types))
+    common = types[first]
+    for well, found in types.items():
+        wider = _holding_both(common, found)
+        if wider is None:
+            told = f"has values of type {found} in column {column!r}, well {first} of type {types[first]}"
+            raise _drift(name, well, column, told)
+        common = wider
+    return common
+
+
+def _holding_both(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type of values of both, such as numbers with a fraction for whole ones and those; None if there is none."""
+    import pyarrow as pa
+
+    both = [pa.schema([("column", found)]) for found in (one, other)]
+    try:
+        return pa.unify_schemas(both, promote_options="permissive").field("column").type
+    except pa.ArrowException:
+        return None
+
+
+def _fits(found: _Columns, schema: pa.Schema) -> bool:
+    """True if the plate's table can hold this one as it is."""
+    if not found.rows:
+        return True
+    return found.schema.names == schema.names and all(
+        column in found.empty or _holding_both(field.type, found.schema.field(column).type) == field.type
+        for column, field in zip(schema.names, schema, strict=True)
+    )
+
+
+def _most_common(wells: Mapping[str, _Columns]) -> str:
     """The first well with the columns that most wells have."""
-    counts = Counter(tuple(_types(schema).items()) for schema in schemas.values())
-    return max(schemas, key=lambda well: counts[tuple(_types(schemas[well]).items())])
+    counts = Counter(tuple(_types(found.schema).items()) for found in wells.values())
+    return max(wells, key=lambda well: counts[tuple(_types(wells[well].schema).items())])
 
 
-def _write(path: Path, folder: Path, tables: list[_WellTable], schema: pa.Schema) -> None:
+def _write(path: Path, folder: Path, name: str, tables: list[_WellTable], schema: pa.Schema) -> None:
     """One row group a well, so that a reader of one well reads one."""
     import pyarrow.parquet
 
@@ -118,13 +210,32 @@ def _write(path: Path, folder: Path, tables: list[_WellTable], schema: pa.Schema
         with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
             for table in tables:
                 found = pyarrow.parquet.read_table(folder / table.file.path, partitioning=None)
-                writer.write_table(found.replace_schema_metadata(schema.metadata))
+                writer.write_table(_cast(found, name, table.well, schema))
         file.flush()
         unfinished.replace(path)
 
 
-def _drift(name: str, well: str, found: pa.Schema, other: str, wanted: pa.Schema) -> TableError:
-    column, told = _first_difference(_types(found), _types(wanted), other)
+def _cast(found: pa.Table, name: str, well: str, schema: pa.Schema) -> pa.Table:
+    """A well's table with the types of the plate's; TableError if a value would not be the same."""
+    import pyarrow as pa
+
+    columns = []
+    for field in schema:
+        column = found.column(field.name)
+        if column.null_count == len(column):
+            column = pa.nulls(len(column), field.type)
+        try:
+            columns.append(column.cast(field.type))
+        except pa.ArrowException as error:
+            raise TableError(
+                f"Table {name!r}: column {field.name!r} of well {well} cannot be {field.type} as in other wells "
+                f"({error}). Give the column one type in the function that makes the table, and run again.",
+                table=name, well=well, column=field.name,
+            ) from error  # fmt: skip
+    return pa.table(columns, schema=schema)
+
+
+def _drift(name: str, well: str, column: str, told: str) -> TableError:
     return TableError(
         f"Table {name!r}: well {well} {told}; one pipeline must give every well the same columns. Correct the function "
         "that makes the table and run again; the wells themselves are published.",
@@ -132,13 +243,11 @@ def _drift(name: str, well: str, found: pa.Schema, other: str, wanted: pa.Schema
     )  # fmt: skip
 
 
-def _first_difference(found: dict[str, str], wanted: dict[str, str], other: str) -> tuple[str, str]:
+def _first_difference(found: Sequence[str], wanted: Sequence[str], other: str) -> tuple[str, str]:
     """The column that differs, and how."""
-    for column, usual in wanted.items():
+    for column in wanted:
         if column not in found:
             return column, f"has no column {column!r}, which well {other} has"
-        if found[column] != usual:
-            return column, f"has values of type {found[column]} in column {column!r}, well {other} of type {usual}"
     for column in found:
         if column not in wanted:
             return column, f"has a column {column!r}, which well {other} has not"
@@ -148,12 +257,6 @@ def _first_difference(found: dict[str, str], wanted: dict[str, str], other: str)
 
 def _types(schema: pa.Schema) -> dict[str, str]:
     return {field.name: str(field.type) for field in schema}
-
-
-def _schema(path: Path) -> pa.Schema:
-    import pyarrow.parquet
-
-    return pyarrow.parquet.read_schema(path).remove_metadata()
 
 
 def _made_of(path: Path) -> str | None:

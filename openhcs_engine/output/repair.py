@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
-from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.verify import PLATE, VerifyReport, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was done to an output folder, and how it stands now."""
+    """What was done to an output, and how it stands now."""
 
     dropped: tuple[str, ...]
     """Wells that were damaged and are gone; the next run makes them again."""
     report: VerifyReport
-    """Of the folder after it."""
+    """Of the output after it."""
 
     @property
     def ok(self) -> bool:
@@ -24,7 +24,7 @@ class Repair:
         return not self.report.damaged
 
 
-def repair(folder: Path, report: VerifyReport) -> Repair:
+def repair(folder: str | PathLike[str], report: VerifyReport) -> Repair:
     """Drop the wells that a report calls damaged.
 
     Whole wells, foreign files, and files of the whole plate are left alone; every run writes the latter again.
@@ -35,7 +35,7 @@ def repair(folder: Path, report: VerifyReport) -> Repair:
         If the file system refuses.
     """
     dropped = tuple(damage.well for damage in report.damaged if damage.well != PLATE)
-    output = PlateFolder(folder, "zarr")
+    output = open_output(folder)
     for well in dropped:
         output.drop(well)
     return Repair(dropped=dropped, report=verify(folder))

@@ -40,7 +40,10 @@ def is_table_name(name: str) -> bool:
 
 
 def write_table(staging: Path, name: str, well: str, table: object) -> StoredFile | None:
-    """Write one table of a well below its staging folder; None if it has no columns, as an empty list.
+    """Write one table of a well below its staging folder.
+
+    Nothing is written, and None returned, where there are no rows and it is not known of what type a column is, as of
+    an empty list or an empty column of Python objects: no other well's table would fit to it.
 
     Parameters
     ----------
@@ -61,6 +64,8 @@ def write_table(staging: Path, name: str, well: str, table: object) -> StoredFil
     OutputPlaceError
         If the place is full or refuses.
     """
+    import pyarrow as pa
+
     if not is_table_name(name):
         raise TableError(
             f"Well {well}: {name!r} cannot name a table; use letters, digits, '_' and '-', at most 64, starting with a "
@@ -68,7 +73,7 @@ def write_table(staging: Path, name: str, well: str, table: object) -> StoredFil
             table=name, well=well, column=None,
         )  # fmt: skip
     found = as_arrow(name, well, table)
-    if found.num_columns == 1:
+    if found.num_columns == 1 or any(pa.types.is_null(kind) for kind in found.schema.types):
         return None
     with output_errors(staging, f"writing table {name!r} of well {well}"):
         return write_new(staging, table_path(name, well), _parquet(found))
@@ -82,7 +87,10 @@ def with_tables(staged: StagedWell, tables: Mapping[str, object]) -> StagedWell:
 
 
 def as_arrow(name: str, well: str, table: object) -> pa.Table:
-    """A table of any kind as pyarrow's, the well in front; TableError if it cannot be."""
+    """A table of any kind as pyarrow's, the well in front; TableError if it cannot be.
+
+    Columns without a value are of numbers; in a table without rows they have no type.
+    """
     import pyarrow as pa
 
     try:
@@ -156,17 +164,18 @@ def _plain(table: pa.Table) -> pa.Table:
     """Types that differ between libraries as one, and no metadata: two wells' tables compare by their columns."""
     import pyarrow as pa
 
-    fields = [pa.field(field.name, _plain_type(field.type)) for field in table.schema]
+    unknown = pa.float64() if table.num_rows else pa.null()
+    fields = [pa.field(field.name, _plain_type(field.type, unknown)) for field in table.schema]
     return table.cast(pa.schema(fields)).replace_schema_metadata(None)
 
 
-def _plain_type(found: pa.DataType) -> pa.DataType:
+def _plain_type(found: pa.DataType, unknown: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
     if pa.types.is_null(found):
-        return pa.float64()
+        return unknown
     if pa.types.is_dictionary(found):
-        return _plain_type(found.value_type)
+        return _plain_type(found.value_type, unknown)
     if pa.types.is_large_string(found) or pa.types.is_string_view(found):
         return pa.string()
     return found

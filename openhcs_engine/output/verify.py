@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from openhcs_engine.errors import ManifestError, NotAnOutputError
 from openhcs_engine.model.wells import plate_order
-from openhcs_engine.ngff.groups import GROUP_FILES, group_files, read_attributes, version_of
+from openhcs_engine.ngff.groups import GROUP_FILES, attributes_in, group_files, version_by_files
 from openhcs_engine.ngff.metadata import well_path
 from openhcs_engine.ngff.options import NGFF_VERSIONS
-from openhcs_engine.ngff.plate_store import is_empty_well
 from openhcs_engine.output.layout import (
     CONTEXTS,
-    FREE,
     IMAGE_SETS,
-    STAGING,
     TABLES,
     WELLS,
     image_sets_of,
     is_well,
     is_zarr,
-    places_of_well,
+    well_of_manifest,
+    well_of_path,
 )
-from openhcs_engine.output.manifest import WellManifest, read_manifest
-from openhcs_engine.output.plans import Plan, read_plans
-from openhcs_engine.vfs.files import StoredFile, file_checksum
+from openhcs_engine.output.manifest import WellManifest, manifest_of_well
+from openhcs_engine.output.opening import files_of
+from openhcs_engine.output.output_files import Found, OutputFiles
+from openhcs_engine.output.plans import KeptPlans, Plan, read_plans
+from openhcs_engine.vfs.files import StoredFile
 
 PLATE: Final = "plate"
 """Stands for a well's name where a file of the whole plate is damaged."""
 UNKNOWN_PLAN: Final = "unknown"
-_LITTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What file browsers leave behind; no harm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +60,8 @@ class VerifyReport:
     """Files that belong to no well, relative to the folder."""
     plans: Mapping[str, tuple[str, ...]]
     """Wells by the digest of the pipeline that made them; ``unknown`` where no kept plan has the well's fingerprint."""
+    other_versions: tuple[str, ...] = ()
+    """Plans that another version of this software wrote: no damage, but wells of theirs alone are not expected."""
 
     @property
     def ok(self) -> bool:
@@ -71,35 +69,31 @@ class VerifyReport:
         return not self.missing and not self.damaged
 
 
-def verify(folder: str | PathLike[str], *, checksums: bool = True) -> VerifyReport:
+def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = True) -> VerifyReport:
     """Compare an output folder with its plans and manifests; changes nothing.
 
     Parameters
     ----------
     folder
-        ``<output>/<plate_id>``.
+        ``<output>/<plate_id>``, or its URL.
     checksums
-        Also read every published file and compare its checksum; otherwise only sizes.
+        Also read every published file and compare its checksum; otherwise only sizes. Or the wells whose files are
+        read.
 
     Raises
     ------
     NotAnOutputError
         If the folder was not written by this engine.
     """
-    place = Path(folder)
-    _refuse_other_folders(place)
-    kept = read_plans(place)
-    manifests, broken = _manifests(place)
+    files = files_of(folder)
+    _refuse_other_folders(files)
+    output = _Output.read(files)
+    manifests, broken, kept = output.manifests, output.broken, output.kept
     expected = _in_order(kept.wells | manifests.keys() | broken.keys())
-    files = frozenset(_files(place))
-    listed = [file.path for manifest in manifests.values() for file in manifest.files]
-    image_sets = IMAGE_SETS | kept.image_sets | image_sets_of(listed)
-    own = {well: _own(place, well, image_sets) for well in expected}
-    faults = {well: _faults(place, manifest, own[well], files, checksums) for well, manifest in manifests.items()}
+    read = expected if checksums is True else checksums or ()
+    faults = {well: output.faults(well, well in read) for well in manifests}
     faults |= broken
-    faults[PLATE] = [*kept.unreadable, *_plate_faults(place, manifests.values())]
-    inside = tuple(part for well in (*manifests, *broken) for part in own[well])
-    foreign = {path for path in files.difference(listed) if not path.startswith(inside)}
+    faults[PLATE] = [*kept.unreadable, *output.plate_faults()]
     return VerifyReport(
         expected=expected,
         whole=tuple(well for well in expected if well in manifests and not faults[well]),
@@ -107,109 +101,191 @@ def verify(folder: str | PathLike[str], *, checksums: bool = True) -> VerifyRepo
         damaged=tuple(
             DamagedWell(well=well, reasons=tuple(faults[well])) for well in (*expected, PLATE) if faults.get(well)
         ),
-        foreign=tuple(sorted(path for path in foreign if not _belongs_to_plate(place, path, image_sets))),
+        foreign=output.foreign(),
         plans=_wells_by_plan(kept.plans, manifests),
+        other_versions=kept.other_versions,
     )
 
 
-def _refuse_other_folders(place: Path) -> None:
-    if (place / WELLS).is_dir() and (place / CONTEXTS).is_dir():
+def _refuse_other_folders(files: OutputFiles) -> None:
+    if files.is_output():
         return
-    inside = sorted(path.name for path in place.glob("*") if (path / WELLS).is_dir() and (path / CONTEXTS).is_dir())
-    hint = f" The outputs in it are: {', '.join(inside)}; give one of them." if inside else ""
+    inside = ", ".join(files.outputs_inside())
+    hint = f" The outputs in it are: {inside}; give one of them." if inside else ""
     raise NotAnOutputError(
-        f"{place} is not an output folder (it has no {WELLS}/ and {CONTEXTS}/).{hint}", path=str(place)
+        f"{files.address} is not an output folder (it has no {WELLS}/ and {CONTEXTS}/).{hint}", path=files.address
     )
 
 
-def _manifests(place: Path) -> tuple[dict[str, WellManifest], dict[str, list[str]]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """What lies in an output, and what its plans and manifests say should."""
+
+    files: OutputFiles
+    found: Mapping[str, Found]
+    kept: KeptPlans
+    manifests: Mapping[str, WellManifest]
+    broken: Mapping[str, list[str]]
+    """What is wrong with manifests that cannot be read, by well."""
+    image_sets: frozenset[str]
+    listed: frozenset[str]
+    """Files of all manifests."""
+    own: Mapping[str, frozenset[str]]
+    """Files that lie where only those of a well's manifest may."""
+    empty: frozenset[str]
+    """Places of wells with an empty group, which belongs to the plate."""
+
+    @classmethod
+    def read(cls, files: OutputFiles) -> _Output:
+        """List the output, and read its plans and manifests."""
+        found, kept = files.found(), read_plans(files)
+        manifests, broken = _manifests(files, found)
+        listed = frozenset(file.path for manifest in manifests.values() for file in manifest.files)
+        image_sets = IMAGE_SETS | kept.image_sets | image_sets_of(listed)
+        places = _places(found, image_sets)
+        empty = frozenset(place for _, place in places if _is_empty_group(place, places))
+        own: dict[str, frozenset[str]] = {}
+        for (well, place), paths in places.items():
+            # A table that no manifest lists is foreign, unless nobody knows what the manifest listed.
+            if place not in empty and (place not in paths or well in broken):
+                own[well] = own.get(well, frozenset()).union(paths)
+        return cls(
+            files=files,
+            found=found,
+            kept=kept,
+            manifests=manifests,
+            broken=broken,
+            image_sets=image_sets,
+            listed=listed,
+            own=own,
+            empty=empty,
+        )
+
+    def faults(self, well: str, checksums: bool) -> list[str]:
+        """What is wrong with a well that has a manifest, one sentence a file."""
+        manifest = self.manifests[well]
+        strangers = self.own.get(well, frozenset()).difference(file.path for file in manifest.files)
+        return [
+            *self._file_faults(manifest.files, checksums),
+            *(f"{path} is not in the well's manifest" for path in sorted(strangers)),
+        ]
+
+    def _file_faults(self, listed: Sequence[StoredFile], checksums: bool) -> list[str]:
+        faults = {file.path: self._size_fault(file) for file in listed}
+        right = [file.path for file in listed if faults[file.path] is None] if checksums else []
+        wanted = {file.path: file.crc32c for file in listed}
+        for path, read in self.files.checksums(right):
+            if isinstance(read, FileNotFoundError):
+                faults[path] = f"{path} is missing"
+            elif isinstance(read, OSError):
+                faults[path] = f"{path} cannot be read ({read.strerror or read})"
+            elif read != wanted[path]:
+                faults[path] = f"{path} was changed after it was written (checksum)"
+        return [fault for fault in faults.values() if fault is not None]
+
+    def _size_fault(self, file: StoredFile) -> str | None:
+        there = self.found.get(file.path)
+        if there is None:
+            return f"{file.path} is missing"
+        return None if there.size == file.size else f"{file.path} has {there.size} bytes instead of {file.size}"
+
+    def foreign(self) -> tuple[str, ...]:
+        """Files that no manifest and no rule accounts for."""
+        own = frozenset[str]().union(*(self.own.get(well, ()) for well in (*self.manifests, *self.broken)))
+        others = self.found.keys() - self.listed - own
+        return tuple(sorted(path for path in others if not self._belongs_to_plate(path)))
+
+    def plate_faults(self) -> Iterator[str]:
+        """The groups above the wells of every OME-Zarr plate must be there and list every published well."""
+        published: dict[str, list[str]] = {}
+        for manifest in self.manifests.values():
+            for image_set in image_sets_of(file.path for file in manifest.files):
+                if is_zarr(image_set):
+                    published.setdefault(image_set, []).append(manifest.well)
+        for image_set, wells in sorted(published.items()):
+            yield from self._group_faults(image_set, wells)
+
+    def _group_faults(self, image_set: str, wells: list[str]) -> Iterator[str]:
+        groups = [image_set, *(f"{image_set}/{well_path(well)}" for well in wells)]
+        ngff = next((version for group in groups if (version := self._version(group))), NGFF_VERSIONS[0])
+        for row in sorted({well_path(well).split("/")[0] for well in wells}):
+            if damaged := self._damaged_file(f"{image_set}/{row}", group_files({}, ngff)):
+                yield f"{image_set}/{row}/{damaged} is missing or damaged; the next run writes it again"
+        names = group_files({"ome": {}}, ngff)
+        if damaged := self._damaged_file(image_set, names):
+            yield f"{image_set}/{damaged} is missing or damaged; the next run writes it again"
+        elif unlisted := [well for well in wells if well_path(well) not in self._wells_of(image_set, names)]:
+            yield f"{image_set}: its group does not list {', '.join(unlisted)}; the next run writes it again"
+
+    def _version(self, group: str) -> str | None:
+        return version_by_files(name for name in GROUP_FILES if f"{group}/{name}" in self.found)
+
+    def _damaged_file(self, group: str, names: Iterable[str]) -> str | None:
+        """The first of a group's files that is missing or cannot be read."""
+        return next((name for name in names if self._document(f"{group}/{name}") is None), None)
+
+    def _document(self, path: str) -> dict[str, object] | None:
+        try:
+            return msgspec.json.decode(self.files.read(path), type=dict[str, object])
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def _wells_of(self, image_set: str, names: Iterable[str]) -> set[str]:
+        """Paths of the wells that a plate's group lists."""
+        attributes = attributes_in(self._document(f"{image_set}/{[*names][-1]}") or {})
+        try:
+            wells = msgspec.convert(attributes, _PlateGroup).ome.plate.wells
+        except msgspec.ValidationError:
+            return set()
+        return {str(well.get("path")) for well in wells}
+
+    def _belongs_to_plate(self, path: str) -> bool:
+        match path.split("/"):
+            case [kind, name] if kind in (WELLS, CONTEXTS):
+                return name.endswith(".json") and (kind == CONTEXTS or is_well(name.removesuffix(".json")))
+            case [images, name] | [images, _, name] if is_zarr(images) and images in self.image_sets:
+                return name in GROUP_FILES
+            case [images, _, _, name] if is_zarr(images) and images in self.image_sets:
+                return name in GROUP_FILES and path.rpartition("/")[0] in self.empty
+            case [tables, _] if tables == TABLES:
+                return True  # a consolidated table
+            case _:
+                return False
+
+
+def _manifests(files: OutputFiles, found: Collection[str]) -> tuple[dict[str, WellManifest], dict[str, list[str]]]:
     """Manifests by well, and what is wrong with those that cannot be read."""
-    found, broken = dict[str, WellManifest](), dict[str, list[str]]()
-    for path in sorted((place / WELLS).glob("*.json")):
-        if not is_well(path.stem):
+    manifests, broken = dict[str, WellManifest](), dict[str, list[str]]()
+    wells = {path: well for path in sorted(found) if (well := well_of_manifest(path)) is not None}
+    for path, content in files.read_all(tuple(wells)):
+        well = wells[path]
+        if isinstance(content, FileNotFoundError):
+            continue  # another run replaces the well
+        if isinstance(content, OSError):
+            broken[well] = [f"{path} cannot be read: {content.strerror or content}."]
             continue
         try:
-            manifest = read_manifest(path)
+            manifests[well] = manifest_of_well(content, path, well)
         except ManifestError as error:
-            broken[path.stem] = [str(error)]
-        else:
-            if manifest is not None:
-                found[path.stem] = manifest
-    return found, broken
+            broken[well] = [str(error)]
+    return manifests, broken
 
 
-def _own(place: Path, well: str, image_sets: Collection[str]) -> tuple[str, ...]:
-    """Where only files of the well's manifest may be; the empty groups of an OME-Zarr plate belong to the plate."""
-    parts = places_of_well(place, well, image_sets)
-    return tuple(f"{part}/" for part in parts if (place / part).is_file() or not is_empty_well(place / part))
+def _places(found: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str, str], list[str]]:
+    """Files that lie among a well's results, by the well and the place that holds them."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for path in found:
+        if (owner := well_of_path(path, image_sets)) is not None:
+            places.setdefault(owner, []).append(path)
+    return places
 
 
-def _faults(
-    place: Path, manifest: WellManifest, own: tuple[str, ...], files: Collection[str], checksums: bool
-) -> list[str]:
-    listed = {file.path for file in manifest.files}
-    strangers = sorted(path for path in files if path.startswith(own) and path not in listed)
-    return [
-        *(fault for file in manifest.files if (fault := _file_fault(place, file, checksums))),
-        *(f"{path} is not in the well's manifest" for path in strangers),
-    ]
-
-
-def _file_fault(place: Path, file: StoredFile, checksums: bool) -> str | None:
-    path = place / file.path
-    try:
-        size = path.stat().st_size
-        if size != file.size:
-            return f"{file.path} has {size} bytes instead of {file.size}"
-        if checksums and file_checksum(path) != file.crc32c:
-            return f"{file.path} was changed after it was written (checksum)"
-    except FileNotFoundError:
-        return f"{file.path} is missing"
-    except OSError as error:
-        return f"{file.path} cannot be read ({error.strerror})"
-    return None
-
-
-def _plate_faults(place: Path, manifests: Collection[WellManifest]) -> Iterator[str]:
-    """The groups above the wells of every OME-Zarr plate must be there and list every published well."""
-    published: dict[str, list[str]] = {}
-    for manifest in manifests:
-        for image_set in image_sets_of(file.path for file in manifest.files):
-            if is_zarr(image_set):
-                published.setdefault(image_set, []).append(manifest.well)
-    for image_set, wells in sorted(published.items()):
-        yield from _group_faults(place, image_set, wells)
-
-
-def _group_faults(place: Path, image_set: str, wells: list[str]) -> Iterator[str]:
-    folders = [place / image_set, *(place / image_set / well_path(well) for well in wells)]
-    ngff = next((found for folder in folders if (found := version_of(folder)) is not None), NGFF_VERSIONS[0])
-    for row in sorted({well_path(well).split("/")[0] for well in wells}):
-        if damaged := _damaged_file(place / image_set / row, group_files({}, ngff)):
-            yield f"{image_set}/{row}/{damaged} is missing or damaged; the next run writes it again"
-    if damaged := _damaged_file(place / image_set, group_files({"ome": {}}, ngff)):
-        yield f"{image_set}/{damaged} is missing or damaged; the next run writes it again"
-    elif unlisted := [well for well in wells if well_path(well) not in _listed(place / image_set)]:
-        yield f"{image_set}: its group does not list {', '.join(unlisted)}; the next run writes it again"
-
-
-def _damaged_file(folder: Path, names: Iterable[str]) -> str | None:
-    """The first of a group's files that is missing or cannot be read."""
-    for name in names:
-        try:
-            msgspec.json.decode((folder / name).read_bytes(), type=dict[str, object])
-        except (OSError, msgspec.MsgspecError):
-            return name
-    return None
-
-
-def _listed(plate: Path) -> set[str]:
-    """Paths of the wells that a plate's group lists."""
-    try:
-        wells = msgspec.convert(read_attributes(plate), _PlateGroup).ome.plate.wells
-    except (NotAnOutputError, msgspec.ValidationError):
-        return set()
-    return {str(well.get("path")) for well in wells}
+def _is_empty_group(place: str, places: Mapping[tuple[str, str], list[str]]) -> bool:
+    """True for the place of a well that has no images, such as one that is not published yet."""
+    image_set, *parts = place.split("/")
+    if not is_zarr(image_set):
+        return False
+    return all(path.removeprefix(f"{place}/") in GROUP_FILES for path in places["".join(parts), place])
 
 
 class _PlateWells(msgspec.Struct):
@@ -222,31 +298,6 @@ class _Ome(msgspec.Struct):
 
 class _PlateGroup(msgspec.Struct):
     ome: _Ome
-
-
-def _files(place: Path) -> Iterator[str]:
-    """Every file that a manifest or a rule must account for, relative."""
-    for where, folders, names in os.walk(place):
-        if Path(where) == place:
-            folders[:] = [name for name in folders if name not in FREE | {STAGING}]
-        for name in names:
-            if name not in _LITTER:
-                yield (Path(where) / name).relative_to(place).as_posix()
-
-
-def _belongs_to_plate(place: Path, path: str, image_sets: Collection[str]) -> bool:
-    parts = path.split("/")
-    match parts:
-        case [kind, name] if kind in (WELLS, CONTEXTS):
-            return name.endswith(".json") and (kind == CONTEXTS or is_well(name.removesuffix(".json")))
-        case [images, name] | [images, _, name] if is_zarr(images) and images in image_sets:
-            return name in GROUP_FILES
-        case [images, _, _, name] if is_zarr(images) and images in image_sets:
-            return name in GROUP_FILES and is_empty_well((place / path).parent)
-        case [tables, _] if tables == TABLES:
-            return True  # a consolidated table
-        case _:
-            return False
 
 
 def _wells_by_plan(plans: Collection[Plan], manifests: Mapping[str, WellManifest]) -> dict[str, tuple[str, ...]]:

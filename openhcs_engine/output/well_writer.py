@@ -21,8 +21,10 @@ from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.ngff.plate_store import WellWriter, WrittenWell, default_label
 from openhcs_engine.output.layout import DISK_IMAGES, ZARR_IMAGES, place_in_set
 from openhcs_engine.output.manifest import StagedWell
+from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.place import output_errors
 from openhcs_engine.output.provenance import projected_channels
+from openhcs_engine.vfs.backend import ImageInfo
 from openhcs_engine.vfs.files import StoredFile, remove, write_new
 
 Images = Iterable[tuple[ImageKey, NDArray[Any]]]
@@ -151,18 +153,18 @@ def _write(
     labels: Labels,
     scale: PixelScale,
 ) -> WrittenWell:
-    count = 0
+    count, place = 0, open_output(context.output.address).unfinished_place
     for key, plane in images:
         # Only the writing: an OSError of the images is about the raw plate.
-        with output_errors(context.output.folder, f"writing well {context.well}"):
+        with output_errors(place, f"writing well {context.well}"):
             writer.write(key, plane)
         count += 1
     if not count:
         raise ExecutionError(f"Well {context.well}: the pipeline left no image to write.")
     for name, key, plane in objects:
-        with output_errors(context.output.folder, f"writing well {context.well}"):
+        with output_errors(place, f"writing well {context.well}"):
             writer.write_label(name, key, plane)
-    with output_errors(context.output.folder, f"writing well {context.well}"):
+    with output_errors(place, f"writing well {context.well}"):
         return writer.finish(labels, scale, projected_channels(context))
 
 
@@ -227,7 +229,7 @@ class TiffWellWriter:
             sentences.append("source: projection")
         told: dict[str, object] = {"Description": "; ".join(sentences)} if sentences else {}
         name = self.labels.get(key.channel) or default_label(key.channel)
-        return {"axes": "YX", "Name": file, "Channel": {"Name": name}, **physical, **told}
+        return {"axes": "YX", "Name": file, "Channel": {"Name": ImageInfo(channel=name).channel}, **physical, **told}
 
 
 _NAMED_AXES: Final = ("site", "channel", "z_index", "timepoint")

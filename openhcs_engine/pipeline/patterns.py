@@ -25,6 +25,8 @@ Refuse: TypeAlias = Callable[[str, str], None]
 _SHAPES = "a function, (function, {parameters}), a list of those, or a dict of any of them"
 _DEPTH = 4
 """A dict of lists of tuples of functions: nothing is deeper."""
+_OWN_DEPTH = 8
+"""Parameters may hold lists and dicts, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,17 @@ def normalise_pattern(pattern: object, refuse: Refuse) -> tuple[DeclaredRoute, .
     if not pattern:
         refuse("func={} is an empty dict; give at least one entry.", "func")
     return tuple(_routes(pattern, refuse))
+
+
+def own_pattern(pattern: Any, depth: int = _OWN_DEPTH) -> Any:  # Any: whatever a user gave
+    """A pattern whose dicts and lists are nobody else's, so that the caller's can change and the step does not."""
+    if depth == 0:
+        return pattern
+    if type(pattern) is dict:
+        return {key: own_pattern(value, depth - 1) for key, value in pattern.items()}
+    if type(pattern) in (list, tuple):
+        return type(pattern)(own_pattern(item, depth - 1) for item in pattern)
+    return pattern
 
 
 def first_function_name(pattern: object) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from openhcs_engine.errors import PipelineError
 from openhcs_engine.pipeline.step import FunctionStep
 
 
@@ -12,17 +13,24 @@ class Pipeline(list[FunctionStep]):
     """A real list of steps (append, slice, iterate), with a name, a description and the time of its creation.
 
     Name, description and metadata describe; they change no pixel and no fingerprint.
+
+    Raises
+    ------
+    PipelineError
+        If it is given a step instead of a list of steps.
     """
 
     def __init__(
         self,
-        steps: Iterable[FunctionStep] = (),
+        steps: Iterable[FunctionStep] | None = None,
         *,
         name: str = "Pipeline",
         description: str = "",
         metadata: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(steps)
+        if isinstance(steps, FunctionStep):
+            raise PipelineError(f"Pipeline(…) takes a list of steps, but got {steps!r}; write Pipeline([step]).")
+        super().__init__(steps or ())
         self.name = name
         self.description = description
         self.metadata: dict[str, object] = {"created_at": datetime.now(UTC).isoformat(), **(metadata or {})}

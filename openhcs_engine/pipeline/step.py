@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from openhcs_engine.model.components import GroupBy, VariableComponents
 from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.pipeline.materialize import Materialize
-from openhcs_engine.pipeline.patterns import Pattern, first_function_name
+from openhcs_engine.pipeline.patterns import Pattern, first_function_name, own_pattern
 
 Uncovered: TypeAlias = Literal["error", "pass", "drop"]
 
@@ -78,7 +78,7 @@ class FunctionStep:
         materialize: Materialize | str | bool | None = None,
     ) -> None:
         values = {
-            "func": func,
+            "func": own_pattern(func),
             "name": name or first_function_name(func) or "step",
             "variable_components": _axes(variable_components),
             "group_by": None if group_by is None else _member(GroupBy, group_by),
@@ -90,6 +90,10 @@ class FunctionStep:
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
+
+    def __hash__(self) -> int:
+        # Patterns may be lists and dicts, which have no hash; equal steps have equal names.
+        return hash(str(self.name))
 
     def __repr__(self) -> str:
         return f"FunctionStep({self.name!r})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -16,18 +18,34 @@ from openhcs_engine.vfs.unfinished import TEMPORARY_PREFIX, is_unfinished
 MAX_NAME_BYTES = 255
 """The longest file name of common file systems."""
 
+_NOT_IN_XML = re.compile("[^ -\x7e\x80-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""*Source*: XML 1.0, production 2; less tab and line ends, which an attribute does not keep."""
 _MOST_BYTES = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
 """By kind of dtype; longer numbers have no place in files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
-    """What an image shows; kept with it where other programs look for it."""
+    """What an image shows; kept with it where other programs look for it.
+
+    Raises
+    ------
+    StorageError
+        If the size is no length.
+    """
 
     pixel_size_um: float | None = None
     """Edge of a pixel in the specimen, µm."""
     channel: str | None = None
-    """Name of the channel."""
+    """Name of the channel; what XML cannot hold of it, such as control characters, becomes a space."""
+
+    def __post_init__(self) -> None:
+        if self.pixel_size_um is not None and not (isfinite(self.pixel_size_um) and self.pixel_size_um > 0):
+            raise StorageError(
+                f"{self.pixel_size_um} µm is not the size of a pixel; give a number above 0, or None if it is unknown."
+            )
+        if self.channel is not None:
+            object.__setattr__(self, "channel", _NOT_IN_XML.sub(" ", self.channel))
 
 
 class StorageBackend(ABC):

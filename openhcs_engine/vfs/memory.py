@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from openhcs_engine.errors import OptionError, PlaneReadError, StorageBudgetError, StorageError
 from openhcs_engine.memory.aligned import copy_aligned
+from openhcs_engine.model.sizes import told_bytes
 from openhcs_engine.vfs.backend import (
     ImageInfo,
     StorageBackend,
@@ -134,9 +135,9 @@ class MemoryBackend(StorageBackend):
         used = self._nbytes - (0 if old is None else _size(old))
         if self.budget_bytes is not None and used + asked > self.budget_bytes:
             raise StorageBudgetError(
-                f"{key!r} needs {_shown(asked)} of memory, but {_shown(used)} of the budget of "
-                f"{_shown(self.budget_bytes)} are in use. Raise the budget, run fewer workers with a larger one each, "
-                "or keep intermediates on disk.",
+                f"{key!r} needs {told_bytes(asked)} of memory, but {told_bytes(used)} of the budget of "
+                f"{told_bytes(self.budget_bytes)} are in use. Raise the budget, run fewer workers with a larger one "
+                "each, or keep intermediates on disk.",
                 key=key,
                 budget=self.budget_bytes,
                 used=used,
@@ -153,14 +154,6 @@ class MemoryBackend(StorageBackend):
 
 def _size(value: NDArray[Any] | bytes) -> int:
     return len(value) if isinstance(value, bytes) else value.nbytes
-
-
-def _shown(count: int) -> str:
-    """Bytes in the unit that suits them."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
 
 
 __all__ = ["MemoryBackend"]

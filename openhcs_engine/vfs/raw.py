@@ -61,11 +61,11 @@ def list_remote(root: str) -> Iterator[tuple[str, int, int]]:
     for path, about in found.items():
         relative = str(path).removeprefix(folder.rstrip("/") + "/")
         if relative and not relative.endswith("/"):
-            yield relative, int(about.get("size") or 0), _changed_ns(about)
+            yield relative, int(about.get("size") or 0), changed_ns(about)
 
 
-def remote(root: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of a URL and the folder in it; settings come from fsspec's own configuration.
+def remote(root: str, **options: object) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL and the folder in it; settings come from fsspec's own configuration and ``options``.
 
     Raises
     ------
@@ -75,13 +75,14 @@ def remote(root: str) -> tuple[AbstractFileSystem, str]:
     from fsspec.core import url_to_fs
 
     try:
-        files, folder = url_to_fs(root)
+        files, folder = url_to_fs(root, **options)
     except (ImportError, ValueError) as error:
         raise StorageError(f"{root} cannot be opened: {error}.") from error
     return files, str(folder).rstrip("/")
 
 
-def _changed_ns(about: dict[str, Any]) -> int:  # Any: each store describes its files in its own words
+def changed_ns(about: dict[str, Any]) -> int:  # Any: each store describes its files in its own words
+    """Time of a file's last change by what a listing says of it, ns; 0 if it does not tell."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = about.get(name)
         if isinstance(value, datetime):

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final, Self
 
-from openhcs_engine.errors import OptionError
+from openhcs_engine.errors import OpenHCSError, OptionError, OutputPlaceError, StorageError, UnknownBackendError
+from openhcs_engine.model.sizes import parse_bytes, told_bytes
 from openhcs_engine.vfs.backend import StorageBackend
+from openhcs_engine.vfs.file_backend import FileBackend
 from openhcs_engine.vfs.memory import MemoryBackend
-from openhcs_engine.vfs.raw import is_remote, local_folder
-from openhcs_engine.vfs.registry import StorageRegistry, default_storage
+from openhcs_engine.vfs.raw import is_remote, local_folder, remote
+from openhcs_engine.vfs.registry import StorageRegistry, default_storage, import_backend
 from openhcs_engine.vfs.unfinished import sweep, unfinished_folder
+from openhcs_engine.vfs.zarr import ZarrBackend
 
-MEMORY = "memory"
+MEMORY: Final = "memory"
+INTERMEDIATES: Final = (MEMORY, "disk", "zarr")
+"""The backends that have a name; one of the user's own is ``module:Class``."""
+_FOLDER: Final = "openhcs-scratch"
+"""Below a folder or URL that the user gave, which holds other things, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,34 +38,123 @@ class ScratchPlan:
     budget_bytes: int | None = None
     """The most that one well may hold in memory; None: no limit."""
 
-    def check(self, registry: StorageRegistry | None = None) -> None:
-        """Refuse what cannot be: at compile, before anything is read.
+    @classmethod
+    def of(
+        cls,
+        intermediates: str = MEMORY,
+        scratch: str | Path | None = None,
+        memory_budget: int | float | str | None = None,
+    ) -> Self:
+        """The plan that a user's options mean; whether a backend of their own can be imported is left to ``check``.
 
         Raises
         ------
-        UnknownBackendError
-            If the backend is not known and cannot be imported.
         OptionError
-            If the budget is not positive, or is given for a backend that is not memory.
+            If an option cannot be, or has no meaning beside the others; the message says what can.
         """
-        (registry or default_storage("")).factory(self.backend)
+        if intermediates not in INTERMEDIATES and not all(str(intermediates).partition(":")):
+            raise OptionError(
+                f"intermediates={intermediates!r} is unknown (choose from {', '.join(INTERMEDIATES)}, or module:Class "
+                "of a backend of your own).",
+                option="intermediates",
+            )
+        plan = cls(
+            backend=intermediates,
+            root=None if scratch is None else _absolute(str(scratch)),
+            budget_bytes=None if memory_budget is None else _budget(memory_budget),
+        )
+        for fault in plan._misplaced_options():
+            raise fault
+        return plan
+
+    def check(self) -> None:
+        """Raise the first of the ``faults``: at compile, before anything is read."""
+        for fault in self.faults():
+            raise fault
+
+    def faults(self, plate_root: str | None = None) -> Iterator[OpenHCSError]:
+        """Why planes cannot be kept so, as errors that nobody raised.
+
+        An UnknownBackendError if the backend is not known or cannot be imported; an OptionError for the rest: a budget
+        that is not positive, options without a meaning, a URL of an unknown kind, a place in the raw plate.
+
+        Parameters
+        ----------
+        plate_root
+            Folder or URL of the raw plate, which is never written to.
+        """
+        try:
+            default_storage("").factory(self.backend)
+        except UnknownBackendError as error:
+            yield error
+        else:
+            yield from self._misplaced_options()
+            yield from self._impossible_root(plate_root)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of this host in which scratch of all runs lies that were given the same root; None: another."""
+        if self.backend == MEMORY or self.root is None or is_remote(self.root):
+            return None
+        return local_folder(self.root).absolute() / _FOLDER
+
+    @property
+    def fills_disk(self) -> bool:
+        """True if the intermediates become files of this host."""
+        if self.backend == MEMORY or (self.root is not None and is_remote(self.root)):
+            return False
+        return self.backend in INTERMEDIATES or issubclass(import_backend(self.backend), FileBackend)
+
+    @property
+    def told(self) -> str:
+        """As a person reads it: ``memory, at most 2.0 GB a well`` or ``disk, in /fast/openhcs-scratch``."""
+        if self.backend == MEMORY:
+            return MEMORY if self.budget_bytes is None else f"{MEMORY}, at most {told_bytes(self.budget_bytes)} a well"
+        return f"{self.backend}, in {self.folder or self.root or 'the staging folder of the run'}"
+
+    def _misplaced_options(self) -> Iterator[OptionError]:
+        """Options that have no meaning beside the backend."""
+        if self.backend == MEMORY and self.root is not None:
+            yield OptionError(
+                f"scratch={self.root!r} has no meaning for intermediates in memory; leave it out, or choose "
+                "intermediates disk or zarr.",
+                option="scratch",
+            )
         if self.budget_bytes is None:
             return
         if self.backend != MEMORY:
-            raise OptionError(
+            yield OptionError(
                 f"A memory budget has no meaning for intermediates in {self.backend!r}; leave it out, or keep them in "
                 "memory.",
-                option="budget_bytes",
+                option="memory_budget",
             )
-        MemoryBackend(budget_bytes=self.budget_bytes)
+        elif self.budget_bytes <= 0:
+            yield OptionError(
+                f"A memory budget must be positive, not {self.budget_bytes} bytes.", option="memory_budget"
+            )
+
+    def _impossible_root(self, plate_root: str | None) -> Iterator[OptionError]:
+        if self.root is None:
+            return
+        if plate_root is not None and _meet(self.root, plate_root):
+            yield OptionError(
+                f"scratch={self.root!r} meets the raw plate {plate_root}, which is never written to; choose another "
+                "folder.",
+                option="scratch",
+            )
+        if is_remote(self.root) and self.backend in INTERMEDIATES:
+            try:
+                remote(self.root)
+            except StorageError as error:
+                yield OptionError(f"scratch={self.root!r}: {error}", option="scratch")
 
 
 @contextmanager
 def open_scratch(plan: ScratchPlan, staging: Path, well: str) -> Iterator[StorageBackend]:
     """The backend of one well's intermediates; all that it holds is gone at the end, however the well ends.
 
-    What a killed run left in a local folder is removed when the next one opens its scratch there; in ``staging`` it
-    goes with the run's own remains. Behind a URL it stays below ``openhcs-scratch/``: let the bucket expire that.
+    What a killed worker left in a folder is removed when the next well opens its scratch there, or by
+    ``swept_scratch``. Behind a URL it stays below ``openhcs-scratch/``: let the bucket expire that.
 
     Parameters
     ----------
@@ -75,23 +173,82 @@ def open_scratch(plan: ScratchPlan, staging: Path, well: str) -> Iterator[Storag
             memory.clear()
         return
     with _own_place(plan, staging, well) as place:
-        backend = default_storage(place).get(plan.backend)
+        backend = _soon_read_again(default_storage(place)).get(plan.backend)
         try:
             yield backend
-        finally:
-            backend.clear()
+        except BaseException:
+            with suppress(StorageError, OSError):  # why the well failed matters more
+                backend.clear()
+            raise
+        backend.clear()
+
+
+@contextmanager
+def swept_scratch(plan: ScratchPlan) -> Iterator[None]:
+    """A run: at its begin and end what dead workers left in the user's folder goes; what others use stays."""
+    try:
+        _sweep(plan)
+        yield
+    finally:
+        _sweep(plan)
 
 
 @contextmanager
 def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
     if plan.root is not None and is_remote(plan.root):
-        yield f"{plan.root.rstrip('/')}/openhcs-scratch/{well}-{uuid.uuid4().hex}"
+        yield f"{plan.root.rstrip('/')}/{_FOLDER}/{well}-{uuid.uuid4().hex}"
         return
-    folder = staging if plan.root is None else local_folder(plan.root).absolute() / "openhcs-scratch"
-    if plan.root is not None:
-        sweep(folder)
-    with unfinished_folder(folder / well) as place:
-        yield str(place)
+    folder = plan.folder or staging / "scratch"
+    try:
+        with ExitStack() as held:
+            try:
+                sweep(folder)
+                place = held.enter_context(unfinished_folder(folder / well))
+            except OSError as error:
+                raise OutputPlaceError(
+                    f"Intermediates cannot be kept in {folder} ({error.strerror or error}); choose another scratch "
+                    "folder.",
+                    path=str(folder),
+                ) from error
+            yield str(place)
+    finally:
+        _remove_if_empty(folder)
 
 
-__all__ = ["ScratchPlan", "open_scratch"]
+def _soon_read_again(storage: StorageRegistry) -> StorageRegistry:
+    """The same backends, with the compression that costs least time."""
+    return storage.adding("zarr", partial(ZarrBackend, compression="lz4"))
+
+
+def _sweep(plan: ScratchPlan) -> None:
+    if plan.folder is not None:
+        sweep(plan.folder)
+        _remove_if_empty(plan.folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # others use it
+        folder.rmdir()
+
+
+def _budget(size: int | float | str) -> int:
+    try:
+        return parse_bytes(size)
+    except ValueError as error:
+        raise OptionError(f"memory_budget={error}", option="memory_budget") from error
+
+
+def _absolute(root: str) -> str:
+    """A folder by its full name: workers may stand elsewhere."""
+    return root if is_remote(root) else str(local_folder(root).absolute())
+
+
+def _meet(root: str, plate_root: str) -> bool:
+    """True if scratch below ``root`` would lie in the plate, or be swept with the plate in it."""
+    if is_remote(root) or is_remote(plate_root):
+        return f"{root.rstrip('/')}/".startswith(f"{plate_root.rstrip('/')}/")
+    scratch, plate = local_folder(root).resolve() / _FOLDER, local_folder(plate_root).resolve()
+    return scratch.is_relative_to(plate) or plate.is_relative_to(scratch)
+
+
+__all__ = ["INTERMEDIATES", "MEMORY", "ScratchPlan", "open_scratch", "swept_scratch"]

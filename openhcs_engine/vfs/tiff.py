@@ -90,13 +90,26 @@ def read_tiff(file: BinaryIO) -> NDArray[Any]:
 def read_info(file: BinaryIO) -> ImageInfo:
     """The info that ``write_tiff`` was given, as far as the file is OME-TIFF; raises as ``read_tiff``."""
     import tifffile
-    from defusedxml.ElementTree import fromstring
 
     with tifffile.TiffFile(file) as tiff:
         _marked(tiff)
-        if not tiff.pages.first.is_ome:
-            return ImageInfo()
-        pixels = _first(fromstring(tiff.pages.first.description), "Pixels")
+        return read_ome(tiff.pages.first.description) if tiff.pages.first.is_ome else ImageInfo()
+
+
+def read_ome(document: str) -> ImageInfo:
+    """What OME-XML that we wrote says of its first image: pixel size in µm, name of the channel.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    from defusedxml.ElementTree import ParseError, fromstring
+
+    try:
+        pixels = _first(fromstring(document), "Pixels")
+    except ParseError as error:
+        raise ValueError(f"its OME-XML is damaged ({error})") from error
     size, channel = pixels.get("PhysicalSizeX"), _first(pixels, "Channel").get("Name")
     return ImageInfo(pixel_size_um=None if size is None else float(size), channel=channel)
 
@@ -179,4 +192,4 @@ def _first(element: Element, name: str) -> Element:
     raise ValueError(f"its OME-XML has no {name}")
 
 
-__all__ = ["COMPRESSIONS", "read_info", "read_tiff", "write_tiff"]
+__all__ = ["COMPRESSIONS", "read_info", "read_ome", "read_tiff", "write_tiff"]

@@ -183,7 +183,7 @@ def test_verify_tells_whole_damaged_and_foreign_apart(folder: Path, plate: Path)
 
 def test_compile_prints_the_plan_document(folder: Path, plate: Path) -> None:
     """What --json prints is read back as contexts."""
-    from openhcs_engine.context import contexts_from_json
+    from openhcs_engine.plan_document import contexts_from_json
 
     ended = openhcs(folder, "compile", plate, "--pipeline", "lab:composite", "--json", "--wells", "A01")
 

@@ -192,3 +192,52 @@ def test_reading_options_are_kept_with_the_plate(lab: Path, capsys: pytest.Captu
     assert "choose one of error, skip, blank" in capsys.readouterr().err
     assert run("add", str(folder), "--pipeline", "a:b", "--id", "other", "--microscope", "abacus") == 2
     assert "choose from imagexpress" in capsys.readouterr().err
+
+
+def test_a_url_as_output_is_refused_at_once(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence, before the plate is read, and nothing is registered."""
+    assert run("add", str(lab / "nowhere"), "--pipeline", "a:b", "--output", "s3://bucket/results") == 2
+
+    said = capsys.readouterr().err
+    assert "The output s3://bucket/results is a URL, but Dagster keeps a plate's report, locks and lineage" in said
+    assert len(said.splitlines()) == 1
+    assert not list(Catalogue(lab / "home" / "plates").list())
+
+
+def test_add_keeps_fsync_and_the_channel_of_the_overview(lab: Path) -> None:
+    """Both reach the plate's entry, and with it every run of the plate."""
+    assert add(lab, plate(lab), "--fsync", "--overview-channel", "GFP") == 0
+
+    entry = Catalogue(lab / "home" / "plates").read("P001")
+
+    assert (entry.options.fsync, entry.output_plan.fsync, entry.options.overview_channel) == (True, True, "GFP")
+
+
+def test_add_tells_what_an_old_home_lacks(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A home without the lines that free a killed run's place is told of where plates are added; a new one is quiet."""
+    assert add(lab, plate(lab)) == 0
+    assert "earlier version" not in capsys.readouterr().err
+    (lab / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+
+    assert add(lab, plate(lab, "P002")) == 0
+
+    said = capsys.readouterr().err
+    assert "dagster.yaml was made by an earlier version; add these lines to it" in said
+    assert "run_monitoring:" in said
+
+
+def test_wells_that_came_since_the_plate_was_added_are_run_too(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says so and ends with all wells done, those of the first run not computed again."""
+    folder = plate(lab)
+    later = [path for path in folder.rglob("*") if path.is_file() and "_A03_" in path.name]
+    (lab / "later").mkdir()
+    moved = [(path, path.rename(lab / "later" / f"{number}.tif")) for number, path in enumerate(later)]
+    assert later and add(lab, folder) == 0
+    for path, kept in moved:
+        kept.rename(path)
+
+    assert run("materialize", "P001") == 0
+
+    told = capsys.readouterr().out
+    assert "The folder holds 1 more well than was registered; it runs now." in told
+    assert sorted(path.stem for path in (lab / "out" / "P001" / "wells").iterdir()) == ["A01", "A02", "A03"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
 
+from openhcs_engine.output.bucket import Bucket
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.cli.test_cli import openhcs
@@ -51,13 +53,36 @@ def test_damage_is_found_dropped_and_made_again(folder: Path) -> None:
     assert "1 done, 1 unchanged" in openhcs(folder, *run).out
     assert json.loads(openhcs(folder, "verify", output, "--json", "--repair").out) == {
         "ok": True, "expected": ["A01", "A02"], "whole": ["A01", "A02"], "missing": [], "damaged": [], "foreign": [],
-        "plans": printed["plans"], "dropped": [],
+        "plans": printed["plans"], "other_versions": [], "dropped": [],
     }  # fmt: skip
 
 
-def test_an_output_that_is_a_url_is_refused(folder: Path) -> None:
+def test_a_url_that_takes_no_results_is_refused(folder: Path) -> None:
     """Before anything is read or a folder of that name is made."""
     before = set(folder.iterdir())
-    run = openhcs(folder, "run", folder / "small", "--pipeline", "lab:project", "--output", "s3://bucket/results")
-    assert run.code == 2 and "s3://bucket/results is a URL" in run.err and "needs a file system" in run.err
+    run = openhcs(folder, "run", folder / "small", "--pipeline", "lab:project", "--output", "sftp://host/results")
+    assert run.code == 2 and "sftp://host/results is a URL of a kind that takes no results" in run.err
     assert set(folder.iterdir()) == before
+
+
+def test_an_output_in_an_object_store(folder: Path, bucket: str) -> None:
+    """A run, a second one, a damaged object that is found and mended; what needs a folder is refused or told."""
+    root = f"{bucket}/{uuid.uuid4().hex}"
+    run = ("run", folder / "small", "--pipeline", "lab:project", "--output", root)
+    first = openhcs(folder, *run)
+    assert first.code == 0 and "2 done" in first.out and f"output: {root}/small" in first.out
+    assert "no overview of the plate is drawn" in first.err
+    assert openhcs(folder, "verify", f"{root}/small").code == 0
+
+    objects = Bucket(f"{root}/small")
+    shard = next(path for path in sorted(objects.found("images.zarr/A/02")) if "/c." in path)
+    objects.put(shard, bytes(objects.found()[shard].size))
+    found = openhcs(folder, "verify", f"{root}/small")
+    assert found.code == 1 and "well A02" in found.out and shard in found.out
+    assert openhcs(folder, "verify", f"{root}/small", "--repair").code == 0
+    assert "1 done, 1 unchanged" in openhcs(folder, *run).out
+    assert openhcs(folder, "verify", f"{root}/small").code == 0
+
+    drawn = openhcs(folder, "overview", f"{root}/small")
+    assert drawn.code == 2 and "needs a folder of this host" in drawn.err
+    assert not (folder / "s3:").exists()

@@ -82,6 +82,11 @@ def test_ids_that_cannot_be_names_are_refused(catalogue: Catalogue, bad: str) ->
         ({"options": RunOptions(backend="memory")}, "'memory' is not a backend"),
         ({"options": RunOptions(runner="slurm")}, "'slurm' is not a runner"),
         ({"options": RunOptions(workers=-1)}, "-1 is not a number of workers"),
+        (
+            {"output": "s3://bucket/results"},
+            "s3://bucket/results is a URL, but Dagster keeps",
+        ),
+        ({"output": "s3:/bucket/results"}, "is a URL"),
     ],
 )
 def test_an_entry_that_contradicts_itself_is_refused(
@@ -134,3 +139,30 @@ def test_a_plate_behind_a_url_is_registered_by_its_url(tmp_path: Path) -> None:
 
     assert (remote.id, remote.folder, remote.wells) == ("P9", "memory://registered/P9", ("A01", "A02"))
     assert (local.folder, local.wells) == (str(folder), remote.wells)
+
+
+def test_an_output_behind_a_url_is_refused_before_the_plate_is_read(tmp_path: Path) -> None:
+    """At once, in a sentence, however the URL is written; a ``file://`` URL is the folder that it names."""
+    folder = write_imagexpress(tmp_path / "P9", SyntheticPlate(name="P9", rows=1, columns=2, z=1, shape=(32, 32)))
+    catalogue = Catalogue(tmp_path / "plates")
+
+    for output in ("s3://bucket/results", Path("gs://bucket/results"), "memory://results"):
+        with pytest.raises(CatalogueError, match=r"is a URL.*choose one, and copy the finished plate, or use `openhcs"):
+            register(catalogue, tmp_path / "nowhere", pipeline="a:b", output=output)
+    local = register(catalogue, folder, pipeline="a:b", output=f"file://{tmp_path}/out")
+
+    assert local.output == str(tmp_path / "out")
+    assert [known.id for known in catalogue.list()] == ["P9"]
+
+
+def test_a_file_written_by_hand_with_a_url_as_output_is_left_out(catalogue: Catalogue) -> None:
+    """The sentence names the file; the other plates load."""
+    catalogue.add(entry("P001"))
+    other = catalogue.folder / "P002.json"
+    text = (catalogue.folder / "P001.json").read_text()
+    other.write_text(text.replace("P001", "P002").replace("/nowhere/out", "s3://bucket/out"))
+
+    contents = catalogue.list()
+
+    assert [known.id for known in contents] == ["P001"]
+    assert "P002.json" in str(contents.broken[0]) and "s3://bucket/out is a URL" in str(contents.broken[0])

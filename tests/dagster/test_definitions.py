@@ -13,6 +13,7 @@ import pytest
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_engine.errors import OptionError
 from tests.dagster.deployments import Deployment
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -137,6 +138,13 @@ def test_a_home_of_an_earlier_version_is_told_what_it_lacks(tmp_path: Path) -> N
     assert prepare_home(tmp_path) is None
     file.write_text("storage: {postgres: {}}\nrun_monitoring: {enabled: true}\n")
     assert prepare_home(tmp_path) is None
+
+
+@pytest.mark.parametrize("variable", ["DAGSTER_HOME", "OPENHCS_CATALOGUE"])
+def test_settings_behind_a_url_are_refused(variable: str) -> None:
+    """Else Dagster would quietly keep its runs in a folder called ``s3:``."""
+    with pytest.raises(OptionError, match=rf"{variable}='s3://bucket/home' is a URL"):
+        Settings.of({variable: "s3://bucket/home"})
 
 
 def test_settings_follow_the_environment(tmp_path: Path) -> None:

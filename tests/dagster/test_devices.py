@@ -193,19 +193,27 @@ def test_a_plate_that_requires_a_gpu_is_refused_without_one(
 
 
 @pytest.mark.parametrize(
-    ("written", "device", "pool", "kinds"),
+    ("written", "gpus", "device", "pools", "kinds"),
     [
-        ("cpu", "cpu", "openhcs_cpu", {"cpu"}),
-        ("gpu", "gpu_required", "openhcs_gpu", {"gpu"}),
-        ("gpu_required", "gpu_required", "openhcs_gpu", {"gpu"}),
-        ("auto", "auto", "openhcs_gpu", set()),
-        (None, "auto", "openhcs_gpu", set()),
+        ("cpu", 1, "cpu", {"openhcs_cpu"}, {"cpu"}),
+        ("gpu", 1, "gpu_required", {"openhcs_gpu"}, {"gpu"}),
+        ("gpu_required", 0, "gpu_required", {"openhcs_gpu"}, {"gpu"}),
+        ("auto", 0, "auto", {"openhcs_cpu"}, set()),
+        (None, 0, "auto", {"openhcs_cpu"}, set()),
+        ("auto", 1, "auto", set(), set()),
     ],
 )
 def test_entries_of_all_versions_say_what_their_wells_may_use(
-    deployment: Deployment, written: str | None, device: str, pool: str, kinds: set[str]
+    deployment: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str | None,
+    gpus: int,
+    device: str,
+    pools: set[str],
+    kinds: set[str],
 ) -> None:
-    """``gpu``, as earlier versions wrote it, still means that a GPU is needed; queue and badges follow."""
+    """``gpu`` of earlier versions means that one is needed. No plate that may need none waits in the GPU's pool."""
+    with_gpus(monkeypatch, gpus)
     entry = deployment.add(deployment.plate(), deployment.pipeline("entries"))
     file = deployment.settings.catalogue / "P001.json"
     document = msgspec.json.decode(file.read_bytes())
@@ -214,8 +222,26 @@ def test_entries_of_all_versions_say_what_their_wells_may_use(
 
     assert Catalogue(deployment.settings.catalogue).read(entry.id).options.device == device
     wells = build_definitions(deployment.settings).resolve_asset_graph().get(PlateKeys("P001").wells)
-    assert wells.pools == {pool}
+    assert wells.pools == pools
     assert wells.kinds == kinds | {"zarr"}
+
+
+def test_a_plate_without_a_step_on_a_gpu_runs_beside_one_that_holds_it(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both may use GPUs; the plan of one needs none, so it leases CPU slots while the other keeps the only GPU."""
+    with_gpus(monkeypatch, 1)
+    pool = DevicePool(lease_folder=str(deployment.root / "leases"), patience_s=0)
+    entry = deployment.add(deployment.plate(), deployment.pipeline("beside"))
+
+    wells = build_definitions(deployment.settings).resolve_asset_graph().get(PlateKeys(entry.id).wells)
+
+    assert wells.pools == set()
+    with (
+        pool.lease(contexts("gpu:0"), DevicePolicy.AUTO, 0) as busy,
+        pool.lease(contexts("cpu"), DevicePolicy.AUTO, 0) as free,
+    ):
+        assert ([device.kind for device in busy], {device.kind for device in free}) == (["gpu"], {"cpu"})
 
 
 def test_a_device_that_does_not_exist_is_refused(deployment: Deployment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,12 +12,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from openhcs_dagster.catalogue import RunOptions
 from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys, range_tags
+from openhcs_dagster.listing import PlateListing, read_listing
 from openhcs_dagster.plate_graph import plate_graph
+from openhcs_dagster.survey import due_wells
 from openhcs_engine.execution.results import WellStatus
-from tests.dagster.deployments import Deployment, StaleStatus
+from openhcs_engine.output.plate_folder import PlateFolder
+from tests.dagster.deployments import PIPELINE, Deployment, StaleStatus
 
 ALL = ("A01", "A02", "A03", "B01", "B02", "B03")
 
@@ -253,18 +258,91 @@ def test_a_refused_pipeline_lists_every_violation(deployment: Deployment) -> Non
     assert {row.data["step"] for row in table.records} == {"One", "Two"}
 
 
-def test_a_folder_that_grew_is_registered_anew_and_says_so(deployment: Deployment) -> None:
-    """New wells in the folder change the entry, and the run fails with what to do."""
+def test_a_folder_that_grew_is_registered_anew_and_its_known_wells_go_on(
+    deployment: Deployment, staleness: StaleStatus
+) -> None:
+    """New wells change the entry and are told of; the run's own wells are published and fresh, not Failed."""
     entry = deployment.add(deployment.plate(), deployment.pipeline("grown"))
     fewer = replace(entry, wells=entry.wells[:4])
     deployment.catalogue.replace(fewer)
 
     run = deployment.run(fewer)
 
-    assert run.refusal is not None
-    assert "the folder holds 6 wells, but 4 are registered" in run.refusal
-    assert "Reload" in run.refusal
+    assert run.refusal is None
+    assert [outcome.status for outcome in run.outcomes] == ["done"] * 4
     assert deployment.catalogue.read("P001").wells == entry.wells
+    listed = deployment.instance.get_latest_materialization_event(PlateKeys("P001").index)
+    assert listed is not None and listed.asset_materialization is not None
+    said = str(listed.asset_materialization.metadata["new wells"].value)
+    assert "the folder holds 6 wells, but 4 are registered. The catalogue now has the new list." in said
+    assert "Reload" in said and "start the plate again for the new ones" in said
+    assert staleness(PlateKeys("P001").wells, "A01") == "FRESH"
+    assert due_wells(entry) == ["B02", "B03"]
+
+
+def test_wells_that_left_the_folder_fail_the_run_with_their_names(deployment: Deployment) -> None:
+    """Raw data that are gone must be noticed: nothing runs, what is published stays, the entry has the new list."""
+    plate = deployment.plate()
+    entry = deployment.add(plate, deployment.pipeline("shrunk"))
+    deployment.run(entry)
+    for file in (file for pattern in ("*_B02_*", "*_B03_*") for file in plate.rglob(pattern)):
+        file.unlink()
+
+    run = deployment.run(entry)
+
+    assert run.refusal is not None
+    assert "but 6 are registered; B02, B03 are no longer there" in run.refusal
+    assert "what is published stays" in run.refusal
+    assert (entry.output_plan.folder / "wells" / "B02.json").is_file()
+    assert deployment.catalogue.read("P001").wells == entry.wells[:4]
+
+
+@pytest.mark.parametrize(("number", "asked"), [(errno.ESTALE, 2), (errno.EACCES, 1)])
+def test_a_drive_that_was_away_for_a_moment_is_asked_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, number: int, asked: int
+) -> None:
+    """At night nobody is there to start the plate once more; what will not pass fails at once."""
+    entry = deployment.add(deployment.plate(), deployment.pipeline(f"away_{asked}"))
+    asks: list[str] = []
+
+    def listing(*about: Any) -> PlateListing:
+        asks.append("asked")
+        if len(asks) == 1:
+            raise OSError(number, "away")
+        return read_listing(*about)
+
+    monkeypatch.setattr("openhcs_dagster.plate_graph.read_listing", listing)
+    monkeypatch.setattr("openhcs_dagster.plate_graph.RETRY_AFTER_S", 0)
+
+    run = deployment.run(entry)
+
+    assert len(asks) == asked
+    assert (run.refusal is None) == (asked == 2)
+
+
+def test_the_name_of_the_pipeline_reaches_each_well(deployment: Deployment) -> None:
+    """A manifest tells which pipeline made the well by the name that people know it by."""
+    text = PIPELINE.format(high=99.0).replace("\n])", '\n], name="Nuclei, second try")')
+    entry = deployment.add(deployment.plate(), deployment.pipeline("named", text=text))
+
+    run = deployment.run(entry, "A01")
+
+    assert run.report is not None
+    manifest = PlateFolder(entry.output_plan.folder, "zarr").published("A01")
+    assert manifest is not None and manifest.provenance["pipeline"] == "Nuclei, second try"
+    assert "Nuclei, second try" in Path(run.report).read_text()
+
+
+def test_fsync_reaches_every_well(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the option each well's folder is flushed before it is published; without it none is."""
+    flushed: list[Path] = []
+    monkeypatch.setattr("openhcs_engine.output.plate_folder.flush_tree", flushed.append)
+    plate, pipeline = deployment.plate(), deployment.pipeline("flushed")
+    for fsync in (False, True):
+        options = RunOptions(runner="threads", workers=1, fsync=fsync)
+        entry = deployment.add(plate, pipeline, plate_id=f"fsync_{fsync}", options=options)
+        assert deployment.run(entry, "A01", "A02").refusal is None
+        assert len(flushed) == 2 * fsync
 
 
 def test_a_folder_that_is_gone_fails_with_a_sentence(deployment: Deployment) -> None:

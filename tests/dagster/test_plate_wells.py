@@ -17,7 +17,7 @@ import tifffile
 from openhcs_dagster.catalogue import CatalogueEntry, RunOptions
 from openhcs_dagster.tiff_wells import open_tiff_well
 from openhcs_dagster.wells import PlateWells
-from openhcs_engine.errors import MissingKeyError, PlaneReadError
+from openhcs_engine.errors import MissingKeyError, PlaneMismatchError, PlaneReadError
 from openhcs_engine.output.manifest import manifest_to_json, read_manifest
 from openhcs_engine.vfs.files import StoredFile
 from tests.dagster.deployments import Deployment
@@ -71,6 +71,8 @@ def test_wells_come_in_plate_order_and_slice_like_arrays(entry: CatalogueEntry) 
     for selection in SELECTIONS:
         np.testing.assert_array_equal(field[selection], whole[selection])
         np.testing.assert_array_equal(field.array()[selection], whole[selection])
+    np.testing.assert_array_equal(np.asarray(field), whole)
+    assert (len(field.array()), field.array().ndim) == (1, 5)
 
 
 @pytest.mark.parametrize("selection", [np.s_[0, 0, 0, 0, 0, 0], np.s_[0, 7], np.s_[..., ...], "A01", np.s_[[0, 1]]])
@@ -83,17 +85,18 @@ def test_a_selection_that_cannot_be_is_an_index_error(entry: CatalogueEntry, sel
 
 
 def test_no_pixel_is_read_before_it_is_asked_for(deployment: Deployment) -> None:
-    """With every file of pixels but one gone, all that needs none still works, and so does the plane of that file."""
+    """With one file a channel left, all that needs no pixel still works, and so do the planes of those files."""
     options = RunOptions(runner="threads", workers=1, backend="disk")
     entry = deployment.add(deployment.plate(), deployment.pipeline("lazy", text=STACKS), options=options)
     deployment.run(entry, "B01")
     field = next(iter(wells_of(entry)["B01"].values()))
-    kept, *others = sorted((entry.output_plan.folder / "images" / "B01").glob("*.tif"))
-    expected = tifffile.imread(kept)
-    for path in others:
-        path.unlink()
+    first, *_, last = planes = sorted((entry.output_plan.folder / "images" / "B01").glob("*.tif"))
+    expected = tifffile.imread(first)
+    for path in planes:
+        if "_z1_" not in path.name:
+            path.unlink()
 
-    assert field.shape == (1, 2, 2, 64, 64)
+    assert field.shape == (1, 2, 2, 64, 64) and not last.exists()
     np.testing.assert_array_equal(field[0, 0, 0], expected)
     with pytest.raises(PlaneReadError):
         field[0, 0]
@@ -115,6 +118,50 @@ def test_planes_that_do_not_exist_are_masked(tmp_path: Path) -> None:
     assert not np.ma.isMaskedArray(array[0, 0])
     with pytest.raises(PlaneReadError, match="planes that do not exist"):
         np.asarray(array)
+
+
+def test_channels_of_different_types_share_one_that_holds_both(tmp_path: Path) -> None:
+    """A mask of 8 bits beside a camera's channel: each plane has its own values, alone and together."""
+    tifffile.imwrite(tmp_path / "B03_s1_w1_z1_t1.ome.tif", np.full((4, 6), 7, np.uint8))
+    tifffile.imwrite(tmp_path / "B03_s1_w2_z1_t1.ome.tif", np.full((4, 6), 60_000, np.uint16))
+
+    field = open_tiff_well(tmp_path)[1]
+
+    assert field.dtype == np.uint16
+    np.testing.assert_array_equal(field[0, :, 0, 0, 0], [7, 60_000])
+    assert field[0, 0, 0].max() == 7
+
+
+def test_a_file_that_was_cut_off_is_an_error_and_not_black(tmp_path: Path) -> None:
+    """Whichever part of it is asked for."""
+    path = tmp_path / "B03_s1_w1_z1_t1.ome.tif"
+    tifffile.imwrite(tmp_path / "B03_s1_w1_z2_t1.ome.tif", np.ones((40, 60), np.uint16))
+    tifffile.imwrite(path, np.ones((40, 60), np.uint16))
+    field = open_tiff_well(tmp_path)[1]
+    assert field.shape == (1, 1, 2, 40, 60)
+    path.write_bytes(path.read_bytes()[:2000])
+
+    with pytest.raises(PlaneReadError, match="cut off"):
+        open_tiff_well(tmp_path)[1][0, 0, 0, :2]
+
+
+def test_planes_of_different_sizes_are_refused_by_name(tmp_path: Path) -> None:
+    """No array holds both; the sentence names the file."""
+    tifffile.imwrite(tmp_path / "B03_s1_w1_z1_t1.ome.tif", np.ones((4, 6), np.uint16))
+    tifffile.imwrite(tmp_path / "B03_s1_w2_z1_t1.ome.tif", np.ones((5, 6), np.uint16))
+
+    with pytest.raises(PlaneMismatchError, match=r"B03_s1_w2_z1_t1.*\(5, 6\) pixels"):
+        open_tiff_well(tmp_path)[1][...]
+
+
+@pytest.mark.parametrize("name", ["a & b", '<"x">', "it's", "µ 漢字 😀", "&amp;"])
+def test_channels_have_the_names_that_were_written(tmp_path: Path, name: str) -> None:
+    """Whatever letters of XML they hold."""
+    plane = np.ones((4, 6), np.uint16)
+    metadata = {"axes": "YX", "Channel": {"Name": name}}
+    tifffile.imwrite(tmp_path / "B03_s1_w1_z1_t1.ome.tif", plane, ome=True, metadata=metadata)
+
+    assert open_tiff_well(tmp_path)[1].channel_labels == (name,)
 
 
 def test_tables_of_all_wells_are_one_frame(entry: CatalogueEntry) -> None:

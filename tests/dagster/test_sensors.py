@@ -89,6 +89,11 @@ def test_an_inbox_file_that_cannot_be_read_is_named(deployment: Deployment, cont
         ({"projections": "both"}, "choose one of fallback, ignore, only"),
         ({"backend": "hdf5"}, "choose one of zarr, disk"),
         ({"planes_csv": 3}, "Expected `str | null`"),
+        (
+            {"output": "s3://bucket/results"},
+            "s3://bucket/results is a URL, but Dagster keeps",
+        ),
+        ({"fsync": "yes"}, "Expected `bool`"),
         ({"on_mising": "skip"}, "'on_mising' is not an option (choose from folder, pipeline, output, search_path"),
     ],
 )
@@ -108,7 +113,15 @@ def test_wrong_options_of_the_inbox_are_refused_with_the_valid_ones(
 
 def test_plates_are_registered_with_the_options_of_the_inbox(deployment: Deployment) -> None:
     """Options of running and reading reach the catalogue entry; files are found beside the inbox file."""
-    options = {"microscope": "imagexpress", "plate_map": "map.csv", "on_missing": "skip", "projections": "ignore"}
+    options = {
+        "microscope": "imagexpress",
+        "plate_map": "map.csv",
+        "on_missing": "skip",
+        "projections": "ignore",
+        "fsync": True,
+        "overview_channel": "GFP",
+        "output": "../results",
+    }
     inbox = configure_inbox(deployment, **options)
     (deployment.settings.home / "map.csv").write_text("Well,Compound\nA01,DMSO\n")
     deployment.plate("P007").rename(inbox / "P007")
@@ -118,6 +131,9 @@ def test_plates_are_registered_with_the_options_of_the_inbox(deployment: Deploym
 
     entry = deployment.catalogue.read("P007")
     assert (entry.options.on_missing, entry.options.projections) == ("skip", "ignore")
+    assert (entry.options.fsync, entry.options.overview_channel) == (True, "GFP")
+    assert entry.output_plan.fsync
+    assert entry.output == str(deployment.settings.home.parent / "results")
     assert entry.reading == ReadOptions(microscope="imagexpress", plate_map=str(deployment.settings.home / "map.csv"))
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from openhcs_dagster.step_tables import markdown_table, plan_table, steps_table
+from openhcs_dagster.step_tables import markdown_table, plan_table, steps_table, volume_table
 from openhcs_engine import FunctionStep, GroupBy, VariableComponents
 from openhcs_engine.compiler import compile_plate
 from openhcs_engine.execution.results import Rung, RungResult, StepResult
 from openhcs_engine.functions import create_max_projection
+from openhcs_engine.plan_facts import facts_of_plan
 from tests.engine.plates import add, make_plate, output_plan
 
 
 def test_a_plan_says_of_each_step_what_the_command_line_does() -> None:
-    """Functions by channel with their parameters, devices, stacks with sizes and bytes, places."""
+    """Functions by channel with their parameters, devices, stacks, places with bytes, time as far as it is known."""
     plate, index = make_plate()
     z = [VariableComponents.Z_INDEX]
     by_channel = {"DAPI": [(add, {"amount": 3}), create_max_projection], "GFP": create_max_projection}
@@ -19,29 +20,32 @@ def test_a_plan_says_of_each_step_what_the_command_line_does() -> None:
         FunctionStep(by_channel, name="Project", group_by=GroupBy.CHANNEL, variable_components=z),
         FunctionStep(add, name="Brighten | *all*"),
     ]
+    facts = facts_of_plan(compile_plate(plate, index, steps, output=output_plan()).contexts)
 
-    lines = (
-        plan_table(compile_plate(plate, index, steps, output=output_plan()).contexts)
-        .replace("\N{NO-BREAK SPACE}", " ")
-        .splitlines()
-    )
+    lines = plan_table(facts).replace("\N{NO-BREAK SPACE}", " ").splitlines()
 
     assert lines[2:] == [
         "| step | **1. Project** |",
-        "| functions | DAPI: add |",
-        "|  | with amount=3 |",
-        r"|  | → create\_max\_projection |",
+        r"| functions | DAPI: add(amount=3) → create\_max\_projection |",
         r"|  | GFP: create\_max\_projection |",
-        "| device | cpu |",
-        r"| stacks a well | 4 of 3 planes 8 x 6 uint16, along z\_index |",
-        "|  | 1.1 KiB |",
-        "| reads → writes | source → memory |",
+        "| memory types | numpy |",
+        "| device | cpu: 3 wells |",
+        r"| stacks | 4 a well of 3 planes 8 x 6 uint16, along z\_index |",
+        "| reads | the plate, 1.2 kB a well |",
+        "| writes | memory, 384 bytes a well |",
+        "| time | not measured yet |",
         r"| step | **2. Brighten \| \*all\*** |",
         "| functions | add |",
-        "| device | cpu |",
-        "| stacks a well | 2 of 2 planes 8 x 6 uint16, along site |",
-        "|  | 384 bytes |",
-        "| reads → writes | memory → output |",
+        "| memory types | numpy |",
+        "| device | cpu: 3 wells |",
+        "| stacks | 2 a well of 2 planes 8 x 6 uint16, along site |",
+        "| reads | step 1, from memory, 384 bytes a well |",
+        "| writes | the output, 384 bytes a well |",
+        "| time | not measured yet |",
+    ]
+    assert volume_table(facts).splitlines()[2:] == [
+        "| a well | 1.2 kB | 1.2 kB | 512 bytes |",
+        "| plate | 3.5 kB | 1.2 kB a worker | 1.5 kB |",
     ]
 
 

@@ -49,6 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables.mkdir(parents=True)
     for well in results:
         polars.DataFrame({"well": [well, well], "area": [410.0, 388.0]}).write_parquet(tables / f"{well}.parquet")
+    polars.read_parquet(tables / "*.parquet").write_parquet(tables.with_suffix(".parquet"))
     return folder
 
 

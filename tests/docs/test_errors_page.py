@@ -7,17 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from openhcs_dagster import catalogue, codecs, serving
 from openhcs_engine import errors
 from openhcs_engine.errors import OpenHCSError
 from tests.docs.pages import SOURCE
 
 PAGE = SOURCE / "errors.rst"
+HOMES = {module.__name__ for module in (errors, catalogue, codecs, serving)}
+"""Modules that define errors which persons may see."""
 
 
 def classes(base: type[OpenHCSError] = OpenHCSError) -> Iterator[type[OpenHCSError]]:
-    """Every class below ``base`` that ``openhcs_engine.errors`` defines."""
+    """Every class below ``base`` that persons may see."""
     for child in base.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__ in HOMES:
             yield child
             yield from classes(child)
 
@@ -30,7 +33,7 @@ def test_every_error_says_its_cause_and_remedy(error: type[OpenHCSError]) -> Non
     """Below its own heading, which has a label that other pages can name."""
     name = error.__name__
     section = re.search(
-        rf"^\.\. _error-{name.lower()}:\n\n{name}\n~{{{len(name)}}}\n\n\*Cause\.\* .+?\n\n\*Remedy\.\* .+?\n\n",
+        rf"^\.\. _error-{name.lower()}:\n\n{name}\n~{{{len(name)}}}\n\n\*Cause\.\* .+?\n\n\*Remedy\.\* .+?\n(\n|\Z)",
         PAGE.read_text(encoding="utf-8"),
         re.MULTILINE | re.DOTALL,
     )

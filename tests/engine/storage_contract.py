@@ -58,6 +58,15 @@ class StorageContract:
         with pytest.raises(MissingKeyError, match="nothing"):
             backend.describe("nothing")
 
+    @pytest.mark.parametrize(
+        "name", ["", "a & b", '<"x">', "it's", "µ 漢字 😀", "&amp;", "]]>", "openhcs shape=9 dtype=bool"]
+    )
+    def test_channels_may_have_any_name(self, backend: StorageBackend, name: str) -> None:
+        """Of whatever letters, and those that a backend uses for itself."""
+        backend.save("a", np.zeros((4, 5), np.uint16), info=ImageInfo(channel=name))
+        assert backend.describe("a").channel == (name if backend.keeps_info else None)
+        assert backend.load("a").shape == (4, 5)
+
     def test_persistent_backends_are_found_again(self, backend: StorageBackend, request: pytest.FixtureRequest) -> None:
         """The flag tells whether another process finds what was saved, and what it saves."""
         backend.save("a/b", np.full((2, 3), 7, np.uint8))

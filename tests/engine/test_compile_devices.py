@@ -294,7 +294,8 @@ def test_cupy_needs_a_gpu() -> None:
 
     assert (violation.step, violation.step_number, violation.key) == ("cupy_function", 2, "cupy_function")
     assert violation.message == (
-        "cupy_function works on GPUs only, and no cpu=… function is declared. No GPU: the paper is blank."
+        "cupy_function works on GPUs only, and no cpu=… function is declared (give it one, or run where there is a GPU "
+        "for it). No GPU: the paper is blank."
     )
     assert "may use the CPU only (device=cpu)" in str(refusal(pipeline, [gpu(0), cpu()], DevicePolicy.CPU))
     assert "No GPU: this inventory holds CPU slots only." in str(refusal(pipeline, None))

@@ -165,6 +165,8 @@ REFUSALS = {
     ),
     "unknown dtype": Refusal({"dtype": "unit16"}, "dtype='unit16' is not known; dtype may be preserve, native, bool,"),
     "alias of a dtype": Refusal({"dtype": "float"}, "dtype='float' is not known"),
+    "text for a truth": Refusal({"collapses": "no"}, "collapses='no' is neither True nor False; give one of them."),
+    "a number for a truth": Refusal({"coordinates": 1}, "coordinates=1 is neither True nor False"),
     "contradiction": Refusal(
         {"collapses": True, "slice_by_slice": True}, "a function does one or the other, so leave one of them out"
     ),

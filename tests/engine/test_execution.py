@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
-from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
+from openhcs_engine import FunctionStep, GroupBy, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import WellResult, WellStatus, execute_wells
@@ -54,6 +55,11 @@ def print_and_pass(stack: Array) -> Array:
     """Prints, as users' functions do."""
     print("hello from a function")
     return stack
+
+
+def divides_by_nothing(stack: Array) -> Array:
+    """Makes numbers that uint16 does not have."""
+    return stack * np.float32(np.nan)
 
 
 def exit_politely(stack: Array) -> Array:
@@ -290,8 +296,12 @@ def _expect(sentence: str, *steps: FunctionStep) -> tuple[str, Pipeline]:
             "got 3 planes and returned 2; it must return 1 or 3", FunctionStep(two_planes, variable_components=[Z])
         ),
         _expect("returned a float", FunctionStep(np.mean)),
+        _expect(
+            "tests.engine.test_execution:divides_by_nothing: The result holds NaN",
+            FunctionStep([add, divides_by_nothing, add]),
+        ),
     ],
-    ids=["raises", "wrong count", "no array"],
+    ids=["raises", "wrong count", "no array", "NaN in a chain"],
 )
 def test_a_failing_function_is_named(small_plate: Path, tmp_path: Path, sentence: str, pipeline: Pipeline) -> None:
     """The sentence names well, step and function, and what was wrong."""
@@ -362,6 +372,19 @@ def test_another_pipelines_contexts_are_refused(small_plate: Path, tmp_path: Pat
         orchestrator.execute_compiled_plate(MAIN_JOB, {})
     again = orchestrator.execute_compiled_plate(Pipeline([FunctionStep((add, {"amount": 1}))]), contexts, max_workers=1)
     assert again["A01"].success
+
+
+def test_a_pipeline_runs_with_its_own_functions(small_plate: Path, tmp_path: Path) -> None:
+    """Two lambdas have one name; another pipeline may have been compiled in between."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path, plate_id="first").initialize()
+    first, second = Pipeline([FunctionStep(lambda stack: stack + 1)]), Pipeline([FunctionStep(lambda stack: stack * 2)])
+    contexts = orchestrator.compile_pipelines(first, well_filter="A01")
+    orchestrator.compile_pipelines(second, well_filter="A01")
+
+    result = orchestrator.execute_compiled_plate(first, contexts)["A01"]
+
+    assert result.error is None
+    assert np.array_equal(image(tmp_path / "first", "A01", 1)[0, 0], raw_stack(small_plate, "A01", 1, 1) + 1)
 
 
 def test_an_orchestrator_that_was_not_initialised_says_so(small_plate: Path) -> None:
@@ -496,7 +519,7 @@ def test_a_full_disk_is_refused_before_the_run(
 
 def test_contexts_carry_everything_a_worker_needs(small_plate: Path, tmp_path: Path) -> None:
     """A context that went through JSON, in a process that never saw the pipeline, makes the same pixels."""
-    from openhcs_engine.context import contexts_from_json, contexts_to_json
+    from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 
     orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
     contexts = orchestrator.compile_pipelines(MAIN_JOB, well_filter="A01")
@@ -572,6 +595,58 @@ def test_projections_enter_as_asked(tmp_path: Path) -> None:
 
     planes = {(PlaneKind.PLANE, 1), (PlaneKind.PLANE, 2)}
     assert depths == {"fallback": planes, "ignore": planes, "only": {(PlaneKind.PROJECTION, None)}}
+
+
+@dataclass(frozen=True)
+class Misuse:
+    """Contexts that an orchestrator is not made for."""
+
+    name: str
+    contexts: Callable[[dict[str, ProcessingContext]], Any]  # Any: what a user may take for contexts
+    sentence: str
+
+
+MISUSES = [
+    Misuse("a list", lambda known: list(known.values()), r"a dict of wells.*got a list.*\{context.well: context"),
+    Misuse("another name", lambda known: {"B02": known["A01"]}, "under 'B02' is that of well A01; give each under its"),
+    Misuse(
+        "two plates",
+        lambda known: known | {"A02": replace(known["A02"], plate=replace(known["A02"].plate, root="/elsewhere"))},
+        "several plates or outputs: well A01 is of .*, well A02 of /elsewhere",
+    ),
+    Misuse(
+        "another plate",
+        lambda known: {"A01": replace(known["A01"], plate=replace(known["A01"].plate, root="/elsewhere"))},
+        "compiled for the plate in /elsewhere, but this orchestrator reads",
+    ),
+]
+
+
+@pytest.mark.parametrize("misuse", MISUSES, ids=lambda misuse: misuse.name)
+def test_contexts_of_something_else_are_refused(small_plate: Path, tmp_path: Path, misuse: Misuse) -> None:
+    """Before anything is run or written, with what to give instead."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path / "out").initialize()
+    contexts = orchestrator.compile_pipelines(MAIN_JOB)
+
+    with pytest.raises(PipelineError, match=misuse.sentence):
+        orchestrator.execute_compiled_plate(MAIN_JOB, misuse.contexts(contexts))
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_wrong_calls_of_an_orchestrator_are_options_that_cannot_be(small_plate: Path, tmp_path: Path) -> None:
+    """A number of workers, a component, a folder."""
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path, runner="threads").initialize()
+    contexts = orchestrator.compile_pipelines(MAIN_JOB)
+
+    for workers in ("2", 1.5, True):
+        with pytest.raises(OptionError, match=f"max_workers={workers!r} is no whole number"):
+            orchestrator.execute_compiled_plate(MAIN_JOB, contexts, max_workers=workers)  # type: ignore[arg-type]
+    for component in (GroupBy.NONE, "plate"):
+        with pytest.raises(OptionError, match=f"component='{component}' is unknown .choose from well, site"):
+            orchestrator.get_component_keys(component)
+    for folder in (None, "", 5):
+        with pytest.raises(OptionError, match=f"plate_path={folder!r} names no folder"):
+            PipelineOrchestrator(folder)  # type: ignore[arg-type]
 
 
 def test_an_unknown_option_lists_the_valid_ones(small_plate: Path) -> None:

@@ -20,19 +20,13 @@ from hypothesis import strategies as st
 
 from openhcs_engine import FunctionStep, Materialize, Pipeline, VariableComponents
 from openhcs_engine.compiler import Compilation, compile_plate, pipeline_digest
-from openhcs_engine.context import (
-    FrozenMap,
-    ProcessingContext,
-    contexts_from_json,
-    contexts_to_json,
-    plan_fingerprint,
-    steps_digest,
-)
+from openhcs_engine.context import FrozenMap, ProcessingContext, plan_fingerprint, steps_digest
 from openhcs_engine.errors import ContextFileError, ExecutionError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.plate_map import Condition, PlateMap, WellRole
+from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 from tests.engine.plates import add, double, make_plate, output_plan
 
 Z, SITE = VariableComponents.Z_INDEX, VariableComponents.SITE
@@ -203,6 +197,18 @@ def test_a_fingerprint_knows_of_a_filter_only_whether_the_step_applies() -> None
     of_a01 = [plan["A01"].fingerprint for plan in plans]
     assert of_a01[0] == of_a01[1] == of_a01[2] != of_a01[3]
     assert [step.name for step in plans[3]["A01"].own_steps] == ["add"]
+
+
+def test_wells_have_the_same_fingerprint_alone_and_together() -> None:
+    """Whatever steps apply to them and are kept of them: a plan's wells, and each by itself."""
+    declared = [*steps(), FunctionStep(add, wells="not:A01", materialize=Materialize(sub_folder="b", wells="B01"))]
+    contexts = compiled(*declared).contexts
+    alone = [replace(context).fingerprint for context in contexts.values()]
+
+    plan_fingerprint(contexts.values())
+
+    assert [context.fingerprint for context in contexts.values()] == alone
+    assert len({replace(context, index=contexts["A01"].index).fingerprint for context in contexts.values()}) == 3
 
 
 def test_a_place_that_is_kept_too_is_part_of_what_a_well_is() -> None:

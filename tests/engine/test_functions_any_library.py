@@ -186,8 +186,10 @@ def test_a_built_in_shows_itself_not_its_wrapper(function: Callable[..., Any]) -
 @each_built_in
 def test_the_engine_knows_a_built_in_as_an_importable_numpy_function(function: Callable[..., Any]) -> None:
     """Its contract and its source are in the plan, and the wrapper is not another function's."""
-    frozen = freeze_call(DeclaredCall(function, {}), FunctionTable())
+    refused: list[str] = []
+    frozen = freeze_call(DeclaredCall(function, {}), FunctionTable(), lambda message, _: refused.append(message))
 
+    assert refused == [] and frozen is not None
     assert frozen.importable and frozen.declared and contract_of(function).declared
     assert (frozen.input_type, frozen.output_type) == ("numpy", "numpy")
     assert frozen.source_sha256 == source_sha256(function)

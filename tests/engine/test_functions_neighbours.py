@@ -135,6 +135,16 @@ def test_the_background_is_the_opening(stack: Pixels, radius: int) -> None:
     np.testing.assert_array_equal(stack, before)
 
 
+def test_the_background_of_half_precision_is_that_of_single() -> None:
+    """SciPy has no filter of float16."""
+    stack = np.random.default_rng(1).integers(0, 500, (2, 9, 11)).astype(np.float16)
+
+    result = subtract_background(stack, radius=2)
+
+    assert result.dtype == np.float16
+    np.testing.assert_array_equal(result, subtract_background(stack.astype(np.float32), radius=2))
+
+
 def test_a_slow_slope_goes_and_an_object_stays() -> None:
     """Objects that fit into the square keep their height above the slope."""
     slope = np.broadcast_to(np.arange(0, 600, 2, dtype=np.uint16), (1, 200, 300))

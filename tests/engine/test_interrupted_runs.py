@@ -134,20 +134,24 @@ def ended(process: subprocess.Popen[str], within: float) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_killed_at_any_instant_leaves_whole_wells_and_a_rerun_finishes(folder: Path, plate: Path) -> None:
-    """Twenty times, with and without its workers: each well is old-complete, new-complete or absent, and none is torn.
+    """Twenty kills, with and without its workers: each well is old-complete, new-complete or absent, and none is torn.
 
-    Between the kills nobody tidies up. Every next run starts on what the one before left, and the last one finishes.
+    A run that ends before it is killed does not count. Between the kills nobody tidies up: every next run starts on
+    what the one before left, and the last one finishes.
     """
     known = {name: fingerprints(plate, folder, name) for name in ("first", "second")}
     output = PlateFolder(folder / "out" / "small", "zarr")
     chance = random.Random(20260314)
     whole = start(folder, plate, "first")
-    _, errors = whole.communicate(timeout=120)
+    _, errors = whole.communicate()
     assert whole.returncode == 0, errors
 
-    killed = 0
-    for number in range(20):
+    killed = number = 0
+    while killed < 20:
+        assert number < 60, "the runs were over before they could be killed"
+        number += 1
         process = start(folder, plate, ("second", "first")[number % 2])
         changes, delay = chance.randint(0, 10), chance.uniform(0, 0.04)
         killed += kill_after(process, changes, delay, number % 3 != 0, output.folder)
@@ -157,11 +161,10 @@ def test_a_run_killed_at_any_instant_leaves_whole_wells_and_a_rerun_finishes(fol
             manifest = output.published(well)
             assert (manifest is None) == (well in report.missing)
             assert manifest is None or manifest.fingerprint in {known["first"][well], known["second"][well]}
-    assert killed >= 10, "the runs were over before they could be killed"
 
     last = start(folder, plate, "first")
-    assert last.wait(120) == 0
-    last.communicate()
+    _, errors = last.communicate()
+    assert last.returncode == 0, errors
     report = verify(output.folder)
     assert (report.whole, report.damaged, report.foreign) == (WELLS, (), ())
     assert all(output.published(well, known["first"][well]) for well in WELLS)
@@ -182,7 +185,7 @@ def test_two_runs_on_one_plate_at_once(
     known = {name: fingerprints(plate, folder, name) for name in ("first", "second")}
     runs = [start(folder, plate, name, *(("--wells", wells) if wells else ())) for name, wells in (ours, theirs)]
     for run in runs:
-        _, errors = run.communicate(timeout=120)
+        _, errors = run.communicate()
         assert run.returncode == 0, errors
     report = verify(folder / "out" / "small")
     assert (report.whole, report.damaged, report.foreign) == (WELLS, (), ())

@@ -10,9 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
-from openhcs_engine.errors import NotAPlateError, PlateIdError, SeveralPlatesError, UnreadablePlateError
+from openhcs_engine import FunctionStep, PipelineOrchestrator
+from openhcs_engine.errors import NotAPlateError, OptionError, PlateIdError, SeveralPlatesError, UnreadablePlateError
+from openhcs_engine.functions import create_max_projection
 from openhcs_engine.microscopes import (
     FolderListing,
     ListedFile,
@@ -22,6 +26,8 @@ from openhcs_engine.microscopes import (
     list_folder,
 )
 from openhcs_engine.microscopes.handler import outermost
+from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.microscopes.patterns import PatternHandler, compile_pattern
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
@@ -162,6 +168,46 @@ def test_handlers_are_passed_in(tmp_path: Path) -> None:
     assert detect_microscope(tmp_path, handlers=[*default_handlers(), MarkedHandler()]).handler.name == "marked"
     with pytest.raises(NotAPlateError):
         detect_microscope(tmp_path)
+
+
+class LetterHandler(MarkedHandler):
+    """Reads every TIFF beside the marker by a pattern."""
+
+    name = "letters"
+
+    def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
+        pattern = compile_pattern(r"letter_(?P<well>[A-Z][0-9])\.tif")
+        plate, index = PatternHandler(pattern).read_plate(listing, plate_id)
+        return replace(plate, microscope=self.name), index
+
+
+def test_an_orchestrator_reads_a_format_that_is_passed_in(tmp_path: Path) -> None:
+    """From the folder to the results, without a change of the engine."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "marker").touch()
+    tifffile.imwrite(raw / "letter_B2.tif", np.full((16, 16), 7, np.uint16))
+    pipeline = [FunctionStep(create_max_projection)]
+
+    orchestrator = PipelineOrchestrator(
+        raw, output=tmp_path / "out", runner="threads", microscopes=[*default_handlers(), LetterHandler()]
+    ).initialize()
+    results = orchestrator.execute_compiled_plate(pipeline, orchestrator.compile_pipelines(pipeline))
+
+    assert (orchestrator.plate.microscope, orchestrator.plate.wells) == ("letters", ("B02",))
+    assert [result.success for result in results.values()] == [True]
+
+
+def test_a_format_that_is_passed_in_has_its_name_like_all_others(tmp_path: Path) -> None:
+    """It can be chosen by its name, and is among those that the refusal of a wrong name lists."""
+    (tmp_path / "marker").touch()
+    formats = [*default_handlers(), LetterHandler()]
+
+    assert ReadOptions(microscope="letters").detect(str(tmp_path), formats).handler.name == "letters"
+    with pytest.raises(OptionError, match=r"choose from imagexpress, .*, letters"):
+        PipelineOrchestrator(tmp_path, microscope="letter", microscopes=formats)
+    with pytest.raises(OptionError, match="choose from letters"):
+        PipelineOrchestrator(tmp_path, microscope="imagexpress", microscopes=[LetterHandler()])
 
 
 def test_the_outer_plate_is_taken_by_its_own_handler(plate: Path) -> None:

@@ -11,6 +11,7 @@ from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.groups import read_attributes
 from openhcs_engine.ngff.lazy_array import LazyArray
 from openhcs_engine.ngff.options import ImageOptions
+from openhcs_engine.ngff.reader import FieldReader
 from openhcs_engine.output.overview import OVERVIEW, write_overview
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.verify import verify
@@ -54,7 +55,7 @@ def test_every_published_well_has_a_tile_of_its_pixels(tmp_path: Path) -> None:
         assert set(np.unique(tile[:, width // 2 :])) == {value + 10}
     assert whole[:64, 64:].max() == 0
     attributes = read_attributes(made.folder)
-    assert attributes["openhcs"]["absent"] == ["A02"]
+    assert attributes["openhcs"]["dark"] == ["A02"]
     (channel,) = attributes["ome"]["omero"]["channels"]
     assert (channel["label"], channel["color"]) == ("DAPI", "FFFFFF")
     assert (channel["window"]["start"], channel["window"]["end"]) == made.window
@@ -111,4 +112,86 @@ def test_a_damaged_well_is_dark_and_the_others_are_drawn(tmp_path: Path) -> None
         shard.write_bytes(b"short")
     made = write_overview(folder.folder)
     assert made is not None and list(made.tiles) == ["A01"]
-    assert read_attributes(made.folder)["openhcs"]["absent"] == ["A02", "B01"]
+    assert read_attributes(made.folder)["openhcs"]["dark"] == ["A02", "B01"]
+
+
+Planes = dict[ImageKey, np.ndarray]
+
+
+def publish_planes(folder: PlateFolder, well: str, planes: Planes) -> None:
+    """A well of just these planes."""
+    with folder.staging("run") as staging:
+        staged = write_well(staging, make_context(folder.folder.parent, well), planes.items())
+        folder.publish(staged, manifest_for(folder, staged))
+
+
+def even(value: float, dtype: str = "uint16", shape: tuple[int, int] = (300, 300)) -> np.ndarray:
+    return np.full(shape, value, dtype)
+
+
+def drawn_values(folder: PlateFolder, channel: str | None = None) -> dict[str, list[float]]:
+    """Different values in each well's tile."""
+    made = write_overview(folder.folder, channel)
+    assert made is not None and made.window[0] < made.window[1]
+    whole = pixels_of(made.folder / "0")
+    assert np.isfinite(whole).all()
+    return {
+        well: np.unique(whole[top : top + height, left : left + width]).tolist()
+        for well, (top, left, height, width) in made.tiles.items()
+    }
+
+
+def test_wells_of_different_sites_are_all_drawn(tmp_path: Path) -> None:
+    """A site has its place in every tile, whichever sites the first well has; a stitched well fills its tile."""
+    folder = open_folder(tmp_path)
+    publish_planes(folder, "A01", {ImageKey("A01", 1, 1, None, 1): even(100)})
+    publish_planes(folder, "A02", {ImageKey("A02", None, 1, None, 1): even(200)})
+    publish_planes(folder, "B01", {ImageKey("B01", 2, 1, None, 1): even(300)})
+    assert drawn_values(folder) == {"A01": [100], "A02": [200], "B01": [300]}
+
+
+def test_wells_of_different_types_keep_their_values(tmp_path: Path) -> None:
+    """Wells of an earlier pipeline may be of another type; none is cut to that of the first."""
+    folder = open_folder(tmp_path)
+    publish_planes(folder, "A01", {ImageKey("A01", 1, 1, None, 1): even(7, "uint8")})
+    publish_planes(folder, "A02", {ImageKey("A02", 1, 1, None, 1): even(3000, "uint16")})
+    publish_planes(folder, "B01", {ImageKey("B01", 1, 1, None, 1): even(0.5, "float32")})
+    assert drawn_values(folder) == {"A01": [7], "A02": [3000], "B01": [0.5]}
+
+
+def test_a_channel_that_the_first_well_has_not_can_be_chosen(tmp_path: Path) -> None:
+    """Wells without it are dark."""
+    folder = open_folder(tmp_path)
+    publish_planes(folder, "A01", {ImageKey("A01", 1, 1, None, 1): even(100)})
+    publish_planes(folder, "A02", {ImageKey("A02", 1, 2, None, 1): even(200)})
+    assert drawn_values(folder, "GFP") == {"A02": [200]}
+
+
+@pytest.mark.parametrize(
+    ("plane", "values"),
+    [
+        (even(np.nan, "float32"), [0]),
+        (even(np.inf, "float32"), [0]),
+        (np.where(np.eye(300) > 0, np.nan, 3).astype(np.float32), [3]),
+        (even(2**64 - 1, "uint64"), [2.0**64]),
+        (even(1, "bool"), [True]),
+        (even(65_535), [65_535]),
+        (even(7, "int16", (1, 1)), [7]),
+        (even(7, "uint8", (1, 900)), [7]),
+    ],
+)
+def test_any_pixels_are_drawn(tmp_path: Path, plane: np.ndarray, values: list[float]) -> None:
+    """No number at all, infinite, the largest of its type, or a single row: the plate has its picture."""
+    folder = open_folder(tmp_path)
+    publish_planes(folder, "A01", {ImageKey("A01", 1, 1, None, 1): plane})
+    assert drawn_values(folder) == {"A01": values}
+
+
+def test_our_own_reader_opens_the_overview(tmp_path: Path) -> None:
+    """As any image that we wrote."""
+    folder = open_folder(tmp_path)
+    publish_even(folder, "A01", 100)
+    made = write_overview(folder.folder)
+    assert made is not None
+    field = FieldReader(made.folder, "", None, read_attributes(made.folder))
+    assert field.shape == (1, 1, 1, 128, 128) and field[0, 0, 0, 0, 0] == 100

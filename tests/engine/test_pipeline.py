@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openhcs_engine import FunctionStep, GroupBy, InputSource, Materialize, Pipeline, VariableComponents
-from openhcs_engine.errors import PipelineImportError
+from openhcs_engine.errors import PipelineError, PipelineImportError
 from openhcs_engine.pipeline import load_pipeline
 from tests.engine.plates import add, double
 
@@ -44,6 +44,30 @@ def test_a_step_takes_names_and_members_and_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         step.name = "other"  # type: ignore[misc] # that it cannot be assigned is the point
     assert FunctionStep(add, variable_components=["row"]).variable_components == ("row",)
+
+
+def test_what_a_step_was_given_may_change_and_the_step_does_not() -> None:
+    """Dicts and lists of the pattern are copied, down to the parameters."""
+    parameters: dict[str, object] = {"amount": [1]}
+    chain = [(add, parameters)]
+    step = FunctionStep({"DAPI": chain})  # type: ignore[dict-item] # that the lists are copied is the point
+
+    parameters["amount"] = [2]
+    chain.append((double, {}))
+
+    assert step == FunctionStep({"DAPI": [(add, {"amount": [1]})]})  # type: ignore[dict-item]
+
+
+def test_steps_can_be_kept_in_sets() -> None:
+    """Whatever their pattern; equal steps are one."""
+    assert len({FunctionStep({"DAPI": [add]}), FunctionStep({"DAPI": [add]}), FunctionStep([add, double])}) == 2
+
+
+def test_an_empty_pipeline_and_a_step_in_place_of_a_list() -> None:
+    """None is no step; a single step is refused with what to write."""
+    assert Pipeline() == Pipeline(None) == []
+    with pytest.raises(PipelineError, match=r"takes a list of steps.*Pipeline\(\[step\]\)"):
+        Pipeline(FunctionStep(add))  # type: ignore[arg-type] # that it is wrong is the point
 
 
 def test_what_a_step_keeps_has_one_form() -> None:

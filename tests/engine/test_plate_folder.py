@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from openhcs_engine.context import contexts_to_json, plan_fingerprint
+from openhcs_engine.context import plan_fingerprint
 from openhcs_engine.errors import ExecutionError, OutputPlaceError, PlaneReadError, StorageError
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.plate_store import is_empty_well
@@ -21,6 +21,7 @@ from openhcs_engine.output.manifest import StagedWell
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.verify import verify
 from openhcs_engine.output.well_writer import write_well
+from openhcs_engine.plan_document import contexts_to_json
 from openhcs_engine.vfs.files import write_new
 from tests.engine.outputs import (
     all_files,
@@ -394,7 +395,7 @@ def test_too_little_space_is_refused_before_the_run(tmp_path: Path) -> None:
     """With what is free and what is needed; a place that does not exist yet can be asked."""
     folder = PlateFolder(tmp_path / "not" / "yet" / "P1", "zarr")
     folder.check_free_space(1)
-    with pytest.raises(OutputPlaceError, match=r"GB of free space.*need up to 1000000\.0 GB"):
+    with pytest.raises(OutputPlaceError, match=r"GB of free space.*need up to 1000\.0 TB"):
         folder.check_free_space(10**15)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cache
 from pathlib import Path
 
+import dask.array
 import ngio
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from openhcs_engine.errors import (
 )
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.ngff.groups import read_attributes
 from openhcs_engine.ngff.metadata import PixelScale
 from openhcs_engine.ngff.plate_store import ImageOptions, WellWriter, open_plate, write_field, write_plate_groups
 from openhcs_engine.ngff.pyramid import halve, level_shapes
@@ -119,6 +122,47 @@ def test_a_field_says_what_its_pixels_are(plate: tuple[Path, dict]) -> None:
     own = attributes["openhcs"]
     assert (own["site"], own["channel"], own["z_index"]) == (3, [1, 2], [1, 2, 3])
     assert own["absent"] == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+@pytest.mark.parametrize(
+    ("plane", "low", "high"),
+    [
+        (np.zeros(SHAPE, np.uint16), 0, 1),
+        (np.full(SHAPE, 65_535, np.uint16), 65_534, 65_535),
+        (np.full(SHAPE, 2**64 - 1, np.uint64), None, None),
+        (np.full(SHAPE, -(2**63), np.int64), None, None),
+        (np.zeros(SHAPE, bool), 0, 1),
+        (np.ones(SHAPE, bool), 0, 1),
+        (np.full(SHAPE, -7, np.int16), -7, -6),
+        (np.full(SHAPE, 0.25, np.float32), 0.25, 1.25),
+        (np.full(SHAPE, np.nan, np.float32), 0, 1),
+        (np.where(np.arange(SHAPE[1]) < 8, np.nan, np.full(SHAPE, 3)).astype(np.float32), 3, 4),
+        (np.where(np.arange(SHAPE[1]) < 8, np.inf, np.full(SHAPE, 3)).astype(np.float32), 3, 4),
+    ],
+)
+def test_a_window_is_never_empty(
+    tmp_path: Path, ngff: str, plane: NDArray[np.generic], low: float | None, high: float | None
+) -> None:
+    """Whatever the pixels: viewers divide by its width, and napari refuses an image with none. JSON has no NaN."""
+    write_field(tmp_path, {ImageKey("A01", 1, 1, 1, 1): plane}, options=ImageOptions(ngff=ngff))
+    (channel,) = read_attributes(tmp_path)["ome"]["omero"]["channels"]
+    window = channel["window"]
+    assert window["min"] <= window["start"] < window["end"] <= window["max"]
+    if low is not None:
+        assert (window["start"], window["end"]) == (low, high)
+
+
+def test_a_field_without_a_single_number_beside_others_keeps_their_window(tmp_path: Path) -> None:
+    """The window is that of the pixels that are numbers."""
+    planes = {
+        ImageKey("A01", 1, 1, 1, 1): np.full((8, 8), np.nan, np.float32),
+        ImageKey("A01", 1, 1, 2, 1): np.linspace(5, 9, 64, dtype=np.float32).reshape(8, 8),
+    }
+    write_field(tmp_path, planes)
+    (channel,) = document(tmp_path)["attributes"]["ome"]["omero"]["channels"]
+    assert channel["window"]["start"] == pytest.approx(5, abs=0.1)
+    assert channel["window"]["end"] == pytest.approx(9, abs=0.1)
 
 
 def test_an_unknown_pixel_size_is_no_micrometre(tmp_path: Path) -> None:
@@ -307,6 +351,66 @@ def test_a_plane_is_written_once(tmp_path: Path) -> None:
     writer.write(key, np.zeros((8, 8), np.uint16))
     with pytest.raises(StorageError, match="written twice"):
         writer.write(key, np.ones((8, 8), np.uint16))
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+def test_a_field_is_never_written_over_another(tmp_path: Path, ngff: str) -> None:
+    """It would be a mixture of both: the file of a shard would grow, and its index lead to the old pixels."""
+    key, options = ImageKey("A01", 1, 1, 1, 1), ImageOptions(ngff=ngff)
+    write_field(tmp_path, {key: np.full((8, 8), 1, np.uint8)}, options=options)
+    with pytest.raises(OSError):
+        write_field(tmp_path, {key: np.full((8, 8), 2, np.uint8)}, options=options)
+
+
+def test_an_array_of_ours_is_what_other_programs_know_as_one(plate: tuple[Path, dict]) -> None:
+    """Its length, its axes, a loop over it, and dask's lazy arrays; what would need a copy is said to need one."""
+    folder, planes = plate
+    array = open_plate(folder)["AA03"][7].array()
+    assert (array.ndim, len(array), array.size) == (5, 1, 6 * SHAPE[0] * SHAPE[1])
+    first = dask.array.from_array(array, chunks=(1, 1, 1, 100, 200))[0, 0, 0]
+    np.testing.assert_array_equal(first.compute(), planes[ImageKey("AA03", 7, 1, 1, 1)])
+    assert [part.shape for part in array] == [array.shape[1:]]
+    with pytest.raises(ValueError, match="without a copy"):
+        np.array(array, copy=False)
+    with pytest.raises(PlaneReadError, match="planes that do not exist"):
+        np.asarray(open_plate(folder)["AA03"][7])  # a field, too, and never an array of one object
+
+
+@pytest.mark.parametrize(
+    "selection", [[0], np.array([0]), None, True, 1.0, "z", (0, 0, 0, 0, 0, 0), (..., ...), (0, 9)]
+)
+def test_what_selects_no_part_is_an_index_error(plate: tuple[Path, dict], selection: object) -> None:
+    """With what can be given; lists of numbers too, which NumPy would take."""
+    with pytest.raises(IndexError):
+        open_plate(plate[0])["A02"][3].array()[selection]
+
+
+def _indexes(size: int) -> st.SearchStrategy[int | slice]:
+    return st.integers(-size, size - 1) | st.slices(size + 2)
+
+
+@settings(deadline=None)
+@given(st.tuples(*map(_indexes, (1, 2, 3, *SHAPE))), st.integers(0, 5), st.booleans())
+def test_a_selection_is_that_of_numpy(
+    plate: tuple[Path, dict], indexes: tuple[int | slice, ...], known: int, from_behind: bool
+) -> None:
+    """Negative numbers, steps, empty and reversed slices, with or without ``...``: pixels and mask alike."""
+    array = open_plate(plate[0])["A02"][3].array()
+    whole = _whole(plate[0])
+    selection = (..., *indexes[5 - known :]) if from_behind else indexes[:known]
+    found, expected = array[selection], whole[selection]
+    np.testing.assert_array_equal(np.ma.getmaskarray(found), np.ma.getmaskarray(expected))
+    np.testing.assert_array_equal(np.ma.filled(found, 0), np.ma.filled(expected, 0))
+    assert found.dtype == whole.dtype
+
+
+@cache
+def _whole(folder: Path) -> np.ma.MaskedArray:
+    """All pixels of A02's first site, by zarr and the fixture's word on what is absent."""
+    pixels = zarr.open_array(str(folder / "A/02/0/0"), mode="r")[...]
+    mask = np.zeros(pixels.shape, bool)
+    mask[0, 1, 2] = True
+    return np.ma.masked_array(pixels, mask)
 
 
 def test_a_damaged_index_is_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from openhcs_engine.errors import OptionError, OutputPlaceError, PlaneReadError
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.model.wells import well_name
 from openhcs_engine.ngff.lazy_array import LazyArray
 from openhcs_engine.ngff.metadata import PixelScale, well_path
 from openhcs_engine.ngff.options import CODECS, SHUFFLES, Compression, ImageOptions
@@ -161,6 +162,31 @@ def test_a_plate_that_we_wrote_is_an_input_plate_with_equal_pixels(plate: Writte
     for plane in index.present():
         pixels = read_array_plane(plate.folder, str(plane.path), plane.array_index or ())
         np.testing.assert_array_equal(pixels, plate.planes[plane.key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+def test_a_plate_of_1536_wells_is_accepted_and_opened(tmp_path: Path, ngff: str) -> None:
+    """Rows A to AF, in the order of the layout; the sites of a well need not begin at 1, nor be those of others."""
+    wells = tuple(well_name(row, column) for row in range(32) for column in range(48))
+    options, folder = ImageOptions(ngff=ngff), tmp_path / "images.zarr"
+    write_plate_groups(folder, replace(PLATE, wells=wells), options)
+    published = {"Z48": SITES, "AF48": SITES[1:]}
+    for well, sites in published.items():
+        writer = WellWriter(folder / well_path(well), well, SITES, options)
+        for site in sites:
+            writer.write(ImageKey(well, site, 1, 1, 1), np.full((8, 8), site, np.uint8))
+        writer.finish({1: "DAPI"}, PixelScale())
+
+    assert judged_by_models(folder, ngff) == {"wells": 1536, "images": 3, "labels": {}}
+    opened = opened_by_ngio(folder)
+    assert opened["wells"] == [well_path(well) for well in wells]
+    assert {path: image["sum"] for path, image in opened["images"].items()} == {
+        "Z/48/0": 64 * 3, "Z/48/1": 64 * 7, "AF/48/1": 64 * 7,
+    }  # fmt: skip
+    assert [(well, list(fields)) for well, fields in open_plate(folder).items()] == [("Z48", [3, 7]), ("AF48", [7])]
+    found, _ = detect_microscope(folder).read_plate()
+    assert (found.wells, len(found.absent_wells), found.sites) == (("Z48", "AF48"), 1534, SITES)
 
 
 def test_one_file_holds_what_the_version_allows(plate: Written) -> None:

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from openhcs_engine import FunctionStep, GroupBy, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import ProcessingContext, contexts_from_json, contexts_to_json
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import CompilationError, Violation
 from openhcs_engine.execution import WellResult, WellStatus
 from openhcs_engine.functions import create_composite, create_max_projection, generate_positions
@@ -28,6 +28,7 @@ from openhcs_engine.model.artifacts import PLATE_VALUES, ArtifactKind, PlateValu
 from openhcs_engine.model.plate import Grid
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.output.verify import verify
+from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 from tests.engine import side_functions as sides
 from tests.engine.plates import add, explode, first_plane, make_plate, output_plan
 
@@ -183,6 +184,20 @@ def cells_as_positions(stack: Array) -> Any:
 
 
 @numpy
+@special_inputs("cells")
+def takes_cells(stack: Array, cells: object) -> Array:
+    """A table, which belongs to its stack."""
+    return stack
+
+
+@numpy
+@special_outputs(("CELLS", "positions"))
+def upper_case(stack: Array) -> Any:
+    """Positions are kept as a table, too."""
+    return stack, np.zeros((len(stack), 2))
+
+
+@numpy
 @special_inputs("coordinates")
 def coordinates_as_side_input(stack: Array, coordinates: object) -> Array:
     """There is an option for it."""
@@ -216,9 +231,11 @@ CELLS = FunctionStep({"DAPI": sides.find_nuclei}, uncovered="pass")
         ),
         ((FunctionStep([sides.one_position, sides.one_position]),), 1, "positions", "of the same planes, too"),
         ((CELLS, FunctionStep(cells_as_positions)), 2, "cells", "as positions, but find_nuclei of step 1"),
-        ((MAKES, FunctionStep(lacks_the_parameter)), 2, "lacks_the_parameter", "has no parameter of that name"),
+        ((MAKES, FunctionStep(lacks_the_parameter)), 2, "positions", "has no parameter of that name"),
         ((FunctionStep(sides.one_position, wells="A01"), TAKES), 2, "positions", "but not for well A02"),
         ((CELLS, FunctionStep({"GFP": sides.mean_in_nuclei}, uncovered="pass")), 2, "nuclei", "but of other planes"),
+        ((CELLS, FunctionStep(takes_cells)), 2, "cells", 'step 1 "find_nuclei" makes, but not for channel GFP; let it'),
+        ((CELLS, FunctionStep(upper_case)), 2, "CELLS", "differs from 'cells' of find_nuclei of step 1"),
         ((CELLS, FunctionStep(in_batches)), 2, "nuclei", "is for all planes of the stack; leave slice_by_slice out"),
         ((LABELS, JOIN), 1, "nuclei", "step 'all sites' leaves one image for all sites"),
         ((FunctionStep(coordinates_as_side_input),), 1, "coordinates", "declare coordinates=True"),
@@ -246,6 +263,22 @@ def test_routes_and_wells_are_scopes_of_their_own() -> None:
     """The same name for two channels, or for different wells, is no contradiction."""
     assert compiled(FunctionStep({"DAPI": sides.find_nuclei, "GFP": (sides.find_nuclei, {"threshold": 9})}))
     assert compiled(FunctionStep(sides.one_position, wells="A01"), FunctionStep(sides.one_position, wells="not:A01"))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (CELLS, FunctionStep({"DAPI": takes_cells}, uncovered="pass")),
+        (FunctionStep({"DAPI": sides.find_nuclei}, uncovered="drop"), FunctionStep(takes_cells)),
+        (CELLS, FunctionStep(takes_cells, variable_components=[CHANNEL, SITE])),
+        (FunctionStep({"DAPI": sides.find_nuclei, "GFP": sides.find_nuclei}), FunctionStep(takes_cells)),
+        (CELLS, FunctionStep(first_plane, variable_components=[CHANNEL]), FunctionStep(takes_cells)),
+    ],
+    ids=["its channel", "no other channel", "all channels in one stack", "each channel", "perhaps one plane"],
+)
+def test_a_table_of_one_channel_is_enough_for_stacks_of_that_channel(steps: tuple[FunctionStep, ...]) -> None:
+    """And for stacks that run along the channels."""
+    assert compiled(*steps)
 
 
 def test_a_resolver_of_ones_own_gives_what_the_plate_says(small_plate: Path, tmp_path: Path) -> None:
@@ -409,13 +442,12 @@ def test_objects_of_several_stacks_cannot_serve_one(small_plate: Path, tmp_path:
     assert "run their stacks along the same axes (variable_components)" in sentence
 
 
-def test_objects_of_one_channel_are_none_of_another(small_plate: Path, tmp_path: Path) -> None:
-    """Only what lies on the field, as labels do, serves all channels."""
-    sentence = error_of(
-        small_plate, tmp_path, FunctionStep({1: sides.fit}, uncovered="pass"), FunctionStep(sides.apply_model)
-    )
+def test_objects_of_one_channel_are_none_of_another() -> None:
+    """Only what lies on the field, as labels do, serves all channels; refused before the run."""
+    (found,) = violations(FunctionStep({1: sides.fit}, uncovered="pass"), FunctionStep(sides.apply_model))
 
-    assert "takes 'model', but there is none for channel 2, z_index 1, timepoint 1 (made of: channel 1" in sentence
+    assert (found.step_number, found.key) == (2, "model")
+    assert 'fit of step 1 "fit" makes, but not for channel GFP; let it be made of all' in found.message
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ import pytest
 
 from openhcs_engine import FunctionStep, Pipeline
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import ProcessingContext, contexts_from_json, contexts_to_json
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import PlateError
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from openhcs_engine.vfs.stamps import stamp
 from tests.engine.plates import add, output_plan

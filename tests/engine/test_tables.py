@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas
 import polars
@@ -72,9 +73,10 @@ def test_every_kind_of_table_becomes_the_same_file(tmp_path: Path, kind: Kind) -
     assert found.to_pylist() == [{"well": "A01", **row} for row in ROWS]
 
 
-def test_a_table_without_columns_is_no_file_and_one_without_rows_is(tmp_path: Path) -> None:
-    """An empty list says nothing of its columns, so that no other well's table could fit to it."""
-    assert write_table(tmp_path, "cells", "A01", []) is None and not list(tmp_path.iterdir())
+def test_a_table_without_rows_is_a_file_if_its_columns_have_types(tmp_path: Path) -> None:
+    """An empty list says nothing of its columns, and empty objects not what they are: no other well would fit."""
+    for nothing in ([], {"area": []}, polars.DataFrame({"area": [1.0], "kind": [None]}).clear()):
+        assert write_table(tmp_path, "cells", "A01", nothing) is None and not list(tmp_path.iterdir())
     assert write_table(tmp_path, "cells", "A01", polars.DataFrame(schema={"area": polars.Float64})) is not None
 
 
@@ -121,26 +123,148 @@ def folder(tmp_path: Path) -> PlateFolder:
     return made
 
 
+def rows_of_duckdb(place: Path) -> list[dict[str, Any]]:
+    """By SQL over the file, or all files of the folder."""
+    files = place if place.suffix else place / "*.parquet"
+    return list(duckdb.sql(f"SELECT * FROM '{files}'").pl().to_dicts())
+
+
 READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
-    "polars": lambda cells: polars.scan_parquet(cells / "*.parquet").collect().to_dicts(),
-    "pandas": lambda cells: pandas.read_parquet(cells).to_dict("records"),
-    "pyarrow": lambda cells: pyarrow.dataset.dataset(cells).to_table().to_pylist(),
+    "polars": lambda place: polars.scan_parquet(place).collect().to_dicts(),
+    "pandas": lambda place: polars.from_pandas(pandas.read_parquet(place)).to_dicts(),
+    "pyarrow": lambda place: pyarrow.dataset.dataset(place).to_table().to_pylist(),
+    "duckdb": rows_of_duckdb,
 }
+
+
+def rows_of(folder: PlateFolder, reader: str, place: str = "cells") -> dict[str, list[dict[str, Any]]]:
+    """Rows by well, each without its well."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in READERS[reader](folder.folder / "tables" / place):
+        rows.setdefault(row.pop("well"), []).append(row)
+    return rows
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_the_wells_tables_are_one_dataset(folder: PlateFolder, reader: str) -> None:
-    """Each library reads them all at once, without being told anything."""
-    rows = READERS[reader](folder.folder / "tables" / "cells")
-    assert sorted({row["well"] for row in rows}) == sorted(WELLS) and len(rows) == 6
-    assert {row["kind"] for row in rows} == {"round", "flat"}
+    """Each library reads the folder of all wells at once, without being told anything, and the plate's table alike."""
+    make_plate_tables(folder.folder)
+    expected = {
+        well: [{**row, "area": row["area"] + number} for row in ROWS] for number, well in enumerate(reversed(WELLS))
+    }
+    assert rows_of(folder, reader) == rows_of(folder, reader, "cells.parquet") == expected
 
 
-def test_duckdb_reads_the_dataset(folder: PlateFolder) -> None:
-    """By SQL over the files."""
-    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed; pyarrow.dataset reads the same files above")
-    query = f"SELECT well, count(*) FROM '{folder.folder}/tables/cells/*.parquet' GROUP BY well ORDER BY well"
-    assert duckdb.sql(query).fetchall() == [(well, 2) for well in WELLS]
+NOTHING: dict[str, Callable[[], object]] = {
+    "empty list": list,
+    "columns of nothing": lambda: {"site": [], "area": [], "kind": []},
+    "pandas without rows": lambda: pandas.DataFrame(columns=["site", "area", "kind"]),
+    "pandas filtered": lambda: pandas.DataFrame(ROWS).iloc[:0],
+    "polars without types": lambda: polars.DataFrame(schema=["site", "area", "kind"]),
+    "polars filtered": lambda: polars.DataFrame(ROWS).clear(),
+    "fewer columns": lambda: {"site": []},
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_a_well_without_objects_breaks_nothing(folder: PlateFolder, nothing: str, reader: str) -> None:
+    """In whatever way a function says that it found none, and though the first well is the one."""
+    publish_tables(folder, "A01", {"cells": NOTHING[nothing]()})
+    (made,) = make_plate_tables(folder.folder)
+    assert made.left_out == ()
+    for place in ("cells", "cells.parquet"):
+        found = rows_of(folder, reader, place)
+        assert {well: len(rows) for well, rows in found.items()} == {"A02": 2, "B01": 2}
+        assert found["B01"] == ROWS
+
+
+@dataclass(frozen=True)
+class Unequal:
+    """Columns of one name with values of different types in two wells, and what the plate's table makes of them."""
+
+    name: str
+    one: object
+    other: object
+    type: str
+    values: list[object]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Unequal("whole and missing", [1, 2], [None, None], "int64", [1, 2, None, None]),
+        Unequal("text and missing", ["a", "b"], [None, None], "string", ["a", "b", None, None]),
+        Unequal("pandas' way", [1, 2], pandas.Series([3, None]), "double", [1, 2, 3, None]),
+        Unequal("whole and fractions", [1, 2], [0.5, 1.5], "double", [1, 2, 0.5, 1.5]),
+        Unequal("widths", np.array([1, 2], np.int32), np.array([3, 4], np.int64), "int64", [1, 2, 3, 4]),
+        Unequal("floats", np.array([1, 2], np.float32), np.array([0.1, 4]), "double", [1, 2, 0.1, 4]),
+        Unequal("nobody knows", [None], [None], "double", [None, None]),
+    ],
+    ids=str,
+)
+def test_columns_of_one_pipeline_get_a_type_that_holds_all(tmp_path: Path, case: Unequal, swapped: bool) -> None:
+    """Whichever well comes first; every library then reads the same numbers."""
+    folder = open_folder(tmp_path)
+    wells = ("A02", "A01") if swapped else ("A01", "A02")
+    for well, values in zip(wells, (case.one, case.other), strict=True):
+        frame = pandas.DataFrame({"x": values}) if isinstance(values, pandas.Series) else {"x": values}
+        publish_tables(folder, well, {"cells": frame})
+    (made,) = make_plate_tables(folder.folder)
+    assert str(pyarrow.parquet.read_schema(made.path).field("x").type) == case.type
+    for reader in READERS:
+        found = rows_of(folder, reader, "cells.parquet")
+        assert [row["x"] for well in wells for row in found[well]] == case.values
+
+
+def test_duckdb_reads_unequal_wells_as_one_where_it_is_told_to(tmp_path: Path) -> None:
+    """As the documentation says it; without the option it would round the fractions of the second well."""
+    folder = open_folder(tmp_path)
+    publish_tables(folder, "A01", {"cells": {"x": [1, 2]}})
+    publish_tables(folder, "A02", {"cells": {"x": [0.5, 1.5]}})
+    files = f"{folder.folder}/tables/cells/*.parquet"
+    found = duckdb.sql(f"SELECT x FROM read_parquet('{files}', union_by_name = true) ORDER BY x").fetchall()
+    assert found == [(0.5,), (1.0,), (1.5,), (2.0,)]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (["x"], "has values of type string in column 'x', well A01 of type int64"),
+        ([True], "has values of type bool in column 'x'"),
+        ([0.5], "column 'x' of well A01 cannot be double as in other wells.*9007199254740993"),
+    ],
+)
+def test_values_that_no_type_holds_together_are_an_error(tmp_path: Path, values: list[object], sentence: str) -> None:
+    """Text and numbers; and a whole number that would be another one as a fraction."""
+    folder = open_folder(tmp_path)
+    publish_tables(folder, "A01", {"cells": {"x": [2**53 + 1]}})
+    publish_tables(folder, "A02", {"cells": {"x": values}})
+    with pytest.raises(TableError, match=sentence) as caught:
+        make_plate_tables(folder.folder)
+    assert caught.value.column == "x" and not (folder.folder / "tables" / "cells.parquet").exists()
+
+
+def test_the_column_that_cannot_be_held_is_named_and_not_one_that_can(tmp_path: Path) -> None:
+    """Though both differ between the wells."""
+    folder = open_folder(tmp_path)
+    publish_tables(folder, "A01", {"cells": {"area": [1], "kind": ["round"]}})
+    publish_tables(folder, "A02", {"cells": {"area": [1.5], "kind": [7]}})
+    with pytest.raises(TableError, match="in column 'kind'") as caught:
+        make_plate_tables(folder.folder)
+    assert caught.value.column == "kind"
+
+
+def test_a_damaged_table_is_named_with_what_to_do(folder: PlateFolder) -> None:
+    """Its well can be dropped and made again."""
+    table = folder.folder / "tables" / "cells" / "A02.parquet"
+    table.write_bytes(b"x" * table.stat().st_size)
+    with pytest.raises(TableError, match=r"well A02 cannot be read.*verify .* --repair"):
+        make_plate_tables(folder.folder)
 
 
 def test_tables_belong_to_their_well(folder: PlateFolder) -> None:

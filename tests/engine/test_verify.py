@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_engine.context import contexts_to_json, plan_fingerprint
+from openhcs_engine.context import plan_fingerprint
 from openhcs_engine.errors import NotAnOutputError
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.repair import repair
 from openhcs_engine.output.verify import VerifyReport, verify
+from openhcs_engine.plan_document import contexts_to_json
 from openhcs_engine.vfs.files import write_new
 from tests.engine.outputs import WELLS, make_context, manifest_for, open_folder, publish, stage
 
@@ -35,6 +36,16 @@ def test_a_whole_output_is_whole(folder: PlateFolder) -> None:
         expected=WELLS, whole=WELLS, missing=(), damaged=(), foreign=(), plans={"plan 1": WELLS}
     )
     assert verify(folder.folder).ok
+
+
+def test_a_plan_of_another_version_is_no_damage(folder: PlateFolder) -> None:
+    """It is named; the wells are judged by their manifests as before, and a broken plan still is damage."""
+    (folder.folder / "contexts" / "old.json").write_bytes(b'{"format":1,"fingerprint":"x","steps":[]}')
+    report = verify(folder.folder)
+    assert (report.ok, report.other_versions, report.whole) == (True, ("contexts/old.json",), WELLS)
+
+    (folder.folder / "contexts" / "old.json").write_bytes(b'{"format":2,"fingerprint":"x"}')
+    assert not verify(folder.folder).ok
 
 
 @pytest.mark.parametrize("backend", ["zarr", "disk"])

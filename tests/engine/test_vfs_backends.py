@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import ome_types
 import pytest
 import tifffile
 import zarr
@@ -173,6 +174,25 @@ class TestDisk(LocalFilesContract):
         assert [item.get("Name") for item in pixels if "Channel" in item.tag] == ["DAPI"]
         np.testing.assert_array_equal(backend.load("stack.ome.tif"), NOISE)
         assert ((tmp_path / "stack.ome.tif").stat().st_size < NOISE.nbytes) == (compression is not None)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (4, 5), (1, 4, 5), (2, 3, 4, 5)], ids=str)
+    @pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "int16", "uint32", "float32", "float64", "complex64"])
+    def test_the_ome_xml_is_as_its_schema_prescribes(self, tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+        """Whatever the channel is called."""
+        info = ImageInfo(pixel_size_um=1e-9, channel="a & b <\"'x'\"> µ 漢 😀 ]]> \0\a\t\ud800")
+        DiskBackend(tmp_path).save("a.tif", np.ones(shape, dtype), info=info)
+        (image,) = ome_types.from_tiff(tmp_path / "a.tif", validate=True).images
+        assert image.pixels.channels[0].name == info.channel == "a & b <\"'x'\"> µ 漢 😀 ]]>     "
+        assert image.pixels.physical_size_x == 1e-9
+
+    def test_damaged_ome_xml_is_an_error_of_ours(self, tmp_path: Path) -> None:
+        """As every other damage."""
+        backend = DiskBackend(tmp_path)
+        backend.save("a.tif", np.ones((4, 5), np.uint16), info=ImageInfo(channel="DAPI"))
+        place = tmp_path / "a.tif"
+        place.write_bytes(place.read_bytes().replace(b"<Channel ", b"<<hannel "))
+        with pytest.raises(PlaneReadError, match="OME-XML is damaged"):
+            backend.describe("a.tif")
 
     @pytest.mark.parametrize("dtype", ["bool", "float32", "complex64", "int64"])
     @pytest.mark.parametrize("compression", ["zstd", "zlib", "lzw"])
@@ -425,3 +445,10 @@ def test_a_file_url_is_a_folder(tmp_path: Path, make: type[DiskBackend] | type[Z
     """``file://`` and a path are the same place."""
     make(f"file://{tmp_path}/place").save("a", NOISE)
     np.testing.assert_array_equal(make(tmp_path / "place").load("a"), NOISE)
+
+
+@pytest.mark.parametrize("size", [0, -1, float("nan"), float("inf")])
+def test_what_is_no_size_of_a_pixel_is_refused(size: float) -> None:
+    """Files of a size of 0 or nan are no OME-TIFF, nor JSON."""
+    with pytest.raises(StorageError, match="not the size of a pixel"):
+        ImageInfo(pixel_size_um=size)

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from openhcs_engine.errors import OptionError, StorageBudgetError, UnknownBackendError
+from openhcs_engine.errors import OptionError, OutputPlaceError, StorageBudgetError, StorageError, UnknownBackendError
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.disk import DiskBackend
 from openhcs_engine.vfs.memory import MemoryBackend
 from openhcs_engine.vfs.registry import StorageRegistry, default_storage
-from openhcs_engine.vfs.scratch import ScratchPlan, open_scratch
+from openhcs_engine.vfs.scratch import ScratchPlan, open_scratch, swept_scratch
 from openhcs_engine.vfs.unfinished import unfinished_folder
 from openhcs_engine.vfs.zarr import ZarrBackend
 
@@ -24,6 +24,13 @@ OWN = f"{__name__}:OwnBackend"
 
 class OwnBackend(DiskBackend):
     """A user's backend: anything that takes the place it may use."""
+
+
+class StickyBackend(DiskBackend):
+    """What it has it keeps."""
+
+    def clear(self, prefix: str = "") -> None:
+        raise StorageError("stuck")
 
 
 class HalfBackend(StorageBackend):
@@ -141,14 +148,55 @@ def test_the_budget_holds_for_a_well(tmp_path: Path) -> None:
             one.save("b", np.zeros((1, 1), np.uint8))
 
 
-def test_scratch_of_a_killed_run_is_swept_by_the_next(tmp_path: Path) -> None:
-    """In a folder that the user gave; a living run keeps its own."""
-    plan = ScratchPlan(backend="disk", root=str(tmp_path))
-    dead = tmp_path / "openhcs-scratch" / ".tmp-dead"
-    dead.mkdir(parents=True)
-    (dead / "plane.tif").write_bytes(b"half")
-    with unfinished_folder(tmp_path / "openhcs-scratch" / "A02") as living, open_scratch(plan, tmp_path, "A01"):
+@pytest.mark.parametrize(("root", "folder"), [("fast", "fast/openhcs-scratch"), (None, "staging/scratch")])
+def test_scratch_of_a_killed_worker_goes_when_the_next_well_begins(
+    tmp_path: Path, root: str | None, folder: str
+) -> None:
+    """In a folder that the user gave, and in the run's own; those that live keep theirs."""
+    plan = ScratchPlan(backend="disk", root=None if root is None else str(tmp_path / root))
+    dead = dead_scratch(tmp_path / folder)
+    with unfinished_folder(dead.with_name("A02")) as living, open_scratch(plan, tmp_path / "staging", "A01"):
         assert not dead.exists() and living.is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """With the reason: a disk may become read-only while a run goes on."""
+    (tmp_path / "file").write_text("hello")
+    plan = ScratchPlan(backend="disk", root=str(tmp_path / "file"))
+    reason = r"file/openhcs-scratch .*choose another scratch folder"
+    with pytest.raises(OutputPlaceError, match=reason), open_scratch(plan, tmp_path, "A01"):
+        pass
+
+
+def test_a_run_sweeps_the_users_folder_at_its_begin_and_end(tmp_path: Path) -> None:
+    """Whoever lives keeps its scratch; at last the folder itself goes."""
+    plan = ScratchPlan(backend="zarr", root=str(tmp_path))
+    dead = dead_scratch(tmp_path / "openhcs-scratch")
+    with unfinished_folder(dead.with_name("A02")) as living:
+        with swept_scratch(plan):
+            assert not dead.exists()
+            dead_scratch(tmp_path / "openhcs-scratch")
+        assert not dead.exists() and living.is_dir()
+    with swept_scratch(plan):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def dead_scratch(folder: Path) -> Path:
+    """What a killed worker left."""
+    dead = folder / ".tmp-dead"
+    dead.mkdir(parents=True, exist_ok=True)
+    (dead / "plane.tif").write_bytes(b"half")
+    return dead
+
+
+def test_why_a_well_failed_matters_more_than_what_cannot_be_cleared(tmp_path: Path) -> None:
+    """The first error stays; without one, scratch that cannot be cleared is an error itself."""
+    plan = ScratchPlan(backend=f"{__name__}:StickyBackend")
+    with pytest.raises(ZeroDivisionError), open_scratch(plan, tmp_path, "A01"):
+        raise ZeroDivisionError
+    with pytest.raises(StorageError, match="stuck"), open_scratch(plan, tmp_path, "A01"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -171,6 +219,6 @@ def test_impossible_plans_are_refused_before_anything_is_read(
 @pytest.mark.parametrize("backend", ["memory", "disk", "zarr", OWN])
 def test_possible_plans_pass_and_survive_json(backend: str) -> None:
     """A plan document holds them."""
-    plan = ScratchPlan(backend=backend, root="/fast")
+    plan = ScratchPlan(backend=backend, root=None if backend == "memory" else "/fast")
     plan.check()
     assert msgspec.json.decode(msgspec.json.encode(plan), type=ScratchPlan) == plan

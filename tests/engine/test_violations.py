@@ -20,6 +20,7 @@ from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind, Projections
 from openhcs_engine.model.plate import Plate
+from tests.engine import side_functions as sides
 from tests.engine.plates import add, double, make_plate, output_plan
 
 Z, CHANNEL, SITE = VariableComponents.Z_INDEX, VariableComponents.CHANNEL, VariableComponents.SITE
@@ -89,6 +90,31 @@ async def later_one_by_one(stack: Array) -> AsyncIterator[Array]:
     yield stack
 
 
+def by_position(stack: Array, gain: float = 1, /) -> Array:
+    """Has a parameter that nobody can name."""
+    return stack
+
+
+def by_position_only(stack: Array, gain: float, /) -> Array:
+    """And that it needs."""
+    return stack
+
+
+class Brighter:
+    """What it does depends on the object, and the object has no name."""
+
+    def __call__(self, stack: Array) -> Array:
+        """The stack."""
+        return stack
+
+
+def holds_itself() -> list[object]:
+    """A list without an end."""
+    endless: list[object] = []
+    endless.append(endless)
+    return endless
+
+
 def needs_more(stack: Array, gain: float) -> Array:
     """Has a parameter without a default."""
     return stack
@@ -136,7 +162,7 @@ class Row:
     step: int | None
     key: str | None
     says: tuple[str, ...]
-    """Essentials of the sentence: what is wrong, and what would be right."""
+    """Essentials of the sentence: first what is wrong, last what would be right."""
     wells: object = None
     how: dict[str, Any] = field(default_factory=dict)  # Any: options of the compiler, each of its own type
     plate: Callable[[Plate, ImageIndex], tuple[Plate, ImageIndex]] = as_it_is
@@ -156,27 +182,33 @@ ROWS = [
     # The pipeline
     Row("no pipeline", lambda: None, None, "pipeline", ("list of steps, but got None", "Pipeline([FunctionStep(…)")),
     Row("not a list", lambda: FunctionStep(add), None, "pipeline", ("got a FunctionStep", "Pipeline([")),
-    Row("a text", lambda: "my:pipeline", None, "pipeline", ("got a str",)),
+    Row("a text", lambda: "my:pipeline", None, "pipeline", ("got a str", "Pipeline([FunctionStep(…)")),
     Row("no steps", lambda: Pipeline([]), None, "pipeline", ("has no steps", "add at least one FunctionStep")),
     Row("not a step", lambda: [add], None, "item 1", ("Item 1 of the pipeline is a function", "FunctionStep(…)")),
-    Row("a step's class", lambda: [FunctionStep], None, "item 1", ("a class (FunctionStep)",)),
-    Row("all disabled", one(add, enabled=False), None, "enabled", ("Every step of the pipeline is disabled",)),
+    Row("a step's class", lambda: [FunctionStep], None, "item 1", ("a class (FunctionStep)", "write FunctionStep(…)")),
+    Row(
+        "all disabled",
+        one(add, enabled=False),
+        None,
+        "enabled",
+        ("Every step of the pipeline is disabled", "enable at least one"),
+    ),
     # The wells of the run
     Row("unknown well", FINE, None, "H12", ("'H12' of the well filter is not on this plate", "A01, A02, B01"), "H12"),
     Row("no well's name", FINE, None, "well3", ("not the name of a well", FORMS), ["A01", "well3"]),
     Row("empty filter", FINE, None, "", ("well filter is empty", "leave it out"), []),
-    Row("well without images", FINE, None, "C1", ("has no images; leave it out",), "C1", plate=absent_well),
-    Row("a well twice", FINE, None, "a1", ("names well A01 twice",), "A01,a1"),
+    Row("well without images", FINE, None, "C1", ("has no images", "leave it out"), "C1", plate=absent_well),
+    Row("a well twice", FINE, None, "a1", ("names well A01 twice", "name it once"), "A01,a1"),
     Row("row that is not there", FINE, None, "row:H", ("meets no well of this plate", "3 wells"), "row:H"),
     Row("columns by letter", FINE, None, "col:A-C", ("no pattern", FORMS), "col:A-C"),
     Row("three corners", FINE, None, "A01:A02:B01", ("no pattern", FORMS), "A01:A02:B01"),
     Row("first none", FINE, None, "0", ("first 0 wells", "a number from 1 to 3"), 0),
-    Row("less than none", FINE, None, "-2", ("first -2 wells",), -2),
-    Row("first too many", FINE, None, "4", ("the plate has 3",), 4),
+    Row("less than none", FINE, None, "-2", ("first -2 wells", "a number from 1 to 3"), -2),
+    Row("first too many", FINE, None, "4", ("the plate has 3", "a number from 1 to 3"), 4),
     Row("half a well", FINE, None, "float", ("A float is no well filter", FORMS), 1.5),
     Row("a number in a list", FINE, None, "1", ("holds 1, which is no text", FORMS), [1, 2]),
-    Row("nothing left", FINE, None, "A01,not:row:A", ("leaves no well",), "A01,not:row:A"),
-    Row("plate without wells", FINE, None, "wells", ("no well with images",), plate=no_wells),
+    Row("nothing left", FINE, None, "A01,not:row:A", ("leaves no well", "widen it, or leave it out"), "A01,not:row:A"),
+    Row("plate without wells", FINE, None, "wells", ("no well with images", "copy the images"), plate=no_wells),
     Row(
         "no plane enters",
         FINE,
@@ -188,39 +220,87 @@ ROWS = [
     ),
     Row("no step for a well", one(add, wells="A01"), None, "A02", ("No step applies to well A02, B01", "widen")),
     # Types of a step's arguments
-    Row("name", one(add, name=5), 1, "name", ("name=5 is no text",)),
+    Row("name", one(add, name=5), 1, "name", ("name=5 is no text", "give the step's name as text")),
     Row("unknown axis", one(add, variable_components=["row"]), 1, "row", ("no axis of a stack", CHOOSE_AXES)),
     Row("axis by number", one(add, variable_components=3), 1, "3", ("holds 3", CHOOSE_AXES)),
-    Row("along wells", one(add, variable_components="well"), 1, "well", ("each well is processed by itself",)),
-    Row("no axis", one(add, variable_components=[]), 1, "variable_components", ("one or more different axes",)),
-    Row("axis twice", one(add, variable_components=[Z, Z]), 1, "variable_components", ("one or more different axes",)),
+    Row(
+        "along wells",
+        one(add, variable_components="well"),
+        1,
+        "well",
+        ("each well is processed by itself", CHOOSE_AXES),
+    ),
+    Row(
+        "no axis",
+        one(add, variable_components=[]),
+        1,
+        "variable_components",
+        ("one or more different axes", CHOOSE_AXES),
+    ),
+    Row(
+        "axis twice",
+        one(add, variable_components=[Z, Z]),
+        1,
+        "variable_components",
+        ("one or more different axes", CHOOSE_AXES),
+    ),
     Row("unknown group", one(add, group_by="plate"), 1, "group_by", ("'plate' is unknown", CHOOSE_AXES)),
     Row("by well", one({"A01": add}, group_by=GroupBy.WELL), 1, "group_by", ("group_by is well", "own wells=…")),
-    Row("unknown source", one(add, input_source="raw"), 1, "input_source", ("choose from previous, start",)),
-    Row("unknown uncovered", one(add, uncovered="maybe"), 1, "uncovered", ("choose from error, pass, drop",)),
-    Row("half enabled", one(add, enabled="no"), 1, "enabled", ("enabled='no' is neither True nor False",)),
+    Row(
+        "unknown source",
+        one(add, input_source="raw"),
+        1,
+        "input_source",
+        ("'raw' is unknown", "choose from previous, start"),
+    ),
+    Row(
+        "unknown uncovered",
+        one(add, uncovered="maybe"),
+        1,
+        "uncovered",
+        ("'maybe' is unknown", "choose from error, pass, drop"),
+    ),
+    Row(
+        "half enabled",
+        one(add, enabled="no"),
+        1,
+        "enabled",
+        ("enabled='no' is neither True nor False", "give one of them"),
+    ),
     Row("unknown well of a step", one(add, wells="Q99"), 1, "Q99", ("'Q99' is not the name of a well", FORMS)),
     Row("count of a step", one(add, wells=9), 1, "9", ("first 9 wells", "from 1 to 3")),
     Row("type of a step's wells", one(add, wells=2.5), 1, "float", ("no well filter", FORMS)),
     Row("a dict of wells", one(add, wells={"A01": 1}), 1, "dict", ("A dict is no well filter", FORMS)),
     # The pattern
     Row("no function", one(None), 1, "func", ("func holds None", "a function, (function, {parameters})")),
-    Row("text", one("add"), 1, "func", ("func holds 'add'",)),
-    Row("class", one(Pipeline), 1, "func", ("expected a function",)),
-    Row("tuple of one", one((add,)), 1, "func", ("a tuple must be (function, {parameters})",)),
-    Row("parameters in a list", one((add, [1])), 1, "func", ("a tuple must be (function, {parameters})",)),
+    Row("text", one("add"), 1, "func", ("func holds 'add'", "expected a function, (function, {parameters})")),
+    Row("class", one(Pipeline), 1, "func", ("expected a function", "a list of those, or a dict of any of them")),
+    Row(
+        "tuple of one",
+        one((add,)),
+        1,
+        "func",
+        ("func holds (<function add", "a tuple must be (function, {parameters})"),
+    ),
+    Row(
+        "parameters in a list",
+        one((add, [1])),
+        1,
+        "func",
+        ("func holds (<function add", "a tuple must be (function, {parameters})"),
+    ),
     Row("empty chain", one([]), 1, "func", ("empty list", "give at least one function")),
     Row("empty dict", one({}), 1, "func", ("empty dict", "give at least one entry")),
-    Row("chain in a chain", one([add, [double]]), 1, "func[1]", ("Lists are not nested",)),
-    Row("dict in a chain", one([{"DAPI": add}]), 1, "func[0]", ("expected a function",)),
+    Row("chain in a chain", one([add, [double]]), 1, "func[1]", ("Lists are not nested", "write one list")),
+    Row("dict in a chain", one([{"DAPI": add}]), 1, "func[0]", ("func[0] holds {", "expected a function")),
     Row(
         "entry of a dict",
         one({"DAPI": add, "GFP": [add, 5]}),
         1,
         "func['GFP'][1]",
-        ("func['GFP'][1] holds 5",),
+        ("func['GFP'][1] holds 5", "expected a function"),
     ),
-    Row("boolean key", one({True: add}), 1, "True", ("neither a name nor a number",)),
+    Row("boolean key", one({True: add}), 1, "True", ("neither a name nor a number", "name a value of group_by")),
     Row(
         "unknown channel",
         one({"Cy5": add, "DAPI": add, "GFP": add}),
@@ -228,17 +308,31 @@ ROWS = [
         "Cy5",
         ("channel 'Cy5' is not on this plate (has: DAPI, GFP)", "Check the keys"),
     ),
-    Row("unknown number", one({7: add}, uncovered="drop"), 1, "7", ("channel 7 is not on this plate",)),
-    Row("a very long number", one({"1" * 5000: add}, uncovered="drop"), 1, "1" * 5000, ("is not on this plate",)),
+    Row(
+        "unknown number", one({7: add}, uncovered="drop"), 1, "7", ("channel 7 is not on this plate", "has: DAPI, GFP")
+    ),
+    Row(
+        "a very long number",
+        one({"1" * 5000: add}, uncovered="drop"),
+        1,
+        "1" * 5000,
+        ("is not on this plate", "has: DAPI, GFP"),
+    ),
     Row(
         "unknown site",
         one({3: add}, group_by="site", variable_components=[Z], uncovered="pass"),
         1,
         "3",
-        ("site 3 is not on this plate (has: 1, 2)",),
+        ("site 3 is not on this plate (has: 1, 2)", "Check the keys"),
     ),
     Row("uncovered", one({"DAPI": add}), 1, "2", ("no entry for channel GFP", 'uncovered="pass"')),
-    Row("two keys, one channel", one({"GFP": add, "DAPI": add, "1": add}), 1, "1", ("the same channel", "keep one")),
+    Row(
+        "two keys, one channel",
+        one({"GFP": add, "DAPI": add, "1": add}),
+        1,
+        "1",
+        ("the same channel, 'DAPI' and '1'", "keep one"),
+    ),
     Row(
         "one name, two channels",
         one({"DAPI": add}),
@@ -247,7 +341,13 @@ ROWS = [
         ("2 channels are called", "[1, 2]"),
         plate=two_of_a_name,
     ),
-    Row("dict without group", one({"DAPI": add}, group_by=GroupBy.NONE), 1, "group_by", ("group_by is NONE",)),
+    Row(
+        "dict without group",
+        one({"DAPI": add}, group_by=GroupBy.NONE),
+        1,
+        "group_by",
+        ("group_by is NONE", "name the component that its keys are values of"),
+    ),
     Row(
         "grouped along the stack",
         one({"DAPI": add, "GFP": add}, variable_components=[CHANNEL]),
@@ -256,22 +356,57 @@ ROWS = [
         ("also in variable_components", "Take it out"),
     ),
     # Functions
-    Row("unknown keyword", one((add, {"amuont": 2})), 1, "add", ("'amuont'", "its parameters: amount")),
-    Row("keyword is not text", one((add, {3: 2})), 1, "add", ("parameter names must be text",)),
-    Row("missing parameter", one(needs_more), 1, "needs_more", ("missing a required argument: 'gain'",)),
-    Row("takes no stack", one(nothing_to_take), 1, "nothing_to_take", ("cannot be called with (stack)",)),
-    Row("not a number", one((add, {"amount": float("nan")})), 1, "add", ("not a finite number", "use None")),
-    Row("a set as parameter", one((add, {"amount": {1, 2}})), 1, "add", ("amount is a set", "numbers, text, booleans")),
-    Row("partial", one(functools.partial(add, amount=2)), 1, "func", ("not as functools.partial",)),
+    Row("unknown keyword", one((add, {"amuont": 2})), 1, "amuont", ("'amuont'", "did you mean 'amount'?")),
+    Row("unlike any keyword", one((add, {"x": 2})), 1, "x", ("'x' (its parameters: amount)", "take it out")),
+    Row("keyword is not text", one((add, {3: 2})), 1, "3", ("parameter names must be text", "write it in quotes")),
+    Row(
+        "missing parameter",
+        one(needs_more),
+        1,
+        "gain",
+        ("is missing its parameter 'gain'", 'as in (needs_more, {"gain": …})'),
+    ),
+    Row("takes no stack", one(nothing_to_take), 1, "nothing_to_take", ("takes no stack", "give it a first parameter")),
+    Row("not a number", one((add, {"amount": float("nan")})), 1, "amount", ("not a finite number", "use None")),
+    Row(
+        "a set as parameter",
+        one((add, {"amount": {1, 2}})),
+        1,
+        "amount",
+        ("amount is a set", "numbers, text, booleans"),
+    ),
+    Row("partial", one(functools.partial(add, amount=2)), 1, "func", ("has no name", "not as functools.partial")),
+    Row(
+        "partial in a function's clothes",
+        one(functools.update_wrapper(functools.partial(add, amount=2), add)),
+        1,
+        "add",
+        ("has no name", "not as functools.partial"),
+    ),
+    Row("object that can be called", one(Brighter()), 1, "func", ("has no name", "a function defined with def")),
+    Row("the stack as parameter", one((add, {"stack": 2})), 1, "stack", ("gets its stack as 'stack'", "take it out")),
+    Row("by position", one((by_position, {"gain": 2})), 1, "gain", ("by position only", "take the '/' behind it out")),
+    Row("needed by position", one(by_position_only), 1, "gain", ("missing its parameter", "give it a default")),
+    Row("text that is none", one((add, {"amount": "\ud800"})), 1, "amount", ("is no Unicode", "write it anew")),
+    Row("name that is no text", one(add, name="\ud800"), 1, "name", ("is no Unicode", "write it anew")),
+    Row("holds itself", one((add, {"amount": holds_itself()})), 1, "amount", ("holds itself", "plain values")),
     Row("async", one(later), 1, "later", ("is an async function", "plain function")),
-    Row("async generator", one(later_one_by_one), 1, "later_one_by_one", ("returns no array",)),
+    Row(
+        "async generator", one(later_one_by_one), 1, "later_one_by_one", ("returns no array", "write a plain function")
+    ),
     Row("generator", one(one_by_one), 1, "one_by_one", ("is a generator", "plain function")),
-    Row("takes no coordinates", one(without_coordinates), 1, "without_coordinates", ("(stack, coordinates=…)",)),
+    Row(
+        "takes no coordinates",
+        one(without_coordinates),
+        1,
+        "coordinates",
+        ("has no parameter 'coordinates'", "add it behind the stack"),
+    ),
     Row(
         "gives coordinates itself",
         one((with_coordinates, {"coordinates": 1})),
         1,
-        "with_coordinates",
+        "coordinates",
         ("the engine gives it coordinates", "take the parameter out"),
     ),
     # Libraries, pixel types, devices
@@ -288,12 +423,32 @@ ROWS = [
         lambda: [FunctionStep(makes_int64, materialize=Materialize(backend="disk")), FunctionStep(add)],
         1,
         "int64",
-        ("OME-TIFF",),
+        ("OME-TIFF", 'dtype="float32"'),
     ),
     Row("twin on the GPU", one(with_gpu_twin), 1, "with_gpu_twin", ("which need a GPU", "runs on the CPU")),
-    Row("twin's parameters", one((with_other_twin, {"gain": 2})), 1, "with_other_twin", ("cannot stand in for it",)),
-    Row("no GPU", one(on_cupy), 1, "on_cupy", ("GPU",), how={"device_policy": DevicePolicy.AUTO}),
-    Row("does not fit", one(on_cupy), 1, "on_cupy", ("GPU",), how={"devices": [GPU]}),
+    Row(
+        "twin's parameters",
+        one((with_other_twin, {"gain": 2})),
+        1,
+        "gain",
+        ("cannot stand in for it", "take it out of the step"),
+    ),
+    Row(
+        "no GPU",
+        one(on_cupy),
+        1,
+        "on_cupy",
+        ("on_cupy works on GPUs only", "give it one, or run where there is a GPU"),
+        how={"device_policy": DevicePolicy.AUTO},
+    ),
+    Row(
+        "does not fit",
+        one(on_cupy),
+        1,
+        "on_cupy",
+        ("on_cupy needs 576 bytes", "along fewer planes"),
+        how={"devices": [GPU]},
+    ),
     # Axes that are gone
     Row(
         "collapsed axis",
@@ -323,7 +478,7 @@ ROWS = [
         ],
         2,
         "z_index",
-        ("left one plane",),
+        ("left one plane", "Move this step before it"),
     ),
     Row(
         "collapsed for some wells",
@@ -333,11 +488,36 @@ ROWS = [
         ],
         2,
         "z_index",
-        ("left one plane",),
+        ("left one plane", "Move this step before it"),
+    ),
+    # Stacks that are gone
+    Row(
+        "entry for a dropped channel",
+        lambda: [FunctionStep({"GFP": add}, uncovered="drop", name="GFP"), FunctionStep({"DAPI": add, "GFP": add})],
+        2,
+        "DAPI",
+        ("step 'GFP' before it drops all its stacks", 'uncovered="pass"'),
+    ),
+    Row(
+        "dropped by one step a well",
+        lambda: [
+            FunctionStep({"GFP": add}, uncovered="drop", wells="A01"),
+            FunctionStep({"GFP": add}, uncovered="drop", wells="not:A01"),
+            FunctionStep({1: add}, uncovered="pass"),
+        ],
+        3,
+        "1",
+        ("drops all its stacks", "Take the entry out"),
     ),
     # Places
     Row("keeps what?", one(add, materialize=5), 1, "materialize", ("materialize=5 says nothing", "Materialize(…)")),
-    Row("keeps in the images", one(add, materialize="images"), 1, "materialize", ("folder of the output itself",)),
+    Row(
+        "keeps in the images",
+        one(add, materialize="images"),
+        1,
+        "materialize",
+        ("folder of the output itself", "choose another name"),
+    ),
     Row("keeps in the LOGS", one(add, materialize="LOGS"), 1, "materialize", ("logs", "choose another name")),
     Row("keeps elsewhere", one(add, materialize="../raw"), 1, "materialize", ("cannot name a folder", "letters")),
     Row(
@@ -347,13 +527,19 @@ ROWS = [
         "materialize",
         ("'hdf5'", "choose from zarr, disk"),
     ),
-    Row("keeps which wells?", one(add, materialize=Materialize(wells="Q99")), 1, "Q99", ("not the name of a well",)),
+    Row(
+        "keeps which wells?",
+        one(add, materialize=Materialize(wells="Q99")),
+        1,
+        "Q99",
+        ("not the name of a well", FORMS),
+    ),
     Row(
         "keeps no well",
         one(add, wells="not:A01", materialize=Materialize(wells="A01")),
         1,
         "materialize",
-        ("none of the wells that the step applies to",),
+        ("none of the wells that the step applies to", "let both meet"),
         "A02",
     ),
     Row(
@@ -390,6 +576,41 @@ def test_each_kind_of_mistake_is_refused_with_its_place_and_a_remedy(row: Row) -
     assert (violation.step_number, violation.key) == (row.step, row.key)
     assert [part for part in row.says if part not in violation.message] == []
     assert str(violation).startswith(f'Step {row.step} "') is (row.step is not None)
+
+
+def test_the_table_is_whole() -> None:
+    """Many kinds, each with what is wrong and what would be right."""
+    assert len({row.name for row in ROWS}) == len(ROWS) >= 35
+    assert [row.name for row in ROWS if len(row.says) < 2] == []
+
+
+def test_all_that_is_wrong_with_one_function_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters, values and the library, each with its own key."""
+    monkeypatch.setattr(type(library(MemoryType.TORCH)), "installed", lambda _: False)
+    given = {"gian": 1, "x": float("inf"), 3: 4}
+
+    found = refused(Row("many", one((makes_float64, given)), 1, None, ()))
+
+    assert [violation.key for violation in found] == ["3", "gian", "x", "makes_float64", "x"]
+
+
+def test_a_wrong_function_makes_no_further_mistakes_of_others() -> None:
+    """What it would do is known all the same: its axis is gone, and the positions that it makes are made."""
+    positions = FunctionStep((sides.one_position, {"x": 1}))
+    projection = FunctionStep((create_max_projection, {"x": 1}), variable_components=[Z])
+
+    (alone,) = refused(Row("side output", lambda: [positions, FunctionStep(sides.assemble)], 1, "x", ()))
+    found = refused(Row("axis", lambda: [projection, FunctionStep(add, variable_components=[Z])], 1, "x", ()))
+
+    assert (alone.step_number, alone.key) == (1, "x")
+    assert [(violation.step_number, violation.key) for violation in found] == [(1, "x"), (2, "z_index")]
+
+
+def test_a_mistake_does_not_hide_that_a_later_step_needs_a_gpu() -> None:
+    """Though nobody knows what its stacks would be."""
+    found = refused(Row("gpu", lambda: [FunctionStep((add, {"x": 1})), FunctionStep(on_cupy)], None, None, ()))
+
+    assert [(violation.step_number, violation.key) for violation in found] == [(1, "x"), (2, "on_cupy")]
 
 
 @dataclass(frozen=True)
@@ -437,7 +658,7 @@ def test_everything_that_is_wrong_comes_at_once() -> None:
         (1, "func['DAPI'][1]"),
         (1, "uncovered"),
         (1, "Cy5"),
-        (1, "add"),
+        (1, "x"),
         (2, "materialize"),
         (3, "well"),
         (3, "group_by"),
@@ -486,6 +707,21 @@ FINE_ROWS = [
     Fine("by time", one({1: add}, group_by="timepoint")),
     Fine("by z", one({"1": add, "02": double, 3: add}, group_by=GroupBy.Z_INDEX)),
     Fine("group_by of no dict", one(add, variable_components=[CHANNEL], group_by=GroupBy.CHANNEL)),
+    Fine(
+        "what was dropped needs no entry",
+        lambda: [FunctionStep({"GFP": add}, uncovered="drop"), FunctionStep({"GFP": double})],
+    ),
+    Fine(
+        "what was dropped in other wells",
+        lambda: [FunctionStep({"GFP": add}, uncovered="drop", wells="A01"), FunctionStep({"DAPI": add, "GFP": double})],
+    ),
+    Fine(
+        "what was dropped is there again at the start",
+        lambda: [
+            FunctionStep({"GFP": add}, uncovered="drop"),
+            FunctionStep({"DAPI": add, "GFP": double}, input_source="start"),
+        ],
+    ),
     Fine("coordinates", one(with_coordinates, variable_components=[CHANNEL, Z])),
     Fine(
         "the same folder's name in two forms",

@@ -1,0 +1,155 @@
+"""Whether a function takes the parameters that it is given, and whether a plan can hold them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from openhcs_engine.context import COORDINATES, FrozenMap, JsonValue, freeze_value
+from openhcs_engine.memory.decorators import FunctionContract
+from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_BY_POSITION = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+
+
+def check_parameters(call: DeclaredCall, contract: FunctionContract, inputs: Iterable[str], refuse: Refuse) -> None:
+    """Refuse each parameter that the function does not take, and each that it needs and is not given."""
+    name = function_title(call.function)
+    for key in call.kwargs:
+        if not isinstance(key, str):
+            refuse(f"{name}: parameter names must be text, not {key!r}; write it in quotes.", str(key))
+    if contract.coordinates and COORDINATES in call.kwargs:
+        refuse(
+            f"{name} is declared with coordinates=True, so that the engine gives it coordinates; take the parameter "
+            "out of the step.",
+            COORDINATES,
+        )
+    try:
+        signature = inspect.signature(call.function)
+    except (TypeError, ValueError):
+        return  # functions written in C may not tell
+    takes = _Signature.of(signature)
+    if takes is None:
+        refuse(f"{name}{signature} takes no stack; give it a first parameter for the stack (plane, y, x).", name)
+        return
+    filled = tuple(inputs)
+    takes.check_given(name, [key for key in call.kwargs if isinstance(key, str)], refuse)
+    takes.check_filled(name, filled, coordinates=contract.coordinates, refuse=refuse)
+    takes.check_needed(name, {*call.kwargs, *filled, *([COORDINATES] if contract.coordinates else [])}, refuse)
+
+
+def freeze_parameters(call: DeclaredCall, refuse: Refuse) -> FrozenMap:
+    """The parameters as a plan holds them; those that it cannot hold are refused and left out."""
+    frozen: dict[str, JsonValue] = {}
+    for key, value in call.kwargs.items():
+        if not isinstance(key, str):
+            continue
+        try:
+            frozen[key] = freeze_value(value, key)
+            _refuse_half_letters((key, frozen[key]), key)
+        except (TypeError, ValueError) as error:
+            frozen.pop(key, None)
+            refuse(f"{function_title(call.function)}: parameter {error}", key)
+        except RecursionError:
+            refuse(f"{function_title(call.function)}: parameter {key} holds itself; give plain values.", key)
+    return FrozenMap(tuple(sorted(frozen.items())))
+
+
+def function_title(function: StackFunction) -> str:
+    """A function's own name, as sentences have it."""
+    return str(getattr(function, "__name__", None) or f"an object of {type(function).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """What a function takes behind its stack."""
+
+    stack: str
+    """Name of the parameter that gets the stack."""
+    behind: Mapping[str, inspect.Parameter]
+    open: bool
+    """It takes any name (``**options``)."""
+
+    @classmethod
+    def of(cls, signature: inspect.Signature) -> _Signature | None:
+        """None: it cannot be called with a stack."""
+        first = next(iter(signature.parameters.values()), None)
+        if first is None or first.kind not in _BY_POSITION:
+            return None
+        rest = list(signature.parameters.values())[1:]
+        named = {each.name: each for each in rest if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+        taken = first.name if first.kind is first.POSITIONAL_OR_KEYWORD else ""
+        return cls(taken, named, any(each.kind is each.VAR_KEYWORD for each in rest))
+
+    def check_given(self, name: str, keys: Iterable[str], refuse: Refuse) -> None:
+        """What the step gives."""
+        for key in keys:
+            if key == self.stack:
+                refuse(f"{name} gets its stack as {key!r}; take it out of the parameters.", key)
+            elif key in self.behind and self.behind[key].kind not in _BY_NAME and not self.open:
+                refuse(f"{name} takes {key!r} by position only; take the '/' behind it out of its signature.", key)
+            elif key not in self.behind and not self.open:
+                refuse(f"{name} has no parameter {key!r} ({self._known()}); {self._meant(key)}", key)
+
+    def check_filled(self, name: str, inputs: Iterable[str], *, coordinates: bool, refuse: Refuse) -> None:
+        """What the engine gives."""
+        for key in inputs:
+            if not self._takes(key):
+                refuse(
+                    f"{name} is declared with special_inputs({key!r}), but has no parameter of that name that can be "
+                    f"given by keyword ({self._known()}); add it behind the stack.",
+                    key,
+                )
+        if coordinates and not self._takes(COORDINATES):
+            refuse(
+                f"{name} is declared with coordinates=True, but has no parameter 'coordinates' ({self._known()}); add "
+                "it behind the stack.",
+                COORDINATES,
+            )
+
+    def check_needed(self, name: str, given: set[object], refuse: Refuse) -> None:
+        """What nobody gives."""
+        for key, parameter in self.behind.items():
+            if key not in given and parameter.default is parameter.empty:
+                how = (
+                    f'give it in the step, as in ({name}, {{"{key}": …}})'
+                    if parameter.kind in _BY_NAME
+                    else "give it a default, for it can be given by position only"
+                )
+                refuse(f"{name} is missing its parameter {key!r}; {how}.", key)
+
+    def _takes(self, key: str) -> bool:
+        return self.behind[key].kind in _BY_NAME if key in self.behind else self.open
+
+    def _known(self) -> str:
+        return f"its parameters: {', '.join(key for key in self.behind if not key.startswith('_')) or 'none'}"
+
+    def _meant(self, key: str) -> str:
+        close = get_close_matches(key, self.behind, n=1)
+        return f"did you mean {close[0]!r}?" if close else "take it out of the step."
+
+
+def _refuse_half_letters(value: JsonValue, name: str) -> None:
+    """ValueError for text that no file can hold: half of a surrogate pair."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{name} holds the text {value!r}, which is no Unicode; write it anew.") from None
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_half_letters(key, name)
+            _refuse_half_letters(item, name)
+    elif isinstance(value, tuple):
+        for item in value:
+            _refuse_half_letters(item, name)
+
+
+__all__ = ["check_parameters", "freeze_parameters", "function_title"]

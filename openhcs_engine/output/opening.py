@@ -1,0 +1,61 @@
+"""Which kind of output an address is."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from pathlib import Path
+
+from openhcs_engine.errors import OutputPlaceError
+from openhcs_engine.output.output_files import FolderFiles, OutputFiles
+from openhcs_engine.output.plate_output import PlateOutput
+from openhcs_engine.vfs.raw import is_remote, local_folder
+
+
+def open_output(address: str | PathLike[str], backend: str = "zarr", fsync: bool = False) -> PlateOutput:
+    """The output of one plate; nothing is read or made.
+
+    Parameters
+    ----------
+    address
+        ``<output>/<plate_id>``: a folder of this host, or a URL of an object store.
+    backend
+        ``zarr`` or ``disk``: what new wells are written as.
+    fsync
+        Wells are on the disk, not only in the computer's memory, before they count as done. An object store has taken
+        what it says it has.
+
+    Raises
+    ------
+    OutputPlaceError
+        If the URL is none of an object store.
+    """
+    place = os.fspath(address)
+    if is_remote(place):
+        from openhcs_engine.output.plate_bucket import PlateBucket
+
+        return PlateBucket.at(place, backend)
+    from openhcs_engine.output.plate_folder import PlateFolder
+
+    return PlateFolder(local_folder(place), backend, fsync)
+
+
+def folder_of(address: str | PathLike[str]) -> Path:
+    """The folder of an output, for what only folders can do; OutputPlaceError for a URL."""
+    place = os.fspath(address)
+    if is_remote(place):
+        raise OutputPlaceError(
+            f"{place} is a URL, and what is asked for here needs a folder of this host or of a network drive; copy the "
+            "plate there.",
+            path=place,
+        )
+    return local_folder(place)
+
+
+def files_of(address: str | PathLike[str]) -> OutputFiles:
+    """The files of one plate's output; raises as ``open_output``."""
+    place = os.fspath(address)
+    return open_output(place).files if is_remote(place) else FolderFiles(local_folder(place))
+
+
+__all__ = ["files_of", "folder_of", "open_output"]
