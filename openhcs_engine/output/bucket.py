@@ -14,15 +14,11 @@ import google_crc32c
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
 from openhcs_engine.output.output_files import Found
-from openhcs_engine.vfs.raw import changed_ns, remote
+from openhcs_engine.vfs.raw import OBJECT_STORES, changed_ns, remote
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-OBJECT_STORES: Final = frozenset(
-    {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "ocilake", "r2"}
-)
-"""Protocols whose objects appear whole or not at all, and whose listings show at once what was put."""
 MEMORY: Final = "memory"
 _AT_ONCE: Final = 8
 """Requests in flight. Files that are sent lie in memory, up to 100 MB each."""
@@ -206,4 +202,4 @@ def is_around(outer: str, inner: str) -> bool:
     return f"{inner.rstrip('/')}/".startswith(f"{outer.rstrip('/')}/")
 
 
-__all__ = ["MEMORY", "OBJECT_STORES", "Bucket", "is_around"]
+__all__ = ["MEMORY", "Bucket", "is_around"]

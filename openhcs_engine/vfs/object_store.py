@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
 from openhcs_engine.vfs.backend import folders_of
-from openhcs_engine.vfs.raw import remote
+from openhcs_engine.vfs.raw import OBJECT_STORES, remote
 from openhcs_engine.vfs.stores import FileStore, ReadFile, Result
 from openhcs_engine.vfs.unfinished import hidden_name, is_unfinished
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-_WHOLE_PUTS: Final = frozenset(
-    {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "ocilake", "r2"}
-)
-"""Protocols whose objects appear whole by themselves. Others get a temporary name and are moved."""
 _AT_ONCE: Final = 32
 """Files fetched together: hides the store's latency, and no more of them are in memory."""
 _ZIP_START: Final = b"PK\x03\x04"
@@ -148,8 +144,9 @@ class ObjectStore(FileStore):
 
     @property
     def _puts_whole(self) -> bool:
+        """False: a value gets a temporary name and is moved."""
         protocol = self._files.protocol
-        return not _WHOLE_PUTS.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
+        return not OBJECT_STORES.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
 
     @cached_property
     def _place(self) -> tuple[AbstractFileSystem, str]:

@@ -6,12 +6,17 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from openhcs_engine.errors import StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+OBJECT_STORES: Final = frozenset(
+    {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "ocilake", "r2"}
+)
+"""Protocols whose objects appear whole or not at all, and whose listings show at once what was put."""
 
 
 def is_remote(root: str) -> bool:
