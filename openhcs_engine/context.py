@@ -313,11 +313,11 @@ class ProcessingContext:
         backend and place, absolute paths and the pipeline's name are not in it.
         """
         if not self._fingerprint:
-            self._settle([pixels_of(step, self.well) for step in self.steps if step.applies_to(self.well)])
+            self._settle(pixels_of_steps(self.steps, self.well))
         return self._fingerprint
 
     def _settle(self, steps: list[StepPlan] | msgspec.Raw) -> None:
-        """Compute the fingerprint, once and never another; ``steps`` as ``pixels_of`` makes them, or their JSON."""
+        """Compute the fingerprint, once and never another; ``steps``: those of ``pixels_of_steps``, or their JSON."""
         found = digest(
             {
                 "format": FORMAT,
@@ -362,11 +362,10 @@ class _SharedSteps:
         self.written: dict[tuple[bool, ...], msgspec.Raw] = {}
 
     def pixels_of(self, well: str) -> msgspec.Raw:
-        """The JSON of ``pixels_of`` each step that applies to the well."""
+        """The JSON of ``pixels_of_steps``."""
         alike = tuple([well in wells for wells in self.filters])
         if alike not in self.written:
-            own = [pixels_of(step, well) for step in self.steps if step.applies_to(well)]
-            self.written[alike] = msgspec.Raw(canonical_json(own))
+            self.written[alike] = msgspec.Raw(canonical_json(pixels_of_steps(self.steps, well)))
         return self.written[alike]
 
 
@@ -387,6 +386,38 @@ def steps_digest(steps: tuple[StepPlan, ...]) -> str:
 
 def _place_of(kept: MaterializePlan | None) -> MaterializePlan | None:
     return kept and replace(kept, backend="")
+
+
+def pixels_of_steps(steps: tuple[StepPlan, ...], well: str) -> list[StepPlan]:
+    """What the steps that apply to a well make of it.
+
+    They are counted anew, so that a step for other wells changes nothing.
+    """
+    own = [step for step in steps if step.applies_to(well)]
+    counted = {step.number: position for position, step in enumerate(own, 1)}
+    return [_counted_anew(pixels_of(step, well), counted) for step in own]
+
+
+def _counted_anew(step: StepPlan, counted: Mapping[int, int]) -> StepPlan:
+    if all(number == position for number, position in counted.items()):
+        return step
+    routes = tuple(
+        replace(route, calls=tuple(_call_anew(call, counted) for call in route.calls)) for route in step.routes
+    )
+    return replace(step, number=counted[step.number], routes=routes)
+
+
+def _call_anew(call: FunctionCall, counted: Mapping[int, int]) -> FunctionCall:
+    """The call with the steps counted anew that make what it is given; those for other wells never made it any."""
+    inputs = tuple(
+        replace(
+            wanted,
+            sources=tuple(replace(made, step=counted[made.step]) for made in wanted.sources if made.step in counted),
+        )
+        for wanted in call.side_inputs
+    )
+    twin = call.cpu_twin and _call_anew(call.cpu_twin, counted)
+    return replace(call, side_inputs=inputs, cpu_twin=twin)
 
 
 def pixels_of(step: StepPlan, well: str) -> StepPlan:

@@ -17,7 +17,6 @@ class ChangeKind(StrEnum):
     STEP_REMOVED = "step removed"
     STEP_MOVED = "step moved"
     STEP_RENAMED = "step renamed"
-    STEP_NUMBER = "step numbered anew"
     FUNCTION = "function"
     MODULE = "module"
     SOURCE = "source"

@@ -18,7 +18,7 @@ from openhcs_engine.plan_diff.plate import (
     compare_stages,
 )
 from openhcs_engine.plan_diff.raw import compare_raw
-from openhcs_engine.plan_diff.steps import compare_steps, numbered_anew
+from openhcs_engine.plan_diff.steps import compare_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def compare_plans(before: Plan, after: Plan) -> PlanDiff:
 def _changes(before: Plan, after: Plan, both: tuple[str, ...], differing: frozenset[str]) -> list[Change]:
     old, new = next(iter(before.values())), next(iter(after.values()))
     everywhere = frozenset(both)
-    changes, pairs = compare_steps(old.steps, new.steps, both, new.plate)
+    changes = compare_steps(old.steps, new.steps, both, new.plate)
     changes += compare_raw(before, after, both)
     changes += compare_packages(old.versions, new.versions, everywhere)
     changes += compare_options(old, new, everywhere)
@@ -106,7 +106,7 @@ def _changes(before: Plan, after: Plan, both: tuple[str, ...], differing: frozen
     changes = [replace(change, wells=change.wells & differing) for change in changes]
     touched = frozenset(well for change in changes for well in change.wells)
     if left := differing - touched:
-        changes.append(numbered_anew(pairs, left))
+        changes.append(Change(kind=ChangeKind.OTHER, where="steps", what="told otherwise", wells=left))
     return [*changes, *compare_devices(before, after, both), *compare_outputs(old.output, new.output)]
 
 

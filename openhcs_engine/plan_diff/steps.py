@@ -11,7 +11,7 @@ from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.plan_diff.calls import Difference, compare_calls, function_label
-from openhcs_engine.plan_diff.change import Change, ChangeKind, counted, from_to, listed
+from openhcs_engine.plan_diff.change import Change, ChangeKind, from_to, listed
 from openhcs_engine.plan_diff.pairs import StepPair, StepPairs, pair_steps
 
 Wells = tuple[str, ...]
@@ -20,16 +20,14 @@ _NOT_PIXELS: Final = frozenset({"number", "name", "reads", "writes"})
 """Fields of a step that are told otherwise, or that follow from the others."""
 
 
-def compare_steps(
-    before: Sequence[StepPlan], after: Sequence[StepPlan], wells: Wells, plate: Plate
-) -> tuple[list[Change], StepPairs]:
-    """The changes of two plans' steps, in the order of the later plan, and which step is which."""
+def compare_steps(before: Sequence[StepPlan], after: Sequence[StepPlan], wells: Wells, plate: Plate) -> list[Change]:
+    """The changes of two plans' steps, in the order of the later plan."""
     pairs = pair_steps(before, after)
     changes = [*_gone(pairs, wells)]
     for step in sorted((*pairs.added, *(pair.after for pair in pairs.both)), key=lambda step: step.number):
         pair = next((pair for pair in pairs.both if pair.after is step), None)
         changes += _came(step, wells) if pair is None else _in_both(pair, pairs.numbers, wells, plate)
-    return changes, pairs
+    return changes
 
 
 def step_label(step: StepPlan) -> str:
@@ -157,12 +155,4 @@ def _change(kind: ChangeKind, step: StepPlan, what: str, before: Any, after: Any
     return Change(kind=kind, where=step_label(step), what=what, before=before, after=after, wells=wells)
 
 
-def numbered_anew(pairs: StepPairs, wells: frozenset[str]) -> Change:
-    """Why wells are stale that no other change touches: what came, went or moved before their steps."""
-    moved = [f"{pair.before.number} → {pair.after.number}" for pair in pairs.both
-             if pair.before.number != pair.after.number]  # fmt: skip
-    what = f"{counted(len(moved), 'step')} numbered anew ({', '.join(moved)})" if moved else "told otherwise"
-    return Change(kind=ChangeKind.STEP_NUMBER, where="steps", what=what, wells=wells)
-
-
-__all__ = ["compare_steps", "key_label", "numbered_anew", "step_label"]
+__all__ = ["compare_steps", "key_label", "step_label"]

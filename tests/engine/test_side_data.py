@@ -151,6 +151,17 @@ def test_links_are_part_of_the_frozen_plan() -> None:
     assert contexts_from_json(contexts_to_json(contexts)) == contexts
 
 
+def test_a_step_for_other_wells_before_a_link_makes_no_well_stale() -> None:
+    """The linked steps have other numbers then; the link is the same one."""
+    steps = (FunctionStep(sides.fit), FunctionStep(add), FunctionStep(sides.apply_model))
+    plain = compiled(*steps)
+    longer = compiled(FunctionStep(explode, wells="A02"), *steps)
+
+    assert longer["A01"].fingerprint == plain["A01"].fingerprint
+    assert longer["A02"].fingerprint != plain["A02"].fingerprint
+    assert compiled(steps[1], steps[0], steps[2])["A01"].fingerprint != plain["A01"].fingerprint
+
+
 def test_values_of_the_plate_are_frozen_into_the_parameters() -> None:
     """Of every well alike; a parameter that the step gives stays as given."""
     facts = {"grid": Grid(rows=1, columns=2), "pixel_size_um": 0.65}
