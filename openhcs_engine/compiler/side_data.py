@@ -11,7 +11,7 @@ from openhcs_engine.compiler.collapses import Collapses, Reach
 from openhcs_engine.compiler.complaints import Complaints
 from openhcs_engine.compiler.contracts import function_name
 from openhcs_engine.compiler.drops import Drops
-from openhcs_engine.context import COORDINATES, FrozenMap, FunctionCall, Route, StagePlace, StepPlan
+from openhcs_engine.context import COORDINATES, FunctionCall, Route, StagePlace, StepPlan
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.artifacts import (
     STACK_VALUES,
@@ -23,6 +23,7 @@ from openhcs_engine.model.artifacts import (
     SideOutput,
 )
 from openhcs_engine.model.components import Component
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 

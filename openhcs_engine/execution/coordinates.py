@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from openhcs_engine.context import COORDINATES, FrozenMap, FunctionCall
+from openhcs_engine.context import COORDINATES, FunctionCall
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import Stack
 
 

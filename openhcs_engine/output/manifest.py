@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from openhcs_engine.context import FrozenMap, ProcessingContext
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import ManifestError
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.output.provenance import RawFile, provenance_of, raw_files
 from openhcs_engine.vfs.files import StoredFile

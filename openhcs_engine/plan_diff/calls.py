@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from openhcs_engine.context import FrozenMap, FunctionCall, digest
+from openhcs_engine.context import FunctionCall, digest
 from openhcs_engine.model.artifacts import SideInput, SideOutput
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.plan_diff.change import ChangeKind, from_to, listed, short, shown
 
 

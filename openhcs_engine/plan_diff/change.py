@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from openhcs_engine.context import FrozenMap
+from openhcs_engine.model.frozen import FrozenMap
 
 
 class ChangeKind(StrEnum):

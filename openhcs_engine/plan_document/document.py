@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from openhcs_engine.context import (
-    FrozenMap,
     OutputPlan,
     ProcessingContext,
     StagePlace,
@@ -19,6 +18,7 @@ from openhcs_engine.context import (
     steps_digest,
 )
 from openhcs_engine.errors import ContextFileError, ContextFormatError
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, OnMissing
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan_document.plane_index import PlaneIndex, decode_planes, encode_planes

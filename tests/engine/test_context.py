@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from openhcs_engine import FunctionStep, GroupBy, Pipeline, VariableComponents
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import FrozenMap, ProcessingContext, plan_fingerprint
+from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.errors import ContextFileError
 from openhcs_engine.functions import create_max_projection
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 from tests.engine.plates import add, make_plate, output_plan
 

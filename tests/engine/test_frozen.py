@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from openhcs_engine import FunctionStep, Materialize, Pipeline, VariableComponents
 from openhcs_engine.compiler import Compilation, compile_plate, pipeline_digest
-from openhcs_engine.context import FrozenMap, ProcessingContext, plan_fingerprint, steps_digest
+from openhcs_engine.context import ProcessingContext, plan_fingerprint, steps_digest
 from openhcs_engine.errors import ContextFileError, ExecutionError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.memory.stack import Array
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.plate_map import Condition, PlateMap, WellRole
 from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
 from tests.engine.plates import add, double, make_plate, output_plan

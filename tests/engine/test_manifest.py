@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from openhcs_engine.context import FrozenMap, FunctionCall, ProcessingContext, Route, StepPlan
+from openhcs_engine.context import FunctionCall, ProcessingContext, Route, StepPlan
 from openhcs_engine.errors import ManifestError
 from openhcs_engine.model.components import Component
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, ImageKey
 from openhcs_engine.output.manifest import (
     StagedWell,
