@@ -1,12 +1,12 @@
 """What the metadata of an OME-Zarr plate cost: to create, to open and list, and to add a well.
 
-    python benchmarks/plate_metadata.py [--fields 9] [--with ngio ome-zarr] [--json FILE]
+    python benchmarks/plate_metadata.py [--fields 9] [--with ngio ome-zarr] [--own-environments] [--json FILE]
 
 Every program makes the same plate: groups of plate, rows, wells and images, and the metadata of three resolutions of
-an image of 1080 x 1080 pixels, without pixels. It does so in a process of its own, on 96, 384 and 1536 wells, in
-a folder in memory where there is one; CPU time of the process is counted, imports left out. ngio and ome-zarr-py are
-measured on fewer wells, because they are slow; what is printed, plate by plate, is per field and per well. All of it
-takes one to two minutes.
+an image of 1080 x 1080 pixels, without pixels. It does so in a process of its own, and with --own-environments in an
+environment into which pip installs nothing but it; on 96, 384 and 1536 wells, in a folder in memory where there is one.
+CPU time of the process is counted, imports left out. ngio and ome-zarr-py are measured on fewer wells, because they are
+slow; what is printed, plate by plate, is per field and per well. All of it takes one to two minutes.
 
 *create* is CPU time per field; *grows* is that of the largest plate over that of the smallest, 1.0 where it is linear.
 *open* is the time to open a plate of 384 wells and list them. *add* is the time to write one more well into it, which
@@ -18,10 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import string
 import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fields", type=int, default=9)
     parser.add_argument("--with", dest="others", nargs="*", default=["ngio", "ome-zarr"], choices=["ngio", "ome-zarr"])
+    parser.add_argument("--own-environments", action="store_true", help="install the others apart")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "WELLS", "FOLDER"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
@@ -49,19 +52,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     print(f"{'program':12}{'wells':>7}{'create ms/field':>17}{'open ms':>10}{'add ms/well':>13}", flush=True)
     found: dict[str, list[dict[str, Any]]] = {}
-    for program in ("ours", "ours 0.4", *chosen.others):
-        found[program] = _measure_all(program, chosen.fields)
-        print_growth(found[program], found["ours"])
+    with tempfile.TemporaryDirectory() as environments:
+        for program in ("ours", "ours 0.4", *chosen.others):
+            apart = chosen.own_environments and program in chosen.others
+            python = _install(program, Path(environments)) if apart else sys.executable
+            found[program] = _measure_all(python, program, chosen.fields)
+            print_growth(found[program], found["ours"])
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1))
 
 
-def _measure_all(program: str, fields: int) -> list[dict[str, Any]]:
+def _install(program: str, environments: Path) -> str:
+    """The interpreter of a new environment with one program in it."""
+    folder = environments / program
+    print(f"{program}: installing into an environment of its own ...", file=sys.stderr, flush=True)
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", program], check=True)
+    return python
+
+
+def _measure_all(python: str, program: str, fields: int) -> list[dict[str, Any]]:
     memory = Path("/dev/shm")
     results = []
     for wells in SIZES[program]:
         with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-            command = [sys.executable, __file__, "--fields", str(fields), "--measure", program, str(wells), folder]
+            command = [python, __file__, "--fields", str(fields), "--measure", program, str(wells), folder]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_S)
             except subprocess.TimeoutExpired:
@@ -105,10 +121,10 @@ def _add_a_well(program: str, folder: Path, names: list[str], fields: int) -> fl
 
 
 def _names(wells: int) -> list[str]:
-    from openhcs_engine.model.wells import well_name
-
+    """A01 … AF48; without our own package, which other programs' environments lack."""
     rows = {6: 2, 24: 4, 96: 8, 384: 16, 1536: 32}[wells]
-    return [well_name(row, column) for row in range(rows) for column in range(wells // rows)]
+    letters = [*string.ascii_uppercase, *(f"A{letter}" for letter in string.ascii_uppercase)]
+    return [f"{letter}{column:02d}" for letter in letters[:rows] for column in range(1, wells // rows + 1)]
 
 
 # -- ours ---

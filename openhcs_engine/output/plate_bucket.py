@@ -16,13 +16,17 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from openhcs_engine.context import MaterializePlan
 from openhcs_engine.errors import ManifestError, OutputPlaceError
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_order
-from openhcs_engine.ngff.groups import version_by_files
+from openhcs_engine.ngff.groups import attributes_in, version_by_files
+from openhcs_engine.ngff.metadata import OWN
+from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_store import plate_group_files, refuse_version
 from openhcs_engine.output.bucket import MEMORY, Bucket, is_around
@@ -112,7 +116,7 @@ class PlateBucket(PlateOutput):
             )
         names = self.bucket.names()
         others = [name for name in (ZARR_IMAGES, DISK_IMAGES, TABLES) if name in names]
-        if others and CONTEXTS not in names:
+        if others and not {CONTEXTS, PUBLISHING}.intersection(names) and not self._is_prepared():
             raise OutputPlaceError(
                 f"{self.address} holds {' and '.join(others)} of something else (there are no {CONTEXTS}/ in it); "
                 "choose another output or plate id.",
@@ -353,6 +357,11 @@ class PlateBucket(PlateOutput):
         contents = ((path, self.bucket.read_or_none(path)) for path in sorted(paths) if is_well_group(path))
         return tuple((path, content.decode("utf-8", "replace")) for path, content in contents if content is not None)
 
+    def _is_prepared(self) -> bool:
+        """True where a run has put the plate's groups, which it does before it keeps its plan."""
+        contents = (self.bucket.read_or_none(f"{ZARR_IMAGES}/{name}") for name in (NODE_V3, ATTRIBUTES_V2))
+        return any(OWN in attributes_in(_group(content)) for content in contents if content is not None)
+
     def _put_groups(self, image_set: str, plate: Plate, options: ImageOptions) -> None:
         found = self.bucket.found(image_set)
         top = (path.rpartition("/")[2] for path in found if path.count("/") == 1)
@@ -382,6 +391,14 @@ class PlateBucket(PlateOutput):
 
 def _is_whole(manifest: WellManifest, found: Mapping[str, Found]) -> bool:
     return all(file.path in found and found[file.path].size == file.size for file in manifest.files)
+
+
+def _group(content: bytes) -> dict[str, Any]:  # Any: what JSON may hold
+    """The document of a group; empty where it is none."""
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}
 
 
 def _readable(content: bytes, path: str, well: str) -> WellManifest | None:

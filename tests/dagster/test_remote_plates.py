@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.registration import register
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
@@ -45,7 +46,7 @@ def test_a_remote_plate_goes_through_its_graph(
 
 
 def test_a_remote_plate_that_grew_renews_its_entry(deployment: Deployment) -> None:
-    """As a folder does: the run says so, and the catalogue has the new wells."""
+    """As a folder does: its known wells go on, and the catalogue has the new ones."""
     folder = deployment.plate("P001")
     url = upload(folder, "memory://grown/P001")
     files, place = fsspec.core.url_to_fs(url)
@@ -55,7 +56,10 @@ def test_a_remote_plate_that_grew_renews_its_entry(deployment: Deployment) -> No
     files.pipe_file(first.replace("_A01_", "_C01_"), files.cat_file(first))
     run = deployment.run(entry)
 
-    assert run.refusal is not None and "7 wells, but 6 are registered" in run.refusal
+    assert run.refusal is None and {outcome.status for outcome in run.outcomes} == {"done"}
+    listed = deployment.instance.get_latest_materialization_event(PlateKeys("P001").index)
+    assert listed is not None and listed.asset_materialization is not None
+    assert "7 wells, but 6 are registered" in str(listed.asset_materialization.metadata["new wells"].value)
     assert "C01" in deployment.catalogue.read("P001").wells
 
 

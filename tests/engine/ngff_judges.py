@@ -79,7 +79,7 @@ print(json.dumps(told))
 """
 
 
-def judged_by_models(plate: Path, ngff: str) -> dict[str, Any]:
+def judged_by_models(plate: Path | str, ngff: str) -> dict[str, Any]:
     """Wells, images and labels that ome-zarr-models accepts; an AssertionError has what it complains of."""
     return _ask(_MODELS, str(plate), {"0.4": "v04", "0.5": "v05"}[ngff])
 

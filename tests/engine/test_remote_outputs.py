@@ -8,7 +8,6 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-import ome_zarr_models
 import pytest
 import zarr
 
@@ -21,10 +20,12 @@ from openhcs_engine.microscopes.patterns import pattern_handler
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.output.bucket import Bucket
+from openhcs_engine.output.plate_bucket import PlateBucket
 from openhcs_engine.output.verify import verify
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from openhcs_engine.vfs.source import read_plane
-from tests.engine.plates import add
+from tests.engine.ngff_judges import judged_by_models
+from tests.engine.plates import add, make_plate
 
 WELLS = ("A01", "A02", "B01")
 NAMES = r"(?P<well>[A-Z]\d\d)_s(?P<site>\d+)_w(?P<channel>\d)_z(?P<z>\d+)_t(?P<timepoint>\d+)\.ome\.tif"
@@ -149,12 +150,8 @@ def test_the_plate_is_valid_where_it_lies(plate: Path, bucket: str, ngff: str) -
     """The reference models of OME-Zarr open plate, wells and images from the store."""
     root = f"{bucket}/{uuid.uuid4().hex}"
     run(plate, root, ngff=ngff)
-    group = zarr.open_group(f"{root}/small/images.zarr", mode="r")
-    models = ome_zarr_models.v05 if ngff == "0.5" else ome_zarr_models.v04
-    assert models.HCS.from_zarr(group).ome_attributes is not None if ngff == "0.5" else models.HCS.from_zarr(group)
-    for well in WELLS:
-        found = models.Well.from_zarr(group[f"{well[:1]}/{well[1:]}"])
-        assert found is not None
+    judged = judged_by_models(f"{root}/small/images.zarr", ngff)
+    assert judged["wells"] >= len(WELLS) and judged["images"] >= len(WELLS)
 
 
 def test_what_steps_keep_is_published_with_the_well(plate: Path, root: str) -> None:
@@ -210,3 +207,14 @@ def test_importing_the_engine_loads_no_store() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_run_that_has_only_begun_is_no_stranger() -> None:
+    """Its groups are there before its plan; images of other programs without a plan are refused."""
+    ours, foreign = (PlateBucket.at(f"memory://begun/{uuid.uuid4().hex}") for _ in range(2))
+    ours.prepare(make_plate()[0])
+    foreign.bucket.put("images.zarr/zarr.json", b'{"zarr_format": 3, "node_type": "group", "attributes": {"ome": {}}}')
+
+    PlateBucket.at(ours.address).check_place("/raw/P1")
+    with pytest.raises(OutputPlaceError, match=r"images\.zarr of something else"):
+        foreign.check_place("/raw/P1")
