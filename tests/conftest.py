@@ -20,7 +20,7 @@ _REPO = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests go first: begun at the end, one of two workers would wait for the other."""
+    """Files with slow tests go first: begun at the end, one worker would run them while the others wait."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

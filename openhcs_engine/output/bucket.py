@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import google_crc32c
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MEMORY: Final = "memory"
+_MEMORY_LOCK: Final = RLock()
+"""All of ``memory://`` is one dictionary of fsspec's, which cannot be listed while another thread writes."""
 _AT_ONCE: Final = 8
 """Requests in flight. Files that are sent lie in memory, up to 100 MB each."""
 _BLOCK: Final = 1 << 25
@@ -186,7 +189,8 @@ class Bucket:
     def _errors(self, doing: str) -> Iterator[None]:
         """Turn the store's own errors into ours; FileNotFoundError is for the caller."""
         try:
-            yield
+            with _MEMORY_LOCK if self.protocol == MEMORY else nullcontext():
+                yield
         except (FileNotFoundError, OpenHCSError):
             raise
         except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...

@@ -80,11 +80,18 @@ def test_a_table_of_planes_reads_any_folder(folder: Path) -> None:
 def test_wrong_options_are_refused_with_the_valid_ones(
     folder: Path, plate: Path, options: list[str], sentence: str
 ) -> None:
-    """Exit code 2 and a sentence, for every command that reads plates."""
+    """Exit code 2 and a sentence."""
+    ended = openhcs(folder, "inspect", plate, *options)
+    assert ended.code == 2 and sentence in " ".join(ended.err.split())
+
+
+def test_every_command_that_reads_plates_refuses_wrong_options(folder: Path, plate: Path) -> None:
+    """In the same words."""
+    compile_it = ["compile", plate, "--pipeline", "lab:project"]
     run = ["run", plate, "--pipeline", "lab:project", "--output", folder / "out"]
-    for command in (["inspect", plate], ["planes", plate], ["compile", plate, "--pipeline", "lab:project"], run):
-        ended = openhcs(folder, *command, *options)
-        assert ended.code == 2 and sentence in " ".join(ended.err.split())
+    for command in (["inspect", plate], ["planes", plate], compile_it, run):
+        ended = openhcs(folder, *command, "--preset", "cytation", "--pattern", "x")
+        assert ended.code == 2 and "Give either a preset" in " ".join(ended.err.split())
 
 
 def test_a_plate_map_travels_with_the_plate(folder: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.memory import MemoryFileSystem
 
 from openhcs_engine import FunctionStep, Materialize, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.context import OutputPlan
@@ -218,3 +220,25 @@ def test_a_run_that_has_only_begun_is_no_stranger() -> None:
     PlateBucket.at(ours.address).check_place("/raw/P1")
     with pytest.raises(OutputPlaceError, match=r"images\.zarr of something else"):
         foreign.check_place("/raw/P1")
+
+
+def test_wells_in_threads_take_turns_in_the_memory_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody writes while one lists: fsspec's own dictionary would change under it."""
+    bucket = Bucket(f"memory://shared/{uuid.uuid4().hex}")
+    written = threading.Event()
+
+    def put() -> None:
+        bucket.put("wells/A01.json", b"{}")
+        written.set()
+
+    other = threading.Thread(target=put)
+
+    def find(*_: object, **__: object) -> dict[str, object]:
+        other.start()
+        assert not written.wait(0.2)
+        return {}
+
+    monkeypatch.setattr(MemoryFileSystem, "find", find)
+    assert bucket.found("wells") == {}
+    other.join()
+    assert written.is_set()
