@@ -13,6 +13,8 @@ from typing import Final
 import dagster as dg
 from dagster._core.launcher import DefaultRunLauncher
 
+from openhcs_engine.output.writers import process_exists
+
 PROCESS_TAG: Final = "openhcs/process"
 """``host:pid`` of a run inside some other process; for a launched run Dagster's own event tells it."""
 TOLERANCE_S: Final = 2.0
@@ -59,12 +61,8 @@ def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
 
 def is_alive(pid: int, run_started: float) -> bool:
     """True if the process lives and is not a younger one that got the same number, as after a restart."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not process_exists(pid):
         return False
-    except PermissionError:
-        pass
     born = _time_of_birth(pid)
     return born is None or born <= run_started + TOLERANCE_S
 

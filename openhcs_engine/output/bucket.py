@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import google_crc32c
 
-from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.output.output_files import Found
-from openhcs_engine.vfs.raw import OBJECT_STORES, changed_ns, remote
+from openhcs_engine.vfs.raw import OBJECT_STORES, changed_ns, remote, store_errors
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MEMORY: Final = "memory"
-_MEMORY_LOCK: Final = RLock()
-"""All of ``memory://`` is one dictionary of fsspec's, which cannot be listed while another thread writes."""
 _AT_ONCE: Final = 8
 """Requests in flight. Files that are sent lie in memory, up to 100 MB each."""
 _BLOCK: Final = 1 << 25
@@ -185,20 +182,8 @@ class Bucket:
                 f"{self.url} does not exist; create the bucket, or choose another output.", path=self.url
             ) from error
 
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        """Turn the store's own errors into ours; FileNotFoundError is for the caller."""
-        try:
-            with _MEMORY_LOCK if self.protocol == MEMORY else nullcontext():
-                yield
-        except (FileNotFoundError, OpenHCSError):
-            raise
-        except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...
-            raise OutputPlaceError(
-                f"{self.url} failed while {doing} ({type(error).__name__}: {error}); check the address, the "
-                "credentials and the connection. Finished wells are kept.",
-                path=self.url,
-            ) from error
+    def _errors(self, doing: str) -> AbstractContextManager[None]:
+        return store_errors(self.url, doing, "Finished wells are kept.")
 
 
 def is_around(outer: str, inner: str) -> bool:

@@ -63,15 +63,8 @@ class BucketFiles(OutputFiles):
         view = _View({path: about for path, about in everything.items() if _counts(path)})
         for mark in read_marks(self.bucket, everything).values():
             if mark is not None:
-                view.undo(mark, self._listed(mark.what))
+                view.undo(mark, listed_files(self.bucket, mark.what))
         return view
-
-    def _listed(self, well: str) -> dict[str, StoredFile] | None:
-        try:
-            manifest = read_well(self.bucket, well)
-        except ManifestError:
-            return None
-        return {} if manifest is None else {file.path: file for file in manifest.files}
 
 
 @dataclass(slots=True)
@@ -99,6 +92,15 @@ class _View:
         return [path for path in self.found if path.startswith(prefixes) or path in places]
 
 
+def listed_files(bucket: Bucket, well: str) -> dict[str, StoredFile] | None:
+    """Files of a well's manifest; none without one, None if it is damaged."""
+    try:
+        manifest = read_well(bucket, well)
+    except ManifestError:
+        return None
+    return {} if manifest is None else {file.path: file for file in manifest.files}
+
+
 def read_well(bucket: Bucket, well: str) -> WellManifest | None:
     """The manifest of a well; None if there is none, ManifestError if it is damaged."""
     path = manifest_name(well)
@@ -111,4 +113,4 @@ def _counts(path: str) -> bool:
     return parts[0] not in FREE | {PUBLISHING} and parts[-1] not in LITTER
 
 
-__all__ = ["BucketFiles", "read_well"]
+__all__ = ["BucketFiles", "listed_files", "read_well"]

@@ -30,7 +30,7 @@ from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_store import plate_group_files, refuse_version
 from openhcs_engine.output.bucket import MEMORY, Bucket, is_around
-from openhcs_engine.output.bucket_files import BucketFiles, read_well
+from openhcs_engine.output.bucket_files import BucketFiles, listed_files
 from openhcs_engine.output.bucket_tables import make_bucket_tables
 from openhcs_engine.output.layout import (
     CONTEXTS,
@@ -56,7 +56,6 @@ from openhcs_engine.output.plans import image_sets_of_plans
 from openhcs_engine.output.plate_output import PlateOutput
 from openhcs_engine.output.versions import WellVersion, empty_group, empty_groups, is_as_listed, is_well_group
 from openhcs_engine.vfs.backend import check_key
-from openhcs_engine.vfs.files import StoredFile
 from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.unfinished import sweep, unfinished_folder
 
@@ -233,7 +232,7 @@ class PlateBucket(PlateOutput):
 
     def _replace(self, staged: StagedWell, manifest: WellManifest, held: Held) -> None:
         version = WellVersion.of(staged, held.mark.token)
-        before = self._listed(staged.well)
+        before = listed_files(self.bucket, staged.well)
         held.note(self._touched(version, before), self._groups_now({*version.groups, *(before or ())}))
         self._upload(version, staged)
         held.check()
@@ -290,7 +289,7 @@ class PlateBucket(PlateOutput):
 
     def _settle(self, mark: Mark) -> None:
         """Bring a well back to what its manifest says, whatever its publisher was at."""
-        listed = self._listed(mark.what)
+        listed = listed_files(self.bucket, mark.what)
         for place in mark.places:
             self.bucket.abort_uploads(place)
         if listed is None:
@@ -309,7 +308,7 @@ class PlateBucket(PlateOutput):
 
     def _remove_own(self, mark: Mark) -> None:
         """Remove what a publisher put and no manifest lists: nobody else's objects have its token."""
-        listed = self._listed(mark.what) or {}
+        listed = listed_files(self.bucket, mark.what) or {}
         self.bucket.remove([path for path in self._found(mark.places) if mark.token in path and path not in listed])
 
     def _tidy(self, places: Collection[str], listed: Collection[str]) -> None:
@@ -337,20 +336,12 @@ class PlateBucket(PlateOutput):
         """Where anything of a well but its tables may lie."""
         plans = (self.bucket.read_or_none(path) for path in self.bucket.found(CONTEXTS))
         kept = image_sets_of_plans(plan for plan in plans if plan is not None)
-        image_sets = IMAGE_SETS | kept | image_sets_of(self._listed(well) or ())
+        image_sets = IMAGE_SETS | kept | image_sets_of(listed_files(self.bucket, well) or ())
         return [place_in_set(image_set, well) for image_set in sorted(image_sets)]
 
     def _tables_of(self, well: str) -> list[str]:
         paths = self.bucket.found(TABLES)
         return [path for path in paths if (owner := well_of_path(path)) is not None and owner[0] == well]
-
-    def _listed(self, well: str) -> dict[str, StoredFile] | None:
-        """Files of a well's manifest; none without one, None if it is damaged."""
-        try:
-            manifest = read_well(self.bucket, well)
-        except ManifestError:
-            return None
-        return {} if manifest is None else {file.path: file for file in manifest.files}
 
     def _groups_now(self, paths: Collection[str]) -> tuple[tuple[str, str], ...]:
         """The groups among these paths, as they are."""

@@ -60,13 +60,14 @@ def _started(pid: int) -> str | None:
         # The name, in brackets, may hold anything.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() or not _exists(pid) else ""
+        return None if Path("/proc/self/stat").exists() or not process_exists(pid) else ""
     except OSError:  # it ended while it was read
         return None
     return None if fields[0] in _ENDED else fields[19]
 
 
-def _exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """True if a process of this host has the number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -81,4 +82,4 @@ def seconds_awake() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-__all__ = ["Writer", "seconds_awake", "this_host"]
+__all__ = ["Writer", "process_exists", "seconds_awake", "this_host"]

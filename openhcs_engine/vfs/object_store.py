@@ -6,13 +6,13 @@ import io
 import posixpath
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.vfs.backend import folders_of
-from openhcs_engine.vfs.raw import OBJECT_STORES, remote
+from openhcs_engine.vfs.raw import OBJECT_STORES, remote, store_errors
 from openhcs_engine.vfs.stores import FileStore, ReadFile, Result
 from openhcs_engine.vfs.unfinished import hidden_name, is_unfinished
 
@@ -163,19 +163,8 @@ class ObjectStore(FileStore):
     def _path(self, key: str) -> str:
         return f"{self._folder}/{key}"
 
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        """Turn the store's own errors into ours; FileNotFoundError and its kin are for the caller."""
-        try:
-            yield
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, OpenHCSError):
-            raise
-        except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...
-            raise OutputPlaceError(
-                f"{self.root} failed while {doing} ({type(error).__name__}: {error}); check the address, the "
-                "credentials and the connection.",
-                path=self.root,
-            ) from error
+    def _errors(self, doing: str) -> AbstractContextManager[None]:
+        return store_errors(self.root, doing, for_caller=(FileNotFoundError, NotADirectoryError, IsADirectoryError))
 
 
 def _use_archive(file: BinaryIO, use: Callable[[ReadFile], Result]) -> Result:

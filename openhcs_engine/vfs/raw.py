@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from openhcs_engine.errors import StorageError
+from openhcs_engine.errors import OpenHCSError, OutputPlaceError, StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -17,6 +19,8 @@ OBJECT_STORES: Final = frozenset(
     {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "ocilake", "r2"}
 )
 """Protocols whose objects appear whole or not at all, and whose listings show at once what was put."""
+_MEMORY_LOCK: Final = RLock()
+"""All of ``memory://`` is one dictionary of fsspec's, which cannot be listed while another thread writes."""
 
 
 def is_remote(root: str) -> bool:
@@ -84,6 +88,34 @@ def remote(root: str, **options: object) -> tuple[AbstractFileSystem, str]:
     except (ImportError, ValueError) as error:
         raise StorageError(f"{root} cannot be opened: {error}.") from error
     return files, str(folder).rstrip("/")
+
+
+@contextmanager
+def store_errors(
+    root: str, doing: str, kept: str = "", for_caller: tuple[type[OSError], ...] = (FileNotFoundError,)
+) -> Iterator[None]:
+    """Use the store of a URL, and turn its own errors into ours, but for those that are the caller's to judge.
+
+    Threads take turns in ``memory://``. ``kept`` says what the failure did not touch.
+
+    Raises
+    ------
+    OutputPlaceError
+        If the store fails while ``doing`` something.
+    """
+    try:
+        with _MEMORY_LOCK if root.startswith("memory://") else nullcontext():
+            yield
+    except for_caller:
+        raise
+    except OpenHCSError:
+        raise
+    except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...
+        raise OutputPlaceError(
+            f"{root} failed while {doing} ({type(error).__name__}: {error}); check the address, the credentials and "
+            f"the connection.{kept and f' {kept}'}",
+            path=root,
+        ) from error
 
 
 def changed_ns(about: dict[str, Any]) -> int:  # Any: each store describes its files in its own words
