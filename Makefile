@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PARALLEL ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 EXTRAS := dev,torch,tensorflow,jax,cupy,pyclesperanto,gpu
 
-.PHONY: demo ui test check docs format bench clean help
+.PHONY: demo ui test check audit docs format bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -40,6 +40,16 @@ check: $(VENV)/.installed-dev docs  ## Format, lint, types, layers, documentatio
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A tool with packages of its own, which the product does not need.
+AUDIT := $(VENV)/audit
+$(AUDIT)/.installed: | $(BIN)/python
+	$(BIN)/python -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit
+	@touch $@
+
+audit: $(VENV)/.installed-dev $(AUDIT)/.installed  ## Look for published vulnerabilities in the installed packages
+	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit $(BIN)/python
 
 docs: $(VENV)/.installed-dev  ## Build the documentation; warnings are errors
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs/source docs/build/html

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,15 @@ import typer
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
 from openhcs_dagster.settings import Settings, prepare_home, what_home_lacks
-from openhcs_engine.command_line import OK, REFUSED, SOME_FAILED, CommandLine, Reading, with_reading_options
+from openhcs_engine.command_line import (
+    OK,
+    REFUSED,
+    SOME_FAILED,
+    CommandLine,
+    Reading,
+    search_path,
+    with_reading_options,
+)
 from openhcs_engine.microscopes.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -71,13 +80,15 @@ def add(
 
     settings = _settings()
     _warn_of(what_home_lacks(settings.home))
+    folders = search_path()
+    openhcs_dagster.warn_of_open_folders("the pipeline folder", folders)
     entry = register(
         Catalogue(settings.catalogue),
         plate,
         pipeline=pipeline,
         output=output,
         plate_id=plate_id,
-        search_path=[Path.cwd(), *_python_path()],
+        search_path=folders,
         options=RunOptions(
             backend=backend,
             runner=runner,
@@ -123,6 +134,7 @@ def materialize(
     """Run a plate's whole asset graph in this process, with its report; no server is needed."""
     settings = _prepared()
     entry = Catalogue(settings.catalogue).read(plate_id)
+    _warn_of_pipelines([entry])
     asked = _wells_of(entry, wells)
     runs = [_materialize(entry, settings, asked)]
     if not asked and runs[0].refusal is None and (new := _wells_since(entry, settings)):
@@ -142,7 +154,9 @@ def ui(port: PortOption = 3000) -> int:
     """Serve the Dagster UI and run sensors and schedules, on this machine only, until Ctrl-C."""
     from openhcs_dagster.serving import serve
 
-    return serve(_prepared(), port)
+    settings = _prepared()
+    _warn_of_pipelines(Catalogue(settings.catalogue).list())
+    return serve(settings, port)
 
 
 @openhcs_dagster.command()
@@ -174,11 +188,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _settings() -> Settings:
-    return Settings.of(os.environ)
+    settings = Settings.of(os.environ)
+    openhcs_dagster.warn_of_open_folders("the home", [settings.home])
+    openhcs_dagster.warn_of_open_folders("the catalogue", [settings.catalogue])
+    return settings
 
 
 def _catalogue() -> Catalogue:
     return Catalogue(_settings().catalogue)
+
+
+def _warn_of_pipelines(entries: Iterable[CatalogueEntry]) -> None:
+    folders = {Path(folder) for entry in entries for folder in entry.search_path}
+    openhcs_dagster.warn_of_open_folders("the pipeline folder", sorted(folders))
 
 
 def _prepared() -> Settings:
@@ -192,10 +214,6 @@ def _prepared() -> Settings:
 def _warn_of(lacking: str | None) -> None:
     if lacking:
         print(lacking, file=sys.stderr)
-
-
-def _python_path() -> list[Path]:
-    return [Path(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _wells_of(entry: CatalogueEntry, wells: str | None) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -13,18 +15,25 @@ from openhcs_engine.vfs.files import write_whole
 
 COLUMNS: Final = ("plate", "well", "row", "column", "state", "seconds", "device", "fingerprint", "reason", "role")
 """Those before the conditions of the plate map, which follow under their own names."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the begin of a formula. *Source*: OWASP, "CSV Injection"."""
+_NUMBER: Final = re.compile(r"[+-]?(?=[.,]*\d)[\d.,]+([eE][+-]?\d+)?", re.ASCII)
+"""With decimal points or commas, and commas or points between thousands."""
 
 
 def wells_table(summary: PlateSummary) -> str:
-    """The table as CSV, wells in plate order; an empty cell where something is not known."""
+    """The table as CSV, wells in plate order; an empty cell where something is not known.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe; numbers, negative ones too, stay numbers.
+    """
     plate_map = summary.plate.plate_map
     names = () if plate_map is None else plate_map.names
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow((*COLUMNS, *(f"condition {name}" if name in COLUMNS else name for name in names)))
+    writer.writerow(_inert((*COLUMNS, *(f"condition {name}" if name in COLUMNS else name for name in names))))
     for well in summary.wells:
         values = well.conditions.values if well.conditions else {}
-        writer.writerow((*_cells(summary.entry.id, well), *(values.get(name, "") for name in names)))
+        writer.writerow(_inert((*_cells(summary.entry.id, well), *(values.get(name, "") for name in names))))
     return text.getvalue()
 
 
@@ -33,6 +42,13 @@ def write_table(summary: PlateSummary) -> Path:
     path = report_folder(summary.entry) / "wells.csv"
     write_whole(path, wells_table(summary).encode())
     return path
+
+
+def _inert(cells: Iterable[object]) -> list[object]:
+    return [
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell
+        for cell in cells
+    ]
 
 
 def _cells(plate_id: str, well: WellSummary) -> tuple[object, ...]:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openhcs_engine.command_line import OK, SOME_FAILED, SOME_STALE, CommandLine, Reading, with_reading_options
+from openhcs_engine.command_line import (
+    OK,
+    SOME_FAILED,
+    SOME_STALE,
+    CommandLine,
+    Reading,
+    search_path,
+    with_reading_options,
+)
 from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.ngff.options import ImageOptions
@@ -407,7 +415,13 @@ def _read(plate: str, positions: bool, reading: Reading) -> tuple[Plate, ImageIn
 def _pipeline(reference: str) -> Pipeline:
     from openhcs_engine.pipeline import load_pipeline
 
-    return load_pipeline(reference, search_path=[Path.cwd()])
+    folders = search_path()
+    openhcs.warn_of_open_folders("the pipeline folder", folders)
+    pipeline = load_pipeline(reference, search_path=folders[:1])
+    # A package's module lies below those folders, an installed one elsewhere.
+    file = getattr(sys.modules.get(reference.partition(":")[0]), "__file__", None)
+    openhcs.warn_of_open_folders("the pipeline folder", [Path(file).parent] if file else [])
+    return pipeline
 
 
 def main() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Final, ParamSpec
 
 import typer
@@ -76,6 +78,8 @@ class CommandLine:
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
         )
+        self._warned: set[Path] = set()
+        """Folders that this command has warned of."""
 
     def command(self, name: str | None = None) -> Callable[[Callable[P, int]], Callable[P, None]]:
         """Register a function as a command."""
@@ -92,6 +96,7 @@ class CommandLine:
 
     def __call__(self, arguments: list[str] | None = None) -> None:
         """Run a command and exit with its code; bad usage exits with 2."""
+        self._warned.clear()
         self.app(args=arguments, prog_name=self.name)
 
     def _code_of(self, function: Callable[[], int]) -> int:
@@ -112,9 +117,47 @@ class CommandLine:
             self.complain(f"{error.filename or 'writing the output'}: {error.strerror or error}.")
         return REFUSED
 
+    def warn_of_open_folders(self, what: str, folders: Iterable[Path]) -> None:
+        """Say of each folder, once a command, that everybody may write to it, and so run code as this user.
+
+        Parameters
+        ----------
+        what
+            What they are, e.g. ``the home``.
+        folders
+            Those that code or settings are read from; ones that do not exist are no risk.
+        """
+        for folder in folders:
+            writable = _open_to_everybody(folder.resolve())
+            if writable is not None and writable not in self._warned:
+                self._warned.add(writable)
+                holds = "" if writable == folder.resolve() else f", which holds {folder}"
+                self.complain(
+                    f"warning: everybody on this host may write to {what} {writable}{holds}, and so run code as you; "
+                    f"take that right away with: chmod o-w {writable}"
+                )
+
     def complain(self, *lines: str) -> None:
         """Write sentences to standard error."""
         sys.stderr.write(f"{self.name}: " + "\n".join(lines) + "\n")
+
+
+def search_path() -> list[Path]:
+    """Where a command's pipelines are looked for: the current folder, then those of PYTHONPATH."""
+    return [Path.cwd(), *(Path(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder)]
+
+
+def _open_to_everybody(folder: Path) -> Path | None:
+    """The folder, or the one above it in which everybody may rename it; None if others can change neither."""
+    for path in (folder, *folder.parents):
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue
+        # In a sticky folder, such as /tmp, everybody may add files but nobody may replace those of others.
+        if mode & stat.S_IWOTH and (path == folder or not mode & stat.S_ISVTX):
+            return path
+    return None
 
 
 def _exit_beside_threads(code: int) -> None:

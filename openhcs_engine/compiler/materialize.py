@@ -13,6 +13,7 @@ from openhcs_engine.compiler.wells import wells_of_step
 from openhcs_engine.context import MaterializePlan, StepPlan
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.reserved_names import is_reserved_on_windows
 from openhcs_engine.output.layout import BACKENDS, CONTEXTS, DISK_IMAGES, FREE, TABLES, WELLS
 from openhcs_engine.pipeline.materialize import Materialize
 from openhcs_engine.pipeline.step import FunctionStep
@@ -82,6 +83,8 @@ def _faults(declared: Materialize) -> Iterator[str]:
             f"sub_folder={name!r} is a folder of the output itself ({', '.join(sorted(_RESERVED))}); choose another "
             "name."
         )
+    elif is_reserved_on_windows(name):
+        yield f"sub_folder={name!r} is a name that Windows keeps for a device; choose another name."
     if declared.backend is not None and declared.backend not in BACKENDS:
         yield f"backend={declared.backend!r} of materialize is unknown (choose from {', '.join(BACKENDS)})."
 

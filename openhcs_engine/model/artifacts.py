@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.reserved_names import is_reserved_on_windows
 
 
 class ArtifactKind(StrEnum):
@@ -127,6 +128,8 @@ def side_name(name: Any) -> str:  # Any: what a user wrote
         raise ValueError(
             f"{name!r} cannot name side data; use letters, digits and '_', at most 64, starting with a letter."
         )
+    if is_reserved_on_windows(name):
+        raise ValueError(f"{name!r} cannot name side data: Windows keeps the name for a device; choose another.")
     return name
 
 

@@ -6,6 +6,7 @@ import re
 import string
 
 from openhcs_engine.errors import PlateIdError, UnknownWellError
+from openhcs_engine.model.reserved_names import is_reserved_on_windows
 
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]?)", re.ASCII)
 _ROW_COLUMN = re.compile(r"r0*([1-9][0-9]?)c0*([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
@@ -57,10 +58,16 @@ def plate_order(well: str) -> tuple[int, int]:
 
 
 def plate_id_of_folder(folder_name: str) -> str:
-    """The default id of a plate: its folder's name without ``.zarr``, other characters as ``_``."""
+    """The default id of a plate: its folder's name without ``.zarr``, other characters as ``_``.
+
+    A name that Windows reserves gets a ``_``: ``con.1`` becomes ``con_.1``.
+    """
     stem = folder_name.removesuffix(".zarr")
     spelt = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
     spelt = re.sub(r"\.{2,}", "_", spelt).lstrip("_.-")[:100]
+    if is_reserved_on_windows(spelt):
+        device, dot, rest = spelt.partition(".")
+        spelt = f"{device}_{dot}{rest}"[:100]
     return validate_plate_id(spelt)
 
 
@@ -70,6 +77,12 @@ def validate_plate_id(plate_id: str) -> str:
         raise PlateIdError(
             f"{plate_id!r} cannot be a plate id: use 1 to 100 letters, digits, '_', '.' or '-', starting with a letter "
             "or digit, without '..'.",
+            plate_id=plate_id,
+        )
+    if is_reserved_on_windows(plate_id):
+        raise PlateIdError(
+            f"{plate_id!r} cannot be a plate id: Windows keeps the name {plate_id.partition('.')[0]!r} for a device, "
+            f"and could not open the plate's folder on a network drive; give another id, such as plate_{plate_id}.",
             plate_id=plate_id,
         )
     return plate_id

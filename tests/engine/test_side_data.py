@@ -115,6 +115,7 @@ def test_the_function_stays_itself_and_the_order_of_decorators_does_not_matter()
     [
         (lambda: special_outputs(("cells", "tabel")), "unknown kind 'tabel'; the kinds are table, positions, labels"),
         (lambda: special_outputs("my cells"), "'my cells' cannot name side data"),
+        (lambda: special_outputs("NUL"), "'NUL' cannot name side data: Windows keeps the name"),
         (lambda: special_outputs("a", ("a", "table")), "special_outputs names 'a' twice"),
         (lambda: special_outputs(), "@special_outputs needs at least one name"),
         (lambda: special_outputs(3), "3 declares no side output"),  # type: ignore[arg-type]

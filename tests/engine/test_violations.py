@@ -519,6 +519,7 @@ ROWS = [
         ("folder of the output itself", "choose another name"),
     ),
     Row("keeps in the LOGS", one(add, materialize="LOGS"), 1, "materialize", ("logs", "choose another name")),
+    Row("keeps at a device", one(add, materialize="com1"), 1, "materialize", ("'com1' is a name", "Windows")),
     Row("keeps elsewhere", one(add, materialize="../raw"), 1, "materialize", ("cannot name a folder", "letters")),
     Row(
         "keeps as what?",

@@ -69,6 +69,11 @@ def test_wells_sort_as_on_the_plate() -> None:
         ("a..b", "a_b"),
         (".hidden", "hidden"),
         ("x" * 200, "x" * 100),
+        ("con", "con_"),
+        ("AUX.1.zarr", "AUX_.1"),
+        ("lpt9.", "lpt9_."),
+        ("console", "console"),
+        ("COM10", "COM10"),
     ],
 )
 def test_a_folder_name_gives_a_plate_id(folder: str, plate_id: str) -> None:
@@ -82,6 +87,24 @@ def test_bad_plate_ids_are_refused_in_a_sentence(plate_id: str) -> None:
     """An id with a slash, dots in a row or control characters says what an id may be."""
     with pytest.raises(PlateIdError, match="use 1 to 100 letters, digits"):
         validate_plate_id(plate_id)
+
+
+RESERVED = ["CON", "prn", "Aux", "nul", *(f"{port}{number}" for port in ("COM", "lpt") for number in range(1, 10))]
+
+
+@pytest.mark.parametrize("plate_id", [*RESERVED, *(f"{name}.1" for name in RESERVED), "nul.", "con.tar.gz"])
+def test_names_that_windows_reserves_are_no_ids(plate_id: str) -> None:
+    """In any case, with any extension or a trailing dot: the sentence names the device, and an id that can be."""
+    with pytest.raises(PlateIdError, match=f"Windows keeps the name '{plate_id.split('.')[0]}'.*plate_") as caught:
+        validate_plate_id(plate_id)
+    assert validate_plate_id(str(caught.value).rpartition("such as ")[2].rstrip("."))
+    assert validate_plate_id(plate_id_of_folder(plate_id)).lower().startswith(plate_id.split(".")[0].lower() + "_")
+
+
+@pytest.mark.parametrize("plate_id", ["COM0", "COM10", "LPT", "console", "auxin", "plate.con", "nul_1"])
+def test_names_that_only_look_reserved_are_ids(plate_id: str) -> None:
+    """The device's name alone, before the first dot, is reserved."""
+    assert validate_plate_id(plate_id) == plate_id_of_folder(plate_id) == plate_id
 
 
 def test_ids_that_fold_together_are_found() -> None:
