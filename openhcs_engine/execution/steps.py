@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Final
 
@@ -29,7 +28,7 @@ from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, S
 from openhcs_engine.model.sizes import told_bytes
 from openhcs_engine.vfs.array_source import read_array_header, read_array_plane
 from openhcs_engine.vfs.backend import StorageBackend
-from openhcs_engine.vfs.source import read_header, read_plane
+from openhcs_engine.vfs.source import describe_form, read_plane, read_plane_header
 
 SOURCE: Final = "source"
 """What a step reads that begins with the raw plate."""
@@ -224,10 +223,11 @@ def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
     first = _expected(stack.planes[0], context)
     array = empty_aligned((len(stack.planes), *first[0]), first[1])
     for plane, target in zip(stack.planes, array, strict=True):
-        if _expected(plane, context) != first:
+        if (own := _expected(plane, context)) != first:
             raise PlaneMismatchError(
-                f"{plane.path} has {_expected(plane, context)} pixels, but shares a stack with {first}: channels of "
-                "different size cannot be stacked; crop or scale them in an earlier step.",
+                f"{plane.path} is {describe_form(*own)}, but shares a stack with {stack.planes[0].path}, which is "
+                f"{describe_form(*first)}: planes of different kinds cannot be stacked; crop or scale them in an "
+                "earlier step.",
                 path=str(plane.path),
             )
         if not plane.present:
@@ -248,7 +248,7 @@ def _expected(plane: ImagePlane, context: ProcessingContext) -> tuple[tuple[int,
     if shape is None or dtype is None:
         if plane.array_index is not None:
             return read_array_header(context.plate.root, str(plane.path))
-        return read_header(Path(context.plate.root) / str(plane.path))
+        return read_plane_header(context.plate.root, str(plane.path))
     return shape, dtype
 
 

@@ -29,18 +29,15 @@ from openhcs_engine.microscopes.cellvoyager_settings import (
     parse_settings,
 )
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
+from openhcs_engine.microscopes.image_forms import normal_forms
+from openhcs_engine.microscopes.image_header import ImageForm
 from openhcs_engine.microscopes.imagexpress_planes import Remarks
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
-from openhcs_engine.microscopes.png_header import PNG_START, read_png_header
-from openhcs_engine.microscopes.tiff_header import read_tiff_header
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
 _MLF: Final = "measurementdata.mlf"
-_TRIES: Final = 10
-"""Unreadable images of one channel before its shape is given up."""
-_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _STAGE_FRAME: Final = StageFrame(origin="well centre", y_axis="up")
 
 
@@ -177,10 +174,10 @@ def _read_beside(
 
 def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
     shown = source.present or source.planes
-    channels = tuple(
-        _channel(index, source, remarks)
-        for index in sorted({plane.key.channel for plane in shown if plane.key.channel is not None})
-    )
+    numbers = _numbers(plane.key.channel for plane in shown)
+    stated = {index: shape for index in numbers if (shape := _detail_channel(source, index).shape) is not None}
+    forms = normal_forms(source.listing, source.present, remarks.warnings, stated)
+    channels = tuple(_channel(index, source, forms.get(index), remarks) for index in numbers)
     wells = tuple(sorted({plane.key.well for plane in source.present}, key=plate_order))
     rows, columns = _plate_format(source)
     has_positions = any(plane.x_um is not None and plane.y_um is not None for plane in source.planes)
@@ -243,50 +240,22 @@ def _absent_wells(source: _Source, present: frozenset[str], remarks: Remarks) ->
     return absent
 
 
-def _channel(index: int, source: _Source, remarks: Remarks) -> Channel:
+def _channel(index: int, source: _Source, form: ImageForm | None, remarks: Remarks) -> Channel:
     said = SettingsChannel() if source.settings is None else source.settings.channels.get(index, SettingsChannel())
     stated = _detail_channel(source, index).shape
-    shape, dtype = _read_form(source, index, remarks) or (None, None)
-    if shape is not None and stated is not None and shape != stated:
+    channel = Channel(index=index, name=said.name, wavelength_nm=said.wavelength_nm, shape=stated)
+    if form is None:
+        return channel
+    if stated is not None and form.shape != stated:
         remarks.warnings.append(
             f"Channel {index} was recorded with {stated[0]} x {stated[1]} pixels, but its images have "
-            f"{shape[0]} x {shape[1]}."
+            f"{form.shape[0]} x {form.shape[1]}."
         )
-    return Channel(index=index, name=said.name, wavelength_nm=said.wavelength_nm, shape=shape or stated, dtype=dtype)
+    return replace(channel, shape=form.shape, dtype=form.dtype)
 
 
 def _detail_channel(source: _Source, index: int) -> DetailChannel:
     return DetailChannel() if source.detail is None else source.detail.channels.get(index, DetailChannel())
-
-
-def _read_form(source: _Source, index: int, remarks: Remarks) -> tuple[tuple[int, int], str] | None:
-    """Shape and dtype of the first image of a channel that can be read."""
-    images = [plane for plane in source.present if plane.key.channel == index]
-    for plane in images[:_TRIES]:
-        try:
-            shape, dtype, oddities = _read_header(source.listing, str(plane.path))
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            remarks.warnings.append(f"{plane.path} cannot be read: {reason}.")
-            continue
-        remarks.warnings += oddities
-        return shape, dtype
-    return None
-
-
-def _read_header(listing: FolderListing, path: str) -> tuple[tuple[int, int], str, tuple[str, ...]]:
-    """Shape, dtype, and what is odd. What the file is, its first bytes say: names were changed before."""
-    size = listing.size_of(path)
-    with listing.open(path) as stream:
-        if stream.read(len(PNG_START)) == PNG_START:
-            shape, dtype = read_png_header(stream)
-            # A few bytes behind the end do no harm: some programs write them.
-            stream.seek(max(size - 1024, 0))
-            cut = f"{path} is cut short: it does not end as a PNG does."
-            return shape, dtype, () if _PNG_END in stream.read(1024) else (cut,)
-        stream.seek(0)
-        tiff = read_tiff_header(stream, size)
-        return tiff.shape, tiff.dtype, tiff.oddities(path, size)
 
 
 def _pixel_size(source: _Source, channels: Sequence[Channel], remarks: Remarks) -> float | None:

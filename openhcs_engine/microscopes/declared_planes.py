@@ -9,18 +9,14 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from openhcs_engine.errors import UnknownWellError, UnreadablePlateError
+from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
-from openhcs_engine.microscopes.png_header import PNG_START, read_png_header
-from openhcs_engine.microscopes.tiff_header import read_tiff_header
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.wells import normalise_well, plate_order
 
 IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".png")
 """Files that can be planes, in lower case."""
-_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-_TRIES: Final = 10
-"""Unreadable files of one channel before its shape is given up."""
 
 
 class DeclaredPlane(NamedTuple):  # a tuple: plates have 100,000 of them
@@ -61,17 +57,23 @@ class DeclaredPlate:
 
 
 def build_plate(declared: DeclaredPlate) -> tuple[Plate, ImageIndex]:
-    """Number the channels, read one header of each, and make the plate.
+    """Number the channels, read a few headers of each, and make the plate.
 
     Raises
     ------
     UnreadablePlateError
-        If two files were declared to be the same plane; both are named.
+        If two files were declared to be the same plane (both are named), or no kind of image is the rule.
     """
     numbers = number_channels({(plane.channel, plane.channel_name) for plane in declared.planes})
     index = _index(declared, numbers)
+    forms = normal_forms(declared.listing, index, declared.warnings)
     channels = tuple(
-        _channel(number, name, index, declared)
+        Channel(
+            index=number,
+            name=name,
+            shape=forms[number].shape if number in forms else None,
+            dtype=forms[number].dtype if number in forms else None,
+        )
         for number, name in sorted(numbers.names.items(), key=lambda item: item[0])
     )
     keys = [plane.key for plane in index]
@@ -216,35 +218,6 @@ def _plane(plane: DeclaredPlane, key: ImageKey) -> ImagePlane:
         y_um=plane.y_um,
         z_um=plane.z_um,
     )
-
-
-def _channel(number: int, name: str | None, index: ImageIndex, declared: DeclaredPlate) -> Channel:
-    candidates = (plane for plane in index if plane.present and plane.key.channel == number and plane.path is not None)
-    for _, plane in zip(range(_TRIES), candidates, strict=False):
-        try:
-            shape, dtype, oddities = _read_header(declared.listing, str(plane.path))
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            declared.warnings.append(f"{plane.path} cannot be read: {reason}.")
-            continue
-        declared.warnings.extend(oddities)
-        return Channel(index=number, name=name, shape=shape, dtype=dtype)
-    return Channel(index=number, name=name)
-
-
-def _read_header(listing: FolderListing, path: str) -> tuple[tuple[int, int], str, tuple[str, ...]]:
-    """Shape, pixel type, and what is odd. Its first bytes say what the file is, not its name."""
-    size = listing.size_of(path)
-    with listing.open(path) as stream:
-        if stream.read(len(PNG_START)) == PNG_START:
-            shape, dtype = read_png_header(stream)
-            # A few bytes behind the end do no harm: some programs write them.
-            stream.seek(max(size - 1024, 0))
-            cut = f"{path} is cut short: it does not end as a PNG does."
-            return shape, dtype, () if _PNG_END in stream.read(1024) else (cut,)
-        stream.seek(0)
-        tiff = read_tiff_header(stream, size)
-        return tiff.shape, tiff.dtype, tiff.oddities(path, size)
 
 
 def examples(texts: Sequence[str], limit: int = 3) -> str:

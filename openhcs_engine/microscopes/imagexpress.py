@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.htd import MAX_HTD_BYTES, Htd, is_htd, parse_htd
+from openhcs_engine.microscopes.image_forms import normal_forms
+from openhcs_engine.microscopes.image_header import ImageForm
 from openhcs_engine.microscopes.imagexpress_missing import Seen, listed, missing_planes, warn_of_absent
 from openhcs_engine.microscopes.imagexpress_names import FolderPlace, parse_folder, parse_image_name
 from openhcs_engine.microscopes.imagexpress_planes import (
@@ -75,7 +77,15 @@ class ImageXpressHandler(MicroscopeHandler):
             warn_of_absent(htd.content, seen, remarks)
             missing = missing_planes(htd.content, planes, seen)
         shown = seen if planes else Seen.of(missing)
-        source = _Source(listing=listing, base=base, htd=htd, groups=groups, has_images=bool(planes), shown=shown)
+        source = _Source(
+            listing=listing,
+            base=base,
+            htd=htd,
+            groups=groups,
+            has_images=bool(planes),
+            shown=shown,
+            forms=normal_forms(listing, planes, remarks.warnings),
+        )
         plate = _plate(source, chosen, remarks)
         return plate, ImageIndex.of((*planes, *missing))
 
@@ -120,6 +130,8 @@ class _Source:
     has_images: bool
     shown: Seen
     """Coordinates of the images or, if there is none, of what was declared."""
+    forms: Mapping[int, ImageForm]
+    """What each channel's images normally are."""
 
 
 def _speaks_for_us(text: str, place: FolderPlace) -> bool:
@@ -238,7 +250,7 @@ def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
     htd = None if source.htd is None else source.htd.content
     seen = source.shown
     wells = tuple(sorted(seen.wells, key=plate_order)) if source.has_images else ()
-    channels = tuple(_channel(index, source, remarks) for index in sorted(seen.channels))
+    channels = tuple(_channel(index, source) for index in sorted(seen.channels))
     return Plate(
         plate_id=plate_id,
         name=_instrument_name(source),
@@ -270,21 +282,16 @@ def _instrument_name(source: _Source) -> str:
     return next((name for name in stated if name), None) or source.base.rpartition("/")[2] or source.listing.name
 
 
-def _channel(index: int, source: _Source, remarks: Remarks) -> Channel:
+def _channel(index: int, source: _Source) -> Channel:
     groups = [group for group in source.groups if group.channel == index]
     described = [group.metaseries for group in groups if group.metaseries is not None]
-    forms = list(
-        dict.fromkeys((group.header.shape, group.header.dtype) for group in groups if group.header is not None)
-    )
-    if len(forms) > 1:
-        stated = " and ".join(f"{shape[0]} x {shape[1]} pixels of {dtype}" for shape, dtype in forms)
-        remarks.warnings.append(f"Channel {index} has images of different kinds: {stated}.")
+    form = source.forms.get(index)
     channel = Channel(
         index=index,
         name=next((said.illumination for said in described if said.illumination), None),
         wavelength_nm=next((said.wavelength_nm for said in described if said.wavelength_nm), None),
-        shape=forms[0][0] if forms else None,
-        dtype=forms[0][1] if forms else None,
+        shape=form.shape if form else None,
+        dtype=form.dtype if form else None,
     )
     waves = () if source.htd is None else source.htd.content.waves
     called = next((wave.name for wave in waves if wave.index == index and wave.name), None)

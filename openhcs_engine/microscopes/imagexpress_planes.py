@@ -112,7 +112,7 @@ def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], re
 
 def read_header(listing: FolderListing, path: str) -> tuple[TiffHeader, MetaSeries | None]:
     """A TIFF's header and its MetaSeries properties, if any; OSError or ValueError if it cannot be read."""
-    with listing.open(path) as stream:
+    with listing.open_header(path) as stream:
         header = read_tiff_header(stream, listing.size_of(path))
     return header, parse_metaseries(header.description)
 

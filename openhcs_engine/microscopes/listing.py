@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from openhcs_engine.ngff.nodes import MAX_NODE_BYTES, METADATA_NAMES, chunks_among, is_array, level_0, may_be_node
-from openhcs_engine.vfs.raw import list_remote, open_raw
+from openhcs_engine.vfs.raw import list_remote, open_header, open_raw
 
 
 class ListedFile(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 of them
@@ -121,6 +121,10 @@ class FolderListing:
     def open(self, path: str) -> BinaryIO:
         """Open one listed file for reading."""
         return open_raw(self.root, path)
+
+    def open_header(self, path: str) -> BinaryIO:
+        """Open one listed file of which little will be read; see ``vfs.raw.open_header``."""
+        return open_header(self.root, path, self.size_of(path))
 
     def size_of(self, path: str) -> int:
         """Bytes of one listed file; OSError if it is gone."""

@@ -29,15 +29,15 @@ from openhcs_engine.microscopes.harmony_planes import (
     planes_of_names,
     z_step,
 )
+from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.imagexpress_planes import Remarks
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
-from openhcs_engine.microscopes.tiff_header import TiffHeader, read_tiff_header
-from openhcs_engine.model.image_index import ImageIndex, ImagePlane
+from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Channel, Plate, StageFrame, grid_of
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
-_HEAD, _TRIES = 4096, 10
-"""Bytes that tell an index; images of a channel that are tried before its pixel type is given up."""
+_HEAD = 4096
+"""Bytes that tell an index."""
 
 
 class OperaPhenixHandler(MicroscopeHandler):
@@ -220,21 +220,20 @@ def _pixel_size(index: HarmonyIndex, channels: Iterable[Channel], remarks: Remar
 
 
 def _channels(source: _Source, numbers: Iterable[int], remarks: Remarks) -> Iterator[Channel]:
-    present: dict[int | None, list[ImagePlane]] = {}
-    for plane in source.planes.present():
-        present.setdefault(plane.key.channel, []).append(plane)
-    for number in numbers:
-        channel = _described(number, source.index, remarks)
-        header = _first_header(source.listing, present.get(number, ()), remarks)
-        if header is None:
+    described = [_described(number, source.index, remarks) for number in numbers]
+    stated = {channel.index: channel.shape for channel in described if channel.shape is not None}
+    forms = normal_forms(source.listing, source.planes, remarks.warnings, stated)
+    for channel in described:
+        form = forms.get(channel.index)
+        if form is None:
             yield channel
             continue
-        if channel.shape is not None and channel.shape != header.shape:
+        if channel.shape is not None and channel.shape != form.shape:
             remarks.warnings.append(
-                f"The index gives {channel.shape[0]} x {channel.shape[1]} pixels for channel {number}, its images have "
-                f"{header.shape[0]} x {header.shape[1]}; the images are right."
+                f"The index gives {channel.shape[0]} x {channel.shape[1]} pixels for channel {channel.index}, its "
+                f"images have {form.shape[0]} x {form.shape[1]}; the images are right."
             )
-        yield replace(channel, shape=header.shape, dtype=header.dtype)
+        yield replace(channel, shape=form.shape, dtype=form.dtype)
 
 
 def _described(number: int, index: HarmonyIndex | None, remarks: Remarks) -> Channel:
@@ -247,23 +246,6 @@ def _described(number: int, index: HarmonyIndex | None, remarks: Remarks) -> Cha
             "most frequent values are used."
         )
     return Channel(index=number, name=said.name, wavelength_nm=said.emission_nm, shape=said.shape)
-
-
-def _first_header(listing: FolderListing, planes: Sequence[ImagePlane], remarks: Remarks) -> TiffHeader | None:
-    """Header of the first image that can be read."""
-    for plane in planes[:_TRIES]:
-        path = str(plane.path)
-        try:
-            size = listing.size_of(path)
-            with listing.open(path) as stream:
-                header = read_tiff_header(stream, size)
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            remarks.warnings.append(f"{path} cannot be read: {reason}.")
-            continue
-        remarks.warnings += header.oddities(path, size)
-        return header
-    return None
 
 
 def _listed(values: Iterable[object]) -> str:

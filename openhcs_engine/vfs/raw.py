@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -19,6 +20,8 @@ OBJECT_STORES: Final = frozenset(
     {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "ocilake", "r2"}
 )
 """Protocols whose objects appear whole or not at all, and whose listings show at once what was put."""
+_PART: Final = 1 << 16
+"""Bytes of a remote file that are fetched at once where little of it is read; a TIFF's header has a few kB."""
 _MEMORY_LOCK: Final = RLock()
 """All of ``memory://`` is one dictionary of fsspec's, which cannot be listed while another thread writes."""
 
@@ -50,6 +53,52 @@ def open_raw(root: str, path: str) -> BinaryIO:
         raise
     except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def open_header(root: str, path: str, size: int) -> BinaryIO:
+    """Open one file of ``size`` bytes of which little will be read: of a remote one only those parts are fetched.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or the store does not answer; also while it is read.
+    """
+    if not is_remote(root):
+        return open_raw(root, path)
+    return io.BufferedReader(_RemoteParts(root, path, size), _PART)
+
+
+class _RemoteParts(io.RawIOBase):
+    """A remote file, fetched part by part as it is read."""
+
+    def __init__(self, root: str, path: str, size: int) -> None:
+        self.files, folder = remote(root)
+        self.path, self.size, self.position = f"{folder}/{path}", size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = max(start + offset, 0)
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:  # Any: typeshed's WriteableBuffer has no length
+        end = min(self.position + len(buffer), self.size)
+        if end <= self.position:
+            return 0
+        try:
+            found = self.files.cat_file(self.path, start=self.position, end=end)
+        except OSError:
+            raise
+        except Exception as error:  # as above
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        buffer[: len(found)] = found
+        self.position += len(found)
+        return len(found)
 
 
 def list_remote(root: str) -> Iterator[tuple[str, int, int]]:

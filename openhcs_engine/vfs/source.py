@@ -79,7 +79,12 @@ def read_plane(root: str | PathLike[str], relative_path: str, out: NDArray[Any] 
 def read_header(path: str | PathLike[str]) -> Header:
     """Shape and dtype of an image file, without decoding its pixels; the same errors as ``read_plane``."""
     place = Path(path)
-    with _Plane(str(place.parent), place.name) as plane:
+    return read_plane_header(place.parent, place.name)
+
+
+def read_plane_header(root: str | PathLike[str], relative_path: str) -> Header:
+    """The same of a file in a plate folder, or behind its URL."""
+    with _Plane(str(root), relative_path) as plane:
         return plane.header()
 
 
@@ -162,8 +167,8 @@ class _Plane:
     def _refuse_other(self, out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if out.shape != shape or out.dtype != dtype:
             raise PlaneMismatchError(
-                f"{self.name} is {_kind(shape, dtype.name)}, but the plate's planes of this channel are "
-                f"{_kind(out.shape, out.dtype.name)}.",
+                f"{self.name} is {describe_form(shape, dtype.name)}, but the plate's planes of this channel are "
+                f"{describe_form(out.shape, out.dtype.name)}.",
                 path=self.path,
             )
 
@@ -287,8 +292,9 @@ def _are_alike(first: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.Tiff
     return not is_belonging and tuple(page.shape) == tuple(first.shape)
 
 
-def _kind(shape: tuple[int, ...], dtype: str) -> str:
+def describe_form(shape: tuple[int, ...], dtype: str) -> str:
+    """A plane's shape ``(y, x)`` and pixel type as people say them: ``width x height uint16``."""
     return f"{' x '.join(str(size) for size in reversed(shape))} {dtype}"
 
 
-__all__ = ["Header", "read_header", "read_plane"]
+__all__ = ["Header", "describe_form", "read_header", "read_plane", "read_plane_header"]

@@ -337,18 +337,18 @@ def test_damaged_and_hostile_metaseries_are_warnings(plate: Path) -> None:
     assert "synthetic_A01_s1_w1.tif cannot be read: its MetaSeries XML cannot be read" in warning
 
 
-def test_one_header_is_read_for_each_folder_and_channel(plate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wells and sites a folder holds, one TIFF of each channel is opened."""
-    from openhcs_engine.microscopes.listing import FolderListing
+def test_one_image_is_described_for_each_folder_and_channel(plate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wells and sites a folder holds, of one TIFF of each channel more than the header's form is read."""
+    from openhcs_engine.microscopes import imagexpress_planes
 
     opened: Counter[str] = Counter()
-    open_file = FolderListing.open
+    read_header = imagexpress_planes.read_header
 
-    def counting(self: FolderListing, path: str) -> Any:  # Any: whatever the original returns
+    def counting(listing: object, path: str) -> Any:  # Any: whatever the original returns
         opened[path] += 1
-        return open_file(self, path)
+        return read_header(listing, path)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(FolderListing, "open", counting)
+    monkeypatch.setattr(imagexpress_planes, "read_header", counting)
     read(plate)
 
     assert (

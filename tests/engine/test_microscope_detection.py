@@ -236,32 +236,33 @@ def test_a_folder_is_listed_once(plate: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_indexing_asks_no_image_for_its_size_but_those_whose_headers_it_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each folder and channel one image is asked; sizes and times of the planes stay unknown."""
-    spec = replace(TINY, columns=3, sites=2, channels=("DAPI", "GFP"))
+    """A few images of each channel are asked; sizes and times of the planes stay unknown."""
+    spec = replace(TINY, rows=4, columns=12, sites=1, channels=("DAPI", "GFP"))
     folder = write_imagexpress(tmp_path / "plate", spec)
     asked = count_stats(monkeypatch)
 
     _, index = detect_microscope(folder).read_plate()
 
     images = {str(folder / str(plane.path)) for plane in index}
-    assert len(images) == 12
-    assert len(images & set(asked)) == len(spec.channels)
+    assert len(images) == 96
+    assert 0 < len(images & set(asked)) <= 25
     assert {(plane.size, plane.mtime_ns) for plane in index} == {(None, None)}
 
 
 def test_only_images_of_the_same_plane_are_compared_in_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy among other images: its size and that of its original are asked, no other's."""
-    folder = write_imagexpress(tmp_path / "plate", replace(TINY, columns=6))
+    """A copy among other images: beside the few whose headers are read, no other's size is asked."""
+    folder = write_imagexpress(tmp_path / "plate", replace(TINY, rows=8, columns=12))
     images = folder / "TimePoint_1" / "ZStep_1"
     shutil.copy(images / "synthetic_A05_s1_w1.tif", images / "again_A05_s1_w1.tif")
     asked = count_stats(monkeypatch)
 
     read, index = detect_microscope(folder).read_plate()
 
-    assert len(index) == 6
+    assert len(index) == 96
     assert any("repeat others byte for byte" in note for note in read.notes)
-    header = "again_A05_s1_w1.tif"  # the first name of the folder
-    assert {Path(path).name for path in asked if path.endswith(".tif")} == {header, "synthetic_A05_s1_w1.tif"}
+    compared = {"again_A05_s1_w1.tif", "synthetic_A05_s1_w1.tif"}
+    names = {Path(path).name for path in asked if path.endswith(".tif")}
+    assert compared < names and len(names) <= 25 + len(compared)
 
 
 def count_stats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

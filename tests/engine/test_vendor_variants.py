@@ -134,15 +134,16 @@ def test_images_with_other_names_are_told(tmp_path: Path) -> None:
         ("Channel1-01-A-01.tif", None),
     ],
 )
-def test_a_stack_in_one_file_is_a_warning(tmp_path: Path, name: str, metadata: str | None) -> None:
-    """In every format; the file is named, and so is what will happen."""
+def test_a_plate_of_stacks_is_refused(tmp_path: Path, name: str, metadata: str | None) -> None:
+    """In every format; the file is named, and so is what to do."""
     tifffile.imwrite(tmp_path / name, np.stack([PLANE] * 5), photometric="minisblack")
     if metadata is not None:
         (tmp_path / "MeasurementData.mlf").write_text(metadata)
 
-    plate, _ = read(tmp_path)
+    with pytest.raises(UnreadablePlateError, match="hold several planes each") as refused:
+        read(tmp_path)
 
-    assert any(name in warning and "stack of several planes" in warning for warning in plate.warnings)
+    assert name in str(refused.value) and "Export each plane to a file of its own." in str(refused.value)
 
 
 @pytest.mark.parametrize("prefix", ["bts", "yok", ""])
