@@ -13,7 +13,7 @@ from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
-from openhcs_engine.model.wells import normalise_well, plate_order
+from openhcs_engine.model.wells import normalise_well, plate_order, well_of_row_and_column
 
 IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".png")
 """Files that can be planes, in lower case."""
@@ -172,9 +172,13 @@ def canonical_well(well: str) -> str | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def well_of(row: str, column: str) -> str | None:
     """The well of a row (letters or number) and a column (number); None if there is none."""
-    return canonical_well(f"r{row}c{column}" if is_number(row) else f"{row}{column}")
+    try:
+        return well_of_row_and_column(row, column)
+    except UnknownWellError:
+        return None
 
 
 def _index(declared: DeclaredPlate, numbers: ChannelNumbers) -> ImageIndex:

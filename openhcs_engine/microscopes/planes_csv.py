@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.errors import UnknownWellError, UnreadablePlateError
+from openhcs_engine.microscopes.cells import Table, TableError
 from openhcs_engine.microscopes.declared_planes import (
     DeclaredPlane,
     DeclaredPlate,
     build_plate,
-    canonical_well,
     examples,
-    is_number,
 )
 from openhcs_engine.microscopes.handler import MicroscopeHandler
 from openhcs_engine.microscopes.listing import FolderListing
-from openhcs_engine.microscopes.tables import Table, TableError, read_tables
+from openhcs_engine.microscopes.tables import read_tables, shown_tables
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
+from openhcs_engine.model.numbers import read_numbers, whole_number
 from openhcs_engine.model.plate import Plate, StageFrame
-from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
+from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id, well_of_cell
 
 REQUIRED: Final = ("path", "well")
 NUMBERED: Final = ("site", "channel", "z_index", "timepoint")
 """A column that is left out means 1 for every plane."""
-OPTIONAL: Final = ("channel_name", "x_um", "y_um", "z_um", "kind")
+LENGTHS: Final = ("x_um", "y_um", "z_um")
+OPTIONAL: Final = ("channel_name", *LENGTHS, "kind")
 CSV_STAGE_FRAME: Final = StageFrame(origin="plate", y_axis="down")
 """What ``x_um`` and ``y_um`` mean in our CSV: the image's centre, y growing as the rows of pixels do."""
 
@@ -66,7 +65,7 @@ class CsvHandler(MicroscopeHandler):
         """
         chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
         try:
-            (table,) = read_tables(self.path)
+            table, passed = _table_of_planes(self.path)
             planes = _planes(table, listing)
         except TableError as error:
             raise UnreadablePlateError(f"{self.path} is no table of planes: {error}.", path=str(self.path)) from error
@@ -78,7 +77,12 @@ class CsvHandler(MicroscopeHandler):
             listing=listing,
             planes=planes,
             stage_frame=CSV_STAGE_FRAME if positioned else None,
-            notes=[f"What each file is was read from {self.path.name}.", *self._unlisted(listing, planes)],
+            notes=[
+                f"What each file is was read from {self.path.name}.",
+                *passed,
+                *table.notes,
+                *self._unlisted(listing, planes),
+            ],
         )
         return build_plate(declared)
 
@@ -99,7 +103,8 @@ class _Row:
     number: int
     """As a spreadsheet counts it: the header is row 1."""
     cells: Mapping[str, str]
-    decimal_comma: bool
+    lengths: Mapping[str, float]
+    """In µm, by column."""
 
     def fail(self, column: str, problem: str) -> TableError:
         return TableError(f'row {self.number}, column "{column}": {problem}')
@@ -119,23 +124,29 @@ class _Row:
     def whole_number(self, column: str) -> int:
         if column not in self.cells:
             return 1
-        text = re.sub(r"\.0+$", "", self.required(column))  # programs that know empty cells write 1.0 for 1
-        if not is_number(text):
+        text = self.required(column)
+        number = whole_number(text)
+        if number is None:
             raise self.fail(column, f"{text!r} is no whole number")
-        return int(text)
+        return number
 
-    def length(self, column: str) -> float | None:
-        """A length in µm; None if the cell is empty."""
-        text = self.text(column)
-        if not text:
-            return None
-        try:
-            value = float(text.replace(",", ".") if self.decimal_comma else text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise self.fail(column, f"{text!r} is no length in µm")
-        return value
+
+def _table_of_planes(path: Path) -> tuple[Table, tuple[str, ...]]:
+    """The sheet that lists planes, and a sentence about the sheets that were passed over."""
+    tables, notes = shown_tables(read_tables(path))
+    if not tables:
+        raise TableError("it is empty" if not notes else f"it has no sheet but hidden ones. {notes[0].rstrip('.')}")
+    listing = [table for table in tables if _lists_planes(table)] or tables[:1]
+    if len(listing) > 1:
+        names = " and ".join(f'"{table.name}"' for table in listing[:2])
+        raise TableError(f"its sheets {names} both list planes; put all planes into one of them")
+    names = ", ".join(f'"{table.name}"' for table in tables if table is not listing[0])
+    return listing[0], (*notes, *([f"Sheets that list no planes were not read: {names}."] if names else []))
+
+
+def _lists_planes(table: Table) -> bool:
+    header = next((row for row in table.rows if any(row)), ())
+    return set(REQUIRED) <= {name.lower() for name in header}
 
 
 def _planes(table: Table, listing: FolderListing) -> list[DeclaredPlane]:
@@ -143,16 +154,42 @@ def _planes(table: Table, listing: FolderListing) -> list[DeclaredPlane]:
     if header is None:
         raise TableError("it is empty")
     columns = _columns(table, header)
+    numbers = [number for number in range(header + 1, len(table.rows)) if any(table.rows[number])]
+    table.refuse_broken(numbers, columns.values())
+    lengths = _lengths(table, numbers, columns)
     rows = [
-        _Row(number + 1, {name: table[number, place] for name, place in columns.items()}, table.separator != ",")
-        for number in range(header + 1, len(table.rows))
-        if any(table.rows[number])
+        _Row(number + 1, {name: table[number, place] for name, place in columns.items()}, lengths.get(number, {}))
+        for number in numbers
     ]
     if not rows:
         raise TableError("it has no row below its header")
     planes = [_plane(row, listing) for row in rows]
     _refuse_same_file(planes)
     return planes
+
+
+def _lengths(table: Table, rows: Sequence[int], columns: Mapping[str, int]) -> dict[int, dict[str, float]]:
+    """The lengths of each row in µm, by column; all columns of lengths are read as one, for one hand wrote them.
+
+    A table divided by commas comes from a program that writes decimal points; any other may come from either.
+    """
+    names = [name for name in LENGTHS if name in columns]
+    cells = [(row, name) for row in rows for name in names]
+    read = read_numbers(
+        [table[row, columns[name]] for row, name in cells],
+        unit="µm",
+        decimal="." if table.separator == "," else None,
+        exact={place for place, (row, name) in enumerate(cells) if (row, columns[name]) in table.exact},
+    )
+    for place, problem in sorted(read.problems.items()):
+        row, name = cells[place]
+        text = table[row, columns[name]]
+        raise TableError(f'row {row + 1}, column "{name}": {text!a} is no length in µm: it {problem}')
+    lengths: dict[int, dict[str, float]] = {row: {} for row in rows}
+    for (row, name), value in zip(cells, read.values, strict=True):
+        if value is not None:
+            lengths[row][name] = value
+    return lengths
 
 
 def _columns(table: Table, header: int) -> dict[str, int]:
@@ -175,9 +212,10 @@ def _columns(table: Table, header: int) -> dict[str, int]:
 
 def _plane(row: _Row, listing: FolderListing) -> DeclaredPlane:
     path, kind = _path(row, listing.root), _kind(row)
-    well = canonical_well(row.required("well"))
-    if well is None:
-        raise row.fail("well", f"{row.text('well')!r} is no well (expected A01 to AF48, or r01c01)")
+    try:
+        well = well_of_cell(row.required("well"))
+    except UnknownWellError as error:
+        raise row.fail("well", f"{row.text('well')!r} is no well (expected A01 to AF48, or r01c01)") from error
     if kind is PlaneKind.PROJECTION and row.text("z_index"):
         raise row.fail("z_index", "a projection has no z; leave the cell empty")
     return DeclaredPlane(
@@ -191,9 +229,9 @@ def _plane(row: _Row, listing: FolderListing) -> DeclaredPlane:
         z_index=None if kind is PlaneKind.PROJECTION else row.whole_number("z_index"),
         timepoint=row.whole_number("timepoint"),
         kind=kind,
-        x_um=row.length("x_um"),
-        y_um=row.length("y_um"),
-        z_um=row.length("z_um"),
+        x_um=row.lengths.get("x_um"),
+        y_um=row.lengths.get("y_um"),
+        z_um=row.lengths.get("z_um"),
     )
 
 

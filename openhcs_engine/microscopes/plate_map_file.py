@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from openhcs_engine.errors import PlateMapError, UnknownWellError
+from openhcs_engine.microscopes.cells import Table, TableError
 from openhcs_engine.microscopes.plate_map_grid import find_grids
-from openhcs_engine.microscopes.tables import Table, TableError, read_tables
+from openhcs_engine.microscopes.tables import read_tables, shown_tables
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PLATE_FORMATS, Condition, PlateMap, PlateMapColumns, WellRole
 from openhcs_engine.model.wells import normalise_well, plate_order
@@ -48,7 +49,7 @@ def read_plate_map(path: str | os.PathLike[str], columns: PlateMapColumns | None
     """
     file, declared = Path(path).expanduser(), columns or PlateMapColumns()
     try:
-        tables = read_tables(file)
+        tables, _ = shown_tables(read_tables(file))
         found = _read(tables, declared)
     except TableError as error:
         raise PlateMapError(f"{file.name} is no plate map: {error}.", path=str(file)) from error

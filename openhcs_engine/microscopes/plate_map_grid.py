@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from openhcs_engine.microscopes.tables import Table, TableError
+from openhcs_engine.microscopes.cells import Table, TableError
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, row_letters, well_name
 
 _NUMBER = re.compile(r"0?[1-9][0-9]?", re.ASCII)

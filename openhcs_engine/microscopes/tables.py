@@ -5,61 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from openhcs_engine.microscopes.cells import Table, TableError, refuse_size
+from openhcs_engine.microscopes.workbook import read_workbook
 
 MAX_BYTES: Final = 256 << 20
 """Of a table's file; one row for each plane of the largest plates is 100 MB."""
-_MAX_UNPACKED: Final = 256 << 20
-"""Bytes of a workbook once unzipped; a zip bomb claims more."""
-_MAX_ROWS, _MAX_COLUMNS = 100_000, 1000
-"""Of a sheet; the largest plate has 1536 wells."""
 _SEPARATORS: Final = ("\t", ";", ",")
 """In the order in which they are believed where several divide a file equally well."""
 _SPREADSHEETS: Final = (".xlsx", ".xlsm")
 
 
-class TableError(ValueError):
-    """The file is no readable table; the message is the reason, without the file's name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """The cells of one sheet, as text without white space around it; empty text where there is nothing."""
-
-    name: str | None
-    """Name of the sheet; None for CSV."""
-    rows: tuple[tuple[str, ...], ...]
-    separator: str | None = None
-    """What divides the cells of a CSV."""
-
-    def __getitem__(self, place: tuple[int, int]) -> str:
-        """The cell at (row, column), counted from 0; empty text outside the table."""
-        row, column = place
-        inside = 0 <= row < len(self.rows) and 0 <= column < len(self.rows[row])
-        return self.rows[row][column] if inside else ""
-
-    def cell(self, row: int, column: int) -> str:
-        """Name of a cell as spreadsheets show it, row and column counted from 0: ``B17``, ``Doses!B17``."""
-        address = f"{column_letters(column)}{row + 1}"
-        return f"{self.name}!{address}" if self.name is not None else address
-
-
-def column_letters(column: int) -> str:
-    """A to Z, then AA: a column's name in a spreadsheet, counted from 0."""
-    letters = ""
-    column += 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
-
-
 def read_tables(path: Path) -> tuple[Table, ...]:
-    """All sheets of a workbook that hold anything, or the one table of a text file.
+    """All sheets of a workbook that hold anything, hidden ones too, or the one table of a text file.
 
     Raises
     ------
@@ -71,10 +32,17 @@ def read_tables(path: Path) -> tuple[Table, ...]:
         if size > MAX_BYTES:
             raise TableError(f"it has {size} bytes, more than the {MAX_BYTES} that a table may have")
         if path.suffix.lower() in _SPREADSHEETS:
-            return _read_workbook(path)
+            return read_workbook(path)
         return (_read_text(path.read_bytes()),)
     except OSError as error:
         raise TableError(f"it cannot be opened: {error.strerror or error}") from error
+
+
+def shown_tables(tables: Sequence[Table]) -> tuple[tuple[Table, ...], tuple[str, ...]]:
+    """The sheets that are not hidden, and a sentence about those that are: a hidden sheet is never read."""
+    names = ", ".join(repr(table.name) for table in tables if table.hidden)
+    notes = (f"Hidden sheets were not read: {names}.",) if names else ()
+    return tuple(table for table in tables if not table.hidden), notes
 
 
 def _read_text(content: bytes) -> Table:
@@ -92,6 +60,7 @@ def _read_text(content: bytes) -> Table:
     rows = [tuple(cell.strip() for cell in row) for row in found]
     if stated:
         rows[0] = ()  # kept empty, so that rows keep their numbers
+    refuse_size(sum(map(len, rows)), max(map(len, rows), default=0), "it")
     return Table(name=None, rows=tuple(rows), separator=separator)
 
 
@@ -118,48 +87,4 @@ def _separator_of(text: str) -> str:
     return best if weight(best)[0] else ","
 
 
-def _read_workbook(path: Path) -> tuple[Table, ...]:
-    from xml.etree.ElementTree import ParseError
-    from zipfile import BadZipFile, ZipFile, is_zipfile
-
-    from defusedxml.common import DefusedXmlException
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    if not is_zipfile(path):
-        raise TableError("it is not an XLSX workbook; save it again as .xlsx or CSV")
-    try:
-        with ZipFile(path) as packed:
-            if sum(member.file_size for member in packed.infolist()) > _MAX_UNPACKED:
-                raise TableError("it unpacks to more than a workbook of conditions can hold")
-        book = load_workbook(path, read_only=True, data_only=True)
-        try:
-            tables = [Table(name=sheet.title, rows=tuple(_rows(sheet))) for sheet in book.worksheets]
-        finally:
-            book.close()
-    except TableError:
-        raise
-    except (
-        BadZipFile, InvalidFileException, ParseError, DefusedXmlException, KeyError, ValueError, TypeError, IndexError,
-        AttributeError,
-    ) as error:  # fmt: skip  # openpyxl has no base for what damaged workbooks raise
-        raise TableError(f"it is a damaged workbook ({type(error).__name__}: {error})") from error
-    return tuple(table for table in tables if any(any(row) for row in table.rows))
-
-
-def _rows(sheet: Any) -> Iterator[tuple[str, ...]]:  # Any: openpyxl has no types
-    for number, row in enumerate(sheet.iter_rows(values_only=True)):
-        if number >= _MAX_ROWS or len(row) > _MAX_COLUMNS:
-            raise TableError(f"its sheet {sheet.title!r} has more than {_MAX_ROWS} rows or {_MAX_COLUMNS} columns")
-        yield tuple(_text(value) for value in row)
-
-
-def _text(value: object) -> str:
-    """A value as a person reads it in the cell; whole numbers without ``.0``."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    return str(value).strip()
+__all__ = ["MAX_BYTES", "read_tables", "shown_tables"]

@@ -6,10 +6,12 @@ import re
 import string
 
 from openhcs_engine.errors import PlateIdError, UnknownWellError
+from openhcs_engine.model.numbers import whole_number
 from openhcs_engine.model.reserved_names import is_reserved_on_windows
 
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]?)", re.ASCII)
 _ROW_COLUMN = re.compile(r"r0*([1-9][0-9]?)c0*([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
+_DIVIDED = re.compile(r"([A-Za-z]{1,2}|[rR][0-9]{1,3}) ?[ :_-] ?([cC]?[0-9]{1,3})", re.ASCII)
 _PLATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 MAX_ROWS, MAX_COLUMNS = 32, 48
 """The largest standard plate has 1536 wells: A01 to AF48."""
@@ -50,6 +52,33 @@ def row_and_column(well: str) -> tuple[int, int]:
 def normalise_well(well: str) -> str:
     """Canonical spelling of a well: ``a1``, ``A01`` and ``r01c01`` all give ``A01``."""
     return well_name(*row_and_column(well))
+
+
+def well_of_cell(text: str) -> str:
+    """Canonical name of a well as people write it into tables: also ``A-01``, ``A 1``, ``A:1``, ``A_1``, ``A001``.
+
+    Raises
+    ------
+    UnknownWellError
+        If the text names no well.
+    """
+    divided = _DIVIDED.fullmatch(text)
+    return normalise_well(divided[1] + divided[2] if divided else text)
+
+
+def well_of_row_and_column(row: str, column: str) -> str:
+    """Canonical name of a well whose row (letters, or a number) and column stand in cells of their own.
+
+    Numbers may be written as pandas writes them in a column with a gap: ``1.0``.
+
+    Raises
+    ------
+    UnknownWellError
+        If they name no well.
+    """
+    row_number, column_number = whole_number(row), whole_number(column)
+    spelt = column if column_number is None else str(column_number)
+    return normalise_well(f"{row}{spelt}" if row_number is None else f"r{row_number}c{spelt}")
 
 
 def plate_order(well: str) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from openhcs_engine.model.wells import (
     row_and_column,
     validate_plate_id,
     well_name,
+    well_of_cell,
+    well_of_row_and_column,
 )
 
 
@@ -52,6 +54,32 @@ def test_what_is_no_well_is_refused(text: str) -> None:
     with pytest.raises(UnknownWellError) as caught:
         normalise_well(text)
     assert caught.value.well == text
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [("A-01", "A01"), ("A 1", "A01"), ("A:1", "A01"), ("A_1", "A01"), ("a1", "A01"), ("A001", "A01"), ("b - 12", "B12"),
+     ("AF:48", "AF48"), ("r1-c2", "A02")],
+)  # fmt: skip
+def test_wells_as_people_write_them_into_tables(text: str, canonical: str) -> None:
+    """One dividing mark between letter and number is nothing but that; names in files and filters know none."""
+    assert well_of_cell(text) == canonical
+
+
+@pytest.mark.parametrize("text", ["A--1", "A-49", "A-1.0", "-A1", "A-", "1", "A1-B2"])
+def test_cells_that_name_no_well(text: str) -> None:
+    """More marks, or a well that no plate has, are refused."""
+    with pytest.raises(UnknownWellError):
+        well_of_cell(text)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "canonical"),
+    [("B", "3", "B03"), ("b", "03", "B03"), ("2", "3", "B03"), ("B", "3.0", "B03"), ("2.0", "3.0", "B03")],
+)
+def test_rows_and_columns_make_wells(row: str, column: str, canonical: str) -> None:
+    """Letters or numbers, also as pandas writes a column that had a gap."""
+    assert well_of_row_and_column(row, column) == canonical
 
 
 def test_wells_sort_as_on_the_plate() -> None:
