@@ -1,30 +1,30 @@
-# Everything happens in .venv, which these targets create.
+# Everything happens in a virtual environment that these targets create: .venv, or one named after PYTHON.
 PYTHON ?= python3
-VENV := .venv
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PARALLEL ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
-EXTRAS := dev,torch,tensorflow,jax,cupy,pyclesperanto,gpu
+INSTALL := $(BIN)/python requirements/install.py
+LOCKS := $(wildcard requirements/*.lock) requirements/install.py
 
-.PHONY: demo ui test check audit docs format bench clean help
+.PHONY: demo ui test test-often check audit docs format lock bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml $(LOCKS) | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
-	$(PIP) --editable .
+	@$(INSTALL)
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV) ..."
-	$(PIP) --editable '.[$(EXTRAS)]'
-	@touch $@
+	@$(INSTALL) --dev
+	@touch $(VENV)/.installed $@
 
 demo: $(VENV)/.installed  ## Write a synthetic plate and take it through the Dagster graph
 	@$(BIN)/openhcs-dagster demo
@@ -34,6 +34,12 @@ ui: $(VENV)/.installed  ## Serve the Dagster UI on 127.0.0.1
 
 test: $(VENV)/.installed-dev  ## Run all tests
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-often: $(VENV)/.installed-dev  ## Run all tests five times in random order, one core kept busy; takes hours
+	$(BIN)/python tests/run_often.py --times 5
+
+lock: $(VENV)/.installed-dev  ## Resolve requirements/*.lock anew
+	requirements/lock.sh $(BIN)/uv
 
 check: $(VENV)/.installed-dev docs  ## Format, lint, types, layers, documentation
 	$(BIN)/ruff format --check .

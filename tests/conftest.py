@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from openhcs_engine.memory.loading import load_opencl_drivers
 from tests.object_store import s3_bucket
 
 # A shell's background jobs ignore Ctrl-C, and so would every program that the tests start there.
@@ -17,12 +20,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _REPO = Path(__file__).resolve().parent.parent
+_left_out = Path(sys.prefix) / "left-out.json"
+_LEFT_OUT: dict[str, str] = json.loads(_left_out.read_text()) if _left_out.is_file() else {}
+"""What the installation left out, and why."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests go first: begun at the end, one worker would run them while the others wait."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that lacks a library says why the installation left it out."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        path, line, reason = report.longrepr
+        absent = next((name for name in _LEFT_OUT if re.search(rf"\b{name.partition('-')[0]}\b", reason)), None)
+        if absent is not None:
+            report.longrepr = (path, line, f"{reason} ({absent}: {_LEFT_OUT[absent]})")
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +57,12 @@ def bucket() -> Iterator[str]:
     """The URL of an empty bucket in an S3 server on this machine."""
     with s3_bucket("plates") as url:
         yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opencl_before_the_others() -> None:
+    """Whichever test comes first: TensorFlow is not loaded before the OpenCL drivers."""
+    load_opencl_drivers()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from openhcs_engine.errors import PixelValueError
 from openhcs_engine.memory.aligned import empty_aligned
 from openhcs_engine.memory.libraries import LIBRARIES, library_of
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
-from openhcs_engine.memory.loading import load_opencl_drivers
 
 SHAPE = (4, 6, 16)
 INF = float("inf")
@@ -65,7 +64,6 @@ class LibraryContract:
     @pytest.fixture
     def adapter(self) -> Iterator[ArrayLibrary]:
         """The adapter; skips in its own words where it cannot work. 64-bit types are kept, as the engine has it."""
-        load_opencl_drivers()
         adapter = self.make_adapter()
         if (reason := adapter.why_not()) is not None:
             pytest.skip(reason)

@@ -21,7 +21,6 @@ from openhcs_engine.memory.aligned import address_of, copy_aligned, empty_aligne
 from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries import LIBRARIES, library
 from openhcs_engine.memory.libraries.contract import AnyArray
-from openhcs_engine.memory.loading import load_opencl_drivers
 from openhcs_engine.memory.routes import ROUTES, Route
 from tests.engine.array_layouts import DTYPES, LAYOUTS, plain
 
@@ -30,12 +29,6 @@ IN_HOST_MEMORY = (MemoryType.NUMPY, MemoryType.TORCH, MemoryType.TENSORFLOW, Mem
 """Libraries that can share the host's memory."""
 
 CLE_DTYPES = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _opencl_before_the_others() -> None:
-    """Whichever test comes first: TensorFlow is not loaded before the OpenCL drivers."""
-    load_opencl_drivers()
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,6 @@ from openhcs_engine.functions import (
 from openhcs_engine.memory import MemoryType, cupy, jax, numpy, pyclesperanto, tensorflow, torch
 from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries import library
-from openhcs_engine.memory.loading import load_opencl_drivers
 from openhcs_engine.memory.packages import cpu_builds
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
@@ -44,12 +43,6 @@ Pixels = NDArray[Any]
 Stack = Any  # an array of the function's own library
 REPO = Path(__file__).resolve().parents[2]
 CHANNELS = {"DAPI": 1, "GFP": 2, "BF": 3}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _opencl_before_the_others() -> None:
-    """Whichever test comes first: TensorFlow is not loaded before the OpenCL drivers."""
-    load_opencl_drivers()
 
 
 @pytest.fixture(scope="module")

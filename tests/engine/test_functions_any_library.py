@@ -32,7 +32,6 @@ from openhcs_engine.memory import MemoryType, contract_of, convert
 from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.libraries.contract import AnyArray
-from openhcs_engine.memory.loading import load_opencl_drivers
 from openhcs_engine.pipeline.patterns import DeclaredCall
 
 Pixels = NDArray[Any]
@@ -48,12 +47,6 @@ BUILT_INS: tuple[Callable[..., Any], ...] = (
 )
 ON_THE_CPU = [MemoryType.TORCH, MemoryType.TENSORFLOW, MemoryType.JAX, MemoryType.PYCLESPERANTO]
 each_built_in = pytest.mark.parametrize("function", BUILT_INS, ids=lambda function: function.__name__)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _opencl_before_the_others() -> None:
-    """Whichever test comes first: TensorFlow is not loaded before the OpenCL drivers."""
-    load_opencl_drivers()
 
 
 def spots(dtype: str = "uint16") -> Pixels:

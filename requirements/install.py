@@ -1,0 +1,90 @@
+"""Install the project into the environment of the Python that runs this, from a lock where one fits.
+
+``install.py`` installs what the product needs; ``install.py --dev`` its test tools and the array libraries, too.
+A library that cannot be had here is left out, and ``left-out.json`` in the environment says why.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+LOCKED_FOR = "Linux x86_64 with glibc"
+CPU_BUILD = "+cpu"
+"""How PyTorch's releases without CUDA are called on Linux."""
+
+
+def lock_path(python: str, host: str, dev: bool) -> Path:
+    """Where the lock for a Python, such as ``3.11``, on a host as ``host_name`` calls it, would be."""
+    if host != LOCKED_FOR:
+        return REPOSITORY / "requirements" / f"{host}.none"
+    return REPOSITORY / "requirements" / f"py{python}{'-dev' if dev else ''}.lock"
+
+
+def host_name() -> str:
+    """System, processor and C library, as far as wheels differ by them."""
+    libc = platform.libc_ver()[0]
+    return f"{platform.system()} {platform.machine()}{f' with {libc}' if libc else ''}"
+
+
+def array_libraries() -> dict[str, str]:
+    """Version of each array library that is tested, by its distribution's name."""
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if re.match(r"\w", line))
+
+
+def install_project(dev: bool) -> None:
+    """The project, editable, with what it needs."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    lock = lock_path(python, host_name(), dev)
+    if lock.is_file():
+        subprocess.run([*PIP, "--require-hashes", "--requirement", str(lock)], check=True)
+        own = ["--no-deps", "--no-build-isolation", "--editable", "."]
+    else:
+        print(
+            f"No lock fits Python {python} on {host_name()} (there are locks for 3.11 to 3.13 on {LOCKED_FOR}): "
+            "installing unlocked, whatever releases pyproject.toml allows today."
+        )
+        own = ["--constraint", "constraints.txt", "--editable", ".[dev]" if dev else "."]
+    subprocess.run([*PIP, *own], check=True, cwd=REPOSITORY)
+
+
+def install_array_libraries() -> dict[str, str]:
+    """The array libraries one by one; those that cannot be had here, each with its reason."""
+    left_out = {}
+    for name, version in array_libraries().items():
+        only_cpu = name == "torch" and host_name() == LOCKED_FOR
+        wanted = f"{name}=={version}{CPU_BUILD if only_cpu else ''}"
+        done = subprocess.run(
+            [*PIP, "--constraint", "constraints.txt", wanted], cwd=REPOSITORY, capture_output=True, text=True
+        )
+        if done.returncode == 0:
+            continue
+        if "No matching distribution" not in done.stderr:
+            raise SystemExit(f"{wanted} could not be installed:\n{done.stderr}")
+        here = f"Python {platform.python_version()} on {host_name()}"
+        left_out[name] = (
+            f"only its CUDA build, of gigabytes, is to be had for {here}; install it by hand to test with it"
+            if only_cpu
+            else f"there is no {wanted} for {here}"
+        )
+        print(f"{name} is left out: {left_out[name]}.")
+    return left_out
+
+
+def main(arguments: list[str]) -> None:
+    """Install, and write down what was left out."""
+    dev = arguments == ["--dev"]
+    install_project(dev)
+    if dev:
+        (Path(sys.prefix) / "left-out.json").write_text(json.dumps(install_array_libraries(), indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
