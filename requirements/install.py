@@ -44,7 +44,8 @@ def install_project(dev: bool) -> None:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     lock = lock_path(python, host_name(), dev)
     if lock.is_file():
-        subprocess.run([*PIP, "--require-hashes", "--requirement", str(lock)], check=True)
+        # A lock is whole: there is nothing left to resolve.
+        subprocess.run([*PIP, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=True)
         own = ["--no-deps", "--no-build-isolation", "--editable", "."]
     else:
         print(

@@ -162,7 +162,7 @@ def test_a_lock_is_installed_with_its_hashes_and_the_project_without_its_depende
     install.install_project(dev=False)
 
     locked, own = commands
-    assert locked[-3:] == ["--require-hashes", "--requirement", str(LOCKS[0])]
+    assert locked[-4:] == ["--no-deps", "--require-hashes", "--requirement", str(LOCKS[0])]
     assert own[-4:] == ["--no-deps", "--no-build-isolation", "--editable", "."]
 
 
