@@ -17,7 +17,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 LOCKED_FOR = "Linux x86_64 with glibc"
 CPU_BUILD = "+cpu"
-"""How PyTorch's releases without CUDA are called on Linux."""
+"""How PyTorch's builds without CUDA are called on Linux."""
+
+NOT_TO_BE_HAD = ("No matching distribution", "ResolutionImpossible")
+"""How pip calls a version that is nowhere; the second where this machine has constraints of its own for it."""
 
 
 def lock_path(python: str, host: str, dev: bool) -> Path:
@@ -66,7 +69,7 @@ def install_array_libraries() -> dict[str, str]:
         if done.returncode == 0:
             continue
         # pip ends in the same words where it reached no server at all.
-        if "No matching distribution" not in done.stderr or "Retrying" in done.stderr:
+        if not any(words in done.stderr for words in NOT_TO_BE_HAD) or "Retrying" in done.stderr:
             raise SystemExit(f"{wanted} could not be installed:\n{done.stderr}")
         here = f"Python {platform.python_version()} on {host_name()}"
         left_out[name] = (
