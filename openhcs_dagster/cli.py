@@ -1,6 +1,6 @@
 """``openhcs-dagster``: register plates, run their asset graphs, serve the Dagster UI.
 
-Exit codes: 0 all good; 1 some wells failed; 2 bad usage, unreadable plate, refused pipeline; 130 Ctrl-C.
+Exit codes: 0 all good; 1 some wells failed; 2 bad usage, unreadable plate, refused pipeline; 130 Ctrl-C; 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ def ui(port: PortOption = 3000) -> int:
 
     settings = _prepared()
     _warn_of_pipelines(Catalogue(settings.catalogue).list())
+    _settle()
     return serve(settings, port)
 
 
@@ -216,6 +217,15 @@ def _warn_of(lacking: str | None) -> None:
         print(lacking, file=sys.stderr)
 
 
+def _settle() -> None:
+    """Runs that lost their process would keep the first ones of these servers waiting."""
+    from openhcs_dagster.lost_runs import fail_lost_runs
+    from openhcs_dagster.materialize import local_instance
+
+    with local_instance() as instance:
+        fail_lost_runs(instance)
+
+
 def _wells_of(entry: CatalogueEntry, wells: str | None) -> tuple[str, ...]:
     from openhcs_engine.model.wells import normalise_well
 
@@ -244,7 +254,9 @@ def _materialize(entry: CatalogueEntry, settings: Settings, wells: tuple[str, ..
     from openhcs_dagster.materialize import local_instance, materialize_plate
 
     with local_instance() as instance, PlateScreen(entry, len(wells) or len(entry.wells)) as screen:
-        run = materialize_plate(entry, settings, instance, wells=wells, on_well=screen.show)
+        run = materialize_plate(
+            entry, settings, instance, wells=wells, on_well=screen.show, on_note=openhcs_dagster.complain
+        )
         screen.finish(run)
     return run
 

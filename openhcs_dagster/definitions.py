@@ -9,6 +9,7 @@ from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.jobs import reports_job
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, current_settings, host_has_gpus
+from openhcs_dagster.run_executor import patient_executor
 from openhcs_dagster.schedules import nightly_schedule
 from openhcs_dagster.sensors import lost_runs, new_plates_sensor, report_sensors
 from openhcs_dagster.settings import Settings
@@ -31,7 +32,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         # Without any asset there is no job of all assets for the schedule to name.
         schedules=[nightly_schedule(plates, settings.nightly, settings.timezone)] if plates else [],
         resources=build_resources(settings),
-        executor=dg.in_process_executor,
+        executor=patient_executor,
         metadata={"broken catalogue entries": "\n".join(map(str, catalogue.broken)) or "none"},
     )
 

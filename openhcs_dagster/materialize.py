@@ -1,5 +1,6 @@
 """A plate's whole graph, run inside this process: no web server and no daemon needed."""
 
+import logging
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -7,20 +8,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.execution_result import ExecutionResult
 
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.jobs import PLATE_TAG
 from openhcs_dagster.keys import PlateKeys, range_tags, stretches
-from openhcs_dagster.lost_runs import process_tag
+from openhcs_dagster.lost_runs import fail_lost_runs, process_tag
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_dagster.report import report_folder
 from openhcs_dagster.resources import host_has_gpus
+from openhcs_dagster.run_executor import WAITING, patient_executor
 from openhcs_dagster.settings import Settings
 
 OnWell = Callable[[str, str], None]
 """Called with a well and its status as soon as it is recorded."""
+OnNote = Callable[[str], None]
+"""Called with what a person should know while the plate runs: for whom it waits, which well takes long."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -48,14 +56,20 @@ def materialize_plate(
     *,
     wells: Sequence[str] = (),
     on_well: OnWell | None = None,
+    on_note: OnNote | None = None,
 ) -> PlateRun:
-    """Materialize ``plate_index`` to ``plate_report``; wells that fail do not keep the report from being made."""
+    """Materialize ``plate_index`` to ``plate_report``; wells that fail do not keep the report from being made.
+
+    Runs of this host that lost their process are settled first. KeyboardInterrupt if a signal ends a run.
+    """
+    fail_lost_runs(instance)
     job = _job(entry, settings)
+    listener = _listener(on_well, on_note)
     keys = PlateKeys(entry.id)
     runs, refusal = [], None
     for number, stretch in enumerate(stretches(wells or entry.wells, entry.wells)):
         selection = keys.processing if number == 0 else [keys.wells]
-        result = _run(job, instance, selection, {**range_tags(stretch), PLATE_TAG: entry.id}, on_well)
+        result = _run(job, instance, selection, {**range_tags(stretch), PLATE_TAG: entry.id}, listener)
         runs.append(result.run_id)
         if refusal := _refusal(result):
             break
@@ -65,7 +79,7 @@ def materialize_plate(
         if outcome.run_id in runs and well in entry.wells
     }
     page = report_folder(entry) / "index.html"
-    reported = bool(outcomes) and _run(job, instance, [keys.report], {PLATE_TAG: entry.id}, None).success
+    reported = bool(outcomes) and _run(job, instance, [keys.report], {PLATE_TAG: entry.id}, listener).success
     return PlateRun(
         outcomes=tuple(outcomes[well] for well in entry.wells if well in outcomes),
         refusal=refusal,
@@ -79,7 +93,7 @@ def _job(entry: CatalogueEntry, settings: Settings) -> dg.JobDefinition:
         assets=graph.assets,
         asset_checks=graph.checks,
         resources=build_resources(settings),
-        executor=dg.in_process_executor,
+        executor=patient_executor,
     )
     return defs.resolve_implicit_global_asset_job_def()
 
@@ -89,27 +103,50 @@ def _run(
     instance: dg.DagsterInstance,
     selection: Sequence[dg.AssetKey],
     tags: dict[str, str],
-    on_well: OnWell | None,
-) -> dg.ExecuteInProcessResult:
-    run_id = str(uuid.uuid4())
+    listener: Callable[[dg.EventLogEntry], None],
+) -> ExecutionResult:
+    """One run in this process. Not by ``execute_in_process``, which has an executor of its own."""
+    part = job.get_subset(asset_selection=frozenset(selection))
+    run = instance.create_run_for_job(
+        job_def=part,
+        run_id=str(uuid.uuid4()),
+        run_config=_QUIET,
+        tags={**part.run_tags, **tags, **process_tag()},
+        asset_selection=frozenset(selection),
+    )
+    instance.add_event_listener(run.run_id, listener)
+    result = execute_run(InMemoryJob(part), run, instance, raise_on_error=False)
+    if _was_interrupted(result):
+        raise KeyboardInterrupt
+    return result
+
+
+def _listener(on_well: OnWell | None, on_note: OnNote | None) -> Callable[[dg.EventLogEntry], None]:
+    """What follows the events of a run."""
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
-        if on_well is not None and event is not None and event.is_step_materialization and event.partition:
+        if event is None:
+            if on_note is not None and entry.level == logging.WARNING:
+                on_note(entry.user_message)
+        elif event.is_engine_event and (event.message or "").startswith(WAITING):
+            if on_note is not None:
+                on_note(str(event.message))
+        elif on_well is not None and event.is_step_materialization and event.partition:
             on_well(event.partition, str(event.materialization.metadata["status"].value))
 
-    instance.add_event_listener(run_id, listen)
-    return job.execute_in_process(
-        run_config=_QUIET,
-        instance=instance,
-        raise_on_error=False,
-        asset_selection=list(selection),
-        run_id=run_id,
-        tags={**tags, **process_tag()},
+    return listen
+
+
+def _was_interrupted(result: ExecutionResult) -> bool:
+    """Whether a signal ended the run; Dagster keeps the signal to itself."""
+    return any(
+        event.is_job_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+        for event in result.all_events
     )
 
 
-def _refusal(result: dg.ExecuteInProcessResult) -> str | None:
+def _refusal(result: ExecutionResult) -> str | None:
     """The sentence with which a step before the wells, or the wells' own start, failed."""
     for event in result.filter_events(lambda event: event.is_step_failure):
         failure = event.step_failure_data

@@ -114,7 +114,7 @@ def new_plates_sensor(inbox_file: Path, known: Sequence[CatalogueEntry]) -> dg.S
 @dg.sensor(
     name="lost_runs",
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=10,
     description="Marks runs as failed whose process is gone, so that they do not keep others waiting.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:

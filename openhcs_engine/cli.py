@@ -1,6 +1,7 @@
 """``openhcs``: look at plates, compile pipelines, run them, verify what they wrote; see what a host computes with.
 
-Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreadable plate, refused compile; 130 Ctrl-C.
+Exit codes: 0 all good; 1 some wells failed or are damaged; 2 bad usage, unreadable plate, refused compile; 130 Ctrl-C;
+143 SIGTERM.
 """
 
 from __future__ import annotations

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Final, ParamSpec
@@ -22,6 +24,7 @@ SOME_FAILED: Final = 1
 SOME_STALE: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
 Reading = dict[str, str | None]
 """How a plate is to be read: the fields of ``ReadOptions`` by their names, as a command got them."""
@@ -100,12 +103,18 @@ class CommandLine:
         self.app(args=arguments, prog_name=self.name)
 
     def _code_of(self, function: Callable[[], int]) -> int:
+        with _signals() as seen:
+            try:
+                return self._answered(function)
+            except KeyboardInterrupt:
+                self.complain("stopped; wells that were published stay whole, and the next run does the rest.")
+                code = TERMINATED if signal.SIGTERM in seen() else INTERRUPTED
+                _exit_beside_threads(code)
+                return code
+
+    def _answered(self, function: Callable[[], int]) -> int:
         try:
             return function()
-        except KeyboardInterrupt:
-            self.complain("stopped; wells that were published stay whole, and the next run does the rest.")
-            _exit_beside_threads(INTERRUPTED)
-            return INTERRUPTED
         except CompilationError as error:
             self.complain("the pipeline cannot run on this plate:", *(f"  {found}" for found in error.violations))
         except BrokenPipeError:
@@ -158,6 +167,39 @@ def _open_to_everybody(folder: Path) -> Path | None:
         if mode & stat.S_IWOTH and (path == folder or not mode & stat.S_ISVTX):
             return path
     return None
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bytes]]:
+    """Let SIGTERM end a command as Ctrl-C does; yield what tells the numbers of the signals that came.
+
+    The system writes them down, for a library that holds signals back for a while does not say later which it was.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield bytes
+        return
+    read_end, write_end = os.pipe()
+    for end in (read_end, write_end):
+        os.set_blocking(end, False)
+    former = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    default = signal.getsignal(signal.SIGTERM)
+    if default is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    seen = bytearray()
+
+    def numbers() -> bytes:
+        with suppress(BlockingIOError):  # none came since this was asked last
+            seen.extend(os.read(read_end, 4096))
+        return bytes(seen)
+
+    try:
+        yield numbers
+    finally:
+        signal.set_wakeup_fd(former)
+        if default is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, default)
+        os.close(read_end)
+        os.close(write_end)
 
 
 def _exit_beside_threads(code: int) -> None:

@@ -65,7 +65,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             told={
                 "run": place.run_id,
                 "intermediates": context.output.scratch.told,
-                "steps": [_told(step) for step in done],
+                "steps": [told_of(step) for step in done],
             },
         )
         folder = open_output(context.output.address, context.output.backend, context.output.fsync)
@@ -123,12 +123,12 @@ def _run_steps(
         return with_tables(staged, tables)
 
 
-def _told(step: StepResult) -> dict[str, object]:
+def told_of(step: StepResult) -> dict[str, object]:
     """What the manifest keeps of a step: where it ran, how its stacks travelled, what went otherwise than planned."""
     told = {
         "number": step.number,
         "name": step.name,
-        "seconds": round(step.seconds, 3),
+        "seconds": round(step.seconds, 6),
         "device": step.device,
         "routes": step.routes,
         "fallback": step.fallback,
@@ -136,7 +136,7 @@ def _told(step: StepResult) -> dict[str, object]:
         "side_outputs": tuple(record.told for record in step.side_outputs),
         "notes": step.notes,
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in told.items() if value is not None and value != ()}
 
 
 def _ran_on(steps: Sequence[StepResult], devices: WorkerDevices) -> str:

@@ -234,6 +234,29 @@ def test_synth_writes_a_plate(folder: Path) -> None:
     assert json.loads(openhcs(folder, "inspect", folder / "made", "--json").out)["wells"] == ["A01", "A02"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_exit_code_says_which_signal_ended_a_command(number: signal.Signals, code: int) -> None:
+    """Also where a library held the signal back and raised its own interruption later, as Dagster does."""
+    program = f"""
+import os, signal
+from openhcs_engine.command_line import CommandLine
+line = CommandLine("line", "A command.")
+@line.command()
+def wait() -> int:
+    signal.signal({number}, lambda *_: None)
+    os.kill(os.getpid(), {number})
+    raise KeyboardInterrupt
+@line.command()
+def other() -> int:
+    return 0
+line(["wait"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == code, done.stderr
+    assert "stopped; wells that were published stay whole" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_ctrl_c_keeps_published_wells_and_exits_130(folder: Path, plate: Path) -> None:
     """The well that was done stays whole, the one in work leaves nothing."""
     arguments = command(

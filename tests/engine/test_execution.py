@@ -23,11 +23,14 @@ from openhcs_engine import FunctionStep, GroupBy, Pipeline, PipelineOrchestrator
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import WellResult, WellStatus, execute_wells
+from openhcs_engine.execution.results import StepResult
+from openhcs_engine.execution.well import told_of
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.memory import numpy as numpy_function
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
 from openhcs_engine.ngff.reader import open_plate
+from openhcs_engine.output.manifest import read_manifest
 from openhcs_engine.output.verify import verify
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.engine.plates import add, explode, first_plane, two_planes
@@ -673,3 +676,20 @@ def test_a_mended_file_gives_the_fingerprint_of_what_was_read(small_plate: Path,
     assert mended.success and "1 raw files changed" in mended.notes[0]
     assert mended.fingerprint != contexts["A02"].fingerprint
     assert (again.status, again.fingerprint) == (WellStatus.UNCHANGED, mended.fingerprint)
+
+
+def test_a_step_that_takes_no_time_keeps_its_seconds(small_plate: Path, tmp_path: Path) -> None:
+    """A measured zero is a number: what a step took stands in the manifest, however short it was."""
+    step = StepResult(
+        number=1, name="Add", seconds=0.0, stacks=1, planes_read=1, planes_written=1, bytes_read=0, device="cpu:0"
+    )
+
+    assert told_of(step) == {"number": 1, "name": "Add", "seconds": 0.0, "device": "cpu:0"}
+    assert told_of(replace(step, seconds=0.0004))["seconds"] == 0.0004
+
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path, runner="threads").initialize()
+    pipeline = [FunctionStep(add)]
+    contexts = orchestrator.compile_pipelines(pipeline, well_filter="A01")
+    orchestrator.execute_compiled_plate(pipeline, contexts)
+    manifest = read_manifest(tmp_path / "small" / "wells" / "A01.json")
+    assert manifest is not None and isinstance(manifest.provenance["steps"][0]["seconds"], float)

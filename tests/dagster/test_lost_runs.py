@@ -1,0 +1,250 @@
+"""Runs whose process is gone are settled at every start; what waits for a place says for whom, and can be ended."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import DagsterEvent
+
+from openhcs_dagster import lost_runs
+from openhcs_dagster.definitions import build_definitions
+from openhcs_dagster.lost_runs import PROCESS_TAG, RunProcess, fail_lost_runs, process_tag
+from openhcs_dagster.materialize import materialize_plate
+from openhcs_dagster.run_executor import patient_executor
+from tests.dagster.deployments import Deployment
+
+POOL = "openhcs_cpu"
+SAY_WHO_AND_WAIT = (
+    "import sys; from openhcs_dagster.lost_runs import process_tag; print(process_tag()); sys.stdin.read()"
+)
+
+
+class Stranger:
+    """Another process of this host, and the tag of a run inside it."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SAY_WHO_AND_WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.tag = dict(ast.literal_eval(self.process.stdout.readline()))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def dead() -> dict[str, str]:
+    """Tag of a run whose process was killed on this host."""
+    stranger = Stranger()
+    stranger.kill()
+    return stranger.tag
+
+
+def started(deployment: Deployment, tag: dict[str, str], *, until: str = "PIPELINE_START", plate: str = "P9") -> str:
+    """A run as one leaves it that was killed, with a place of its pool."""
+    instance = deployment.instance
+    run = dg.DagsterRun(job_name="plates", tags={**tag, "openhcs/plate": plate})
+    instance.add_run(run)
+    for kind in ("PIPELINE_STARTING", "PIPELINE_START"):
+        if until >= kind:
+            instance.report_dagster_event(DagsterEvent(event_type_value=kind, job_name="plates"), run.run_id)
+    instance.event_log_storage.set_concurrency_slots(POOL, 1)
+    assert instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, "wells").is_claimed
+    return run.run_id
+
+
+def status(deployment: Deployment, run_id: str) -> dg.DagsterRunStatus:
+    run = deployment.instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def places(deployment: Deployment) -> int:
+    return deployment.instance.event_log_storage.get_concurrency_info(POOL).active_slot_count
+
+
+@pytest.mark.parametrize("until", ["A run that had not begun", "PIPELINE_START"])
+def test_a_run_whose_process_was_killed_is_settled_with_its_place(
+    deployment: Deployment, dead: dict[str, str], until: str
+) -> None:
+    """Whether it had begun or not: it is marked as failed, and its place is free at once."""
+    run_id = started(deployment, dead, until=until)
+
+    assert fail_lost_runs(deployment.instance) == [run_id]
+
+    assert status(deployment, run_id) is dg.DagsterRunStatus.FAILURE
+    assert places(deployment) == 0
+
+
+def test_a_place_comes_free_whose_run_has_ended_or_was_deleted(deployment: Deployment, dead: dict[str, str]) -> None:
+    """A process that dies between the two leaves a finished run with a place that nobody would take from it."""
+    ended = started(deployment, dead)
+    deployment.instance.report_run_failed(deployment.instance.get_run_by_id(ended) or pytest.fail("no run"))
+    assert places(deployment) == 1
+
+    assert fail_lost_runs(deployment.instance) == [] and places(deployment) == 0
+
+    deleted = started(deployment, process_tag())
+    deployment.instance.delete_run(deleted)
+    assert fail_lost_runs(deployment.instance) == [] and places(deployment) == 0
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where a run's process lives, made from one that is dead on this host."""
+
+    name: str
+    change: Callable[[RunProcess], RunProcess]
+    lost: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def of_host(process: RunProcess, boot: str = "", space: str = "", name: str = "", machine: str = "") -> RunProcess:
+    own_boot, _, own_space = process.writer.host.partition("/")
+    host = f"{boot or own_boot}/{space or own_space}"
+    writer = replace(process.writer, host=host, name=name or process.writer.name)
+    return replace(process, writer=writer, machine=machine or process.machine)
+
+
+ELSEWHERE = [
+    Elsewhere("this host", of_host, lost=True),
+    Elsewhere("this host before it was started again", lambda run: of_host(run, boot="b00t"), lost=True),
+    Elsewhere("another container of this host", lambda run: of_host(run, space="pid:[17]"), lost=False),
+    Elsewhere("another host", lambda run: of_host(run, boot="b00t", name="lab2", machine="m2"), lost=False),
+    Elsewhere("a namesake of this host", lambda run: of_host(run, boot="b00t", machine="m2"), lost=False),
+    Elsewhere("a copy of this machine", lambda run: of_host(run, boot="b00t", name="lab2"), lost=False),
+]
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_only_runs_of_this_host_are_judged(
+    deployment: Deployment, dead: dict[str, str], monkeypatch: pytest.MonkeyPatch, elsewhere: Elsewhere
+) -> None:
+    """A home may be shared by hosts and containers, where the same number is another process."""
+    monkeypatch.setattr(lost_runs, "_machine", lambda: "m1")
+    known = RunProcess.of(dg.DagsterRun(job_name="plates", tags=dead))
+    assert known is not None
+    process = elsewhere.change(replace(known, machine="m1"))
+    monkeypatch.setattr(RunProcess, "here", lambda: process)
+    run_id = started(deployment, process_tag())
+
+    assert fail_lost_runs(deployment.instance) == ([run_id] if elsewhere.lost else [])
+    assert (places(deployment) == 0) is elsewhere.lost
+
+
+@pytest.mark.parametrize("told", ["", "{}", "elsewhere:17", "not a number:x", '{"writer": null}'])
+def test_a_run_that_does_not_say_where_it_is_stays(deployment: Deployment, told: str) -> None:
+    """Somebody's own job, or a run of another version's, is never settled by a guess."""
+    started(deployment, {PROCESS_TAG: told})
+
+    assert fail_lost_runs(deployment.instance) == [] and places(deployment) == 1
+
+
+def test_a_living_process_keeps_its_run(deployment: Deployment) -> None:
+    """This very process holds the run."""
+    run_id = started(deployment, process_tag())
+
+    assert fail_lost_runs(deployment.instance) == []
+    assert status(deployment, run_id) is dg.DagsterRunStatus.STARTED and places(deployment) == 1
+
+
+def test_a_new_run_settles_the_lost_one_and_takes_its_place(deployment: Deployment, dead: dict[str, str]) -> None:
+    """A home with one place, held by a killed run, and no server: the plate is materialized all the same."""
+    lost = started(deployment, dead)
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
+
+    run = deployment.run(entry)
+
+    assert run.refusal is None and len(run.outcomes) == len(entry.wells) and not run.failed
+    assert status(deployment, lost) is dg.DagsterRunStatus.FAILURE and places(deployment) == 0
+
+
+def test_a_waiting_run_says_for_whom_and_goes_on_when_that_process_dies(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names run, plate, process and time, and needs no server to see that the place is free."""
+    monkeypatch.setattr("openhcs_dagster.run_executor.SETTLE_S", 0.2)
+    stranger = Stranger()
+    holder = started(deployment, stranger.tag, plate="P777")
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
+    notes: list[str] = []
+
+    def then_kill(note: str) -> None:
+        notes.append(note)
+        stranger.kill()
+
+    run = materialize_plate(entry, deployment.settings, deployment.instance, on_note=then_kill)
+
+    assert len(notes) == 1
+    for part in (POOL, holder[:8], "P777", f"process {stranger.process.pid} on ", "since 20"):
+        assert part in notes[0]
+    assert not run.failed and len(run.outcomes) == len(entry.wells)
+    assert status(deployment, holder) is dg.DagsterRunStatus.FAILURE
+    told = [
+        event.dagster_event.message for event in deployment.instance.all_logs(run_of(deployment)) if event.dagster_event
+    ]
+    assert notes[0] in told
+
+
+def run_of(deployment: Deployment) -> str:
+    """The run of the wells that was started last, but for the report's."""
+    return deployment.instance.get_runs(limit=2)[-1].run_id
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_that_waits(deployment: Deployment, number: signal.Signals) -> None:
+    """Who waits for a plate of many hours must not need kill -9; nothing of the run stays behind in the pool."""
+    holder = started(deployment, process_tag())
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
+    handler = signal.getsignal(number)
+    signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            materialize_plate(
+                entry, deployment.settings, deployment.instance, on_note=lambda _: os.kill(os.getpid(), number)
+            )
+    finally:
+        signal.signal(number, handler)
+
+    info = deployment.instance.event_log_storage.get_concurrency_info(POOL)
+    assert {place.run_id for place in (*info.claimed_slots, *info.pending_steps)} == {holder}
+    assert deployment.instance.get_runs(limit=1)[0].is_finished
+
+
+def test_a_signal_ends_a_run_of_wells_and_frees_its_place(deployment: Deployment, tmp_path: Path) -> None:
+    """Published wells stay, the others are done by the next run, which need not wait."""
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        materialize_plate(
+            entry, deployment.settings, deployment.instance, on_well=lambda *_: os.kill(os.getpid(), signal.SIGINT)
+        )
+
+    assert signal.getsignal(signal.SIGINT) is handler and places(deployment) == 0
+    again = deployment.run(entry)
+    assert len(again.outcomes) == len(entry.wells) and not again.failed
+
+
+def test_runs_of_the_code_location_wait_the_same_way(deployment: Deployment) -> None:
+    """What the UI starts is executed by the same executor, which says in a tag which process it is."""
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
+
+    job = build_definitions(deployment.settings).resolve_implicit_global_asset_job_def()
+    deployment.run(entry, entry.wells[0])
+
+    assert job.executor_def is patient_executor
+    run = deployment.instance.get_run_by_id(run_of(deployment))
+    assert run is not None and RunProcess.of(run) == RunProcess.here()
