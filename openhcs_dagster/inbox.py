@@ -192,6 +192,7 @@ def _unfinished(inbox: Inbox, folder: Path) -> str | None:
 def _wells_to_come(detected: DetectedMicroscope) -> str | None:
     plate, index = detected.read_plate()
     absent = {*plate.absent_wells, *(plane.key.well for plane in index.missing())}
+    absent -= {well for well, _ in plate.damaged_wells}  # which fail when they are run, and never heal by waiting
     if not absent:
         return None
     named = ", ".join(sorted(absent, key=plate_order)[:6]) + (" ..." if len(absent) > 6 else "")

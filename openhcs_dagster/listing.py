@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,10 @@ class PlateListing:
     def digest(self) -> str:
         """sha256 of the plate, its plate map, its planes with sizes and times; independent of where the folder lies."""
         plate = replace(self.plate, root="", warnings=(), notes=())  # texts that may name the folder
-        return digest([plate, [_row(plane) for plane in self.index]])
+        told = {field.name: getattr(plate, field.name) for field in fields(plate)}
+        if not plate.damaged_wells:
+            del told["damaged_wells"]  # which versions before did not have: the same plate keeps its digest
+        return digest([told, [_row(plane) for plane in self.index]])
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):

@@ -53,6 +53,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
     started = perf_counter()
     done: list[StepResult] = []
     try:
+        refuse_damaged_well(context)
         context, notes = with_files_of_now(context)
         notes += (*note_passed_steps(context), *note_missing_planes(context))
         staged = _run_steps(context, functions, place, done)
@@ -183,6 +184,13 @@ def _as_it_is_now(plane: ImagePlane, root: str) -> ImagePlane:
     return plane.replace(size=found.st_size, mtime_ns=found.st_mtime_ns)
 
 
+def refuse_damaged_well(context: ProcessingContext) -> None:
+    """PlateError if the plate's metadata of the well cannot be used."""
+    for well, reason in context.plate.damaged_wells:
+        if well == context.well:
+            raise PlateError(f"Well {well}: {reason} Copy the well again, then compile the plate again.")
+
+
 def note_passed_steps(context: ProcessingContext) -> tuple[str, ...]:
     """Steps that do not apply to the well, as notes of the result."""
     passed = [step for step in context.steps if not step.applies_to(context.well)]
@@ -229,4 +237,4 @@ def _take_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[t
         yield plane.key, array
 
 
-__all__ = ["WellPlace", "note_missing_planes", "note_passed_steps", "run_well"]
+__all__ = ["WellPlace", "note_missing_planes", "note_passed_steps", "refuse_damaged_well", "run_well"]

@@ -101,6 +101,14 @@ class FolderListing:
         """Every file by its path."""
         return {file.path: file for file in self.files}
 
+    @cached_property
+    def folders_in(self) -> Mapping[str, tuple[str, ...]]:
+        """Folders with files of their own, by the folder that holds them, in order."""
+        found: dict[str, list[str]] = {}
+        for folder in self.names:
+            found.setdefault(folder.rpartition("/")[0], []).append(folder)
+        return {parent: tuple(folders) for parent, folders in found.items()}
+
     def file(self, path: str) -> ListedFile:
         """One of the files, with all that is known of it."""
         return self.known.get(path) or ListedFile(path)

@@ -14,8 +14,10 @@ Where OME-Zarr does not say what we need to know:
   no size.
 - **Stage positions** have no place in OME-Zarr.
 - **Missing**: wells that the plate lists and that hold no image are ``absent_wells``; images that a well lists and that
-  cannot be read are missing planes, the same as elsewhere on the plate. A chunk that is not stored stands for the fill
-  value; where a plate has no chunk at all, its planes are missing.
+  are not there, or cannot be read, are missing planes, the same as elsewhere on the plate. A chunk that is not stored
+  stands for the fill value; where a plate has no chunk at all, its planes are missing.
+- **Damaged**: a well whose own metadata, or those of one of its images, cannot be read is one of ``damaged_wells`` and
+  fails when it is run, as a well with a damaged TIFF does.
 
 In plates of our engine a collapsed axis has the number 1, or the next free one beside numbered values; a collapsed z
 beside planes is a projection.
@@ -25,33 +27,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
-from openhcs_engine.errors import PlateIdError, UnreadablePlateError
+from openhcs_engine.errors import PlateIdError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, one_plate
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.microscopes.ome_zarr_planes import Numbering, channels_of, missing_planes, planes_of
+from openhcs_engine.microscopes.ome_zarr_source import OUTPUT_IMAGES, PlateSource, nodes_of, read_source
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
-from openhcs_engine.ngff.documents import Nodes
-from openhcs_engine.ngff.foreign import (
-    ListedImage,
-    ListedWell,
-    OmeZarrImage,
-    OmeZarrPlate,
-    is_plate,
-    read_image,
-    read_plate,
-    read_well,
-)
+from openhcs_engine.ngff.foreign import OmeZarrImage, OmeZarrPlate, is_plate
 from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
-
-OUTPUT_IMAGES = "images.zarr"
-"""What our engine calls the plate inside its output folder."""
-_MAX_PLANES = 10**7
-"""Planes of a plate: 1536 wells of 9 sites, 5 channels and 72 z planes are half of it."""
 
 
 class OmeZarrHandler(MicroscopeHandler):
@@ -62,8 +49,8 @@ class OmeZarrHandler(MicroscopeHandler):
 
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """Groups that describe a plate; the name of the folder says nothing."""
-        nodes, found = _nodes(listing), list[str]()
-        groups = (folder for folder in listing.names if _has_group(listing, folder))
+        nodes, found = nodes_of(listing), list[str]()
+        groups = (folder for folder, names in listing.names.items() if NODE_V3 in names or ATTRIBUTES_V2 in names)
         closed: set[str] = set()
         for folder in sorted(groups, key=lambda folder: folder.split("/") if folder else []):
             if any(above in closed for above in _above(folder)):
@@ -76,7 +63,7 @@ class OmeZarrHandler(MicroscopeHandler):
     def read_plate(self, listing: FolderListing, plate_id: str | None = None) -> tuple[Plate, ImageIndex]:
         """Read the only OME-Zarr plate of the folder; see MicroscopeHandler.read_plate."""
         base = one_plate(listing, self.plate_folders(listing), [self])
-        source = _read_source(listing, base)
+        source = read_source(listing, base)
         chosen = _plate_id(listing, source.group) if plate_id is None else validate_plate_id(plate_id)
         listed = [image.listed for image in source.images] + list(source.unread)
         numbering = Numbering.of(source.images, listed)
@@ -86,92 +73,11 @@ class OmeZarrHandler(MicroscopeHandler):
         return _plate(listing, source, numbering, index, chosen), index
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """Everything that was read of one plate."""
-
-    group: OmeZarrPlate
-    images: tuple[OmeZarrImage, ...]
-    unread: tuple[ListedImage, ...]
-    """Images that wells list and that cannot be read."""
-    warnings: tuple[str, ...]
-
-
-def _nodes(listing: FolderListing) -> Nodes:
-    def size_of(path: str) -> int | None:
-        file = listing.by_path.get(path)
-        return None if file is None else listing.size_of(path)
-
-    return Nodes(size_of, lambda path: listing.read_bytes(path, listing.size_of(path)))
-
-
-def _has_group(listing: FolderListing, folder: str) -> bool:
-    names = listing.names[folder]
-    return NODE_V3 in names or ATTRIBUTES_V2 in names
-
-
 def _above(folder: str) -> Iterable[str]:
     """The folders above one, the root last."""
     while folder:
         folder = folder.rpartition("/")[0]
         yield folder
-
-
-def _read_source(listing: FolderListing, base: str) -> _Source:
-    nodes = _nodes(listing)
-    group = read_plate(nodes, base)
-    warnings = [*listing.warnings, *group.warnings]
-    images, unread = dict[tuple[str, int | None], OmeZarrImage](), list[ListedImage]()
-    refused: UnreadablePlateError | None = None
-    planes = 0
-    for listed in _listed_images(nodes, listing, group, warnings):
-        try:
-            image = read_image(nodes, listed)
-        except UnreadablePlateError as error:
-            refused = refused or error
-            warnings.append(f"{error} Its planes count as missing.")
-            unread.append(listed)
-            continue
-        site = image.listed.site
-        if images.setdefault((listed.well, site), image) is not image:
-            warnings.append(f"{listed.folder} was left out: its well has another image of site {site}.")
-            continue
-        planes += image.planes
-        if planes > _MAX_PLANES:
-            raise UnreadablePlateError(
-                f"The arrays of {listing.root} claim more than {_MAX_PLANES} planes; no plate has so many.",
-                path=listing.root,
-            )
-    if refused is not None and not images:
-        raise refused
-    return _Source(group=group, images=tuple(images.values()), unread=tuple(unread), warnings=tuple(warnings))
-
-
-def _listed_images(nodes: Nodes, listing: FolderListing, group: OmeZarrPlate, warnings: list[str]) -> list[ListedImage]:
-    """Images of all wells, wells in plate order."""
-    found: list[ListedImage] = []
-    for well in sorted(group.wells, key=lambda well: plate_order(well.name)):
-        if _is_debris(nodes, listing, group, well):
-            warnings.append(
-                f"Well {well.name} was left out: it has no wells/{well.name}.json, so the run that wrote it was "
-                "interrupted."
-            )
-            continue
-        try:
-            found += read_well(nodes, well)
-        except UnreadablePlateError as error:
-            warnings.append(f"{error} Well {well.name} counts as absent.")
-    return found
-
-
-def _is_debris(nodes: Nodes, listing: FolderListing, group: OmeZarrPlate, well: ListedWell) -> bool:
-    """In an output folder of ours, a manifest alone decides that a well exists."""
-    folder, _, name = group.folder.rpartition("/")
-    manifests = f"{folder}/wells" if folder else "wells"
-    if group.own_id is None or name != OUTPUT_IMAGES or manifests not in listing.names:
-        return False
-    # A well that is not published yet has a group that lists no image.
-    return f"{manifests}/{well.name}.json" not in listing.by_path and nodes.mentions(well.folder, b'"path"')
 
 
 def _plate_id(listing: FolderListing, group: OmeZarrPlate) -> str:
@@ -184,10 +90,12 @@ def _plate_id(listing: FolderListing, group: OmeZarrPlate) -> str:
     return plate_id_of_folder(listing.name)
 
 
-def _plate(listing: FolderListing, source: _Source, numbering: Numbering, index: ImageIndex, plate_id: str) -> Plate:
+def _plate(
+    listing: FolderListing, source: PlateSource, numbering: Numbering, index: ImageIndex, plate_id: str
+) -> Plate:
     channels, odd_channels = channels_of(source.images, numbering)
-    present = index.present()
-    wells = tuple(sorted({plane.key.well for plane in present}, key=plate_order))
+    # A well whose planes are all missing was promised, too: it fails, and is not passed over.
+    wells = tuple(sorted({plane.key.well for plane in index}, key=plate_order))
     absent = tuple(sorted((well.name for well in source.group.wells if well.name not in wells), key=plate_order))
     shapes, dtypes = {channel.shape for channel in channels}, {channel.dtype for channel in channels}
     pixel_size, odd_pixels = _pixel_size(source.images)
@@ -211,6 +119,7 @@ def _plate(listing: FolderListing, source: _Source, numbering: Numbering, index:
         # One form for all, or none: without one each plane is asked for its own.
         shape=channels[0].shape if channels and None not in shapes else None,
         dtype=channels[0].dtype if channels and None not in dtypes else None,
+        damaged_wells=source.damaged,
         warnings=(
             *source.warnings,
             *odd_channels,
@@ -219,11 +128,11 @@ def _plate(listing: FolderListing, source: _Source, numbering: Numbering, index:
             *_other_forms(source, numbering),
             *_absence(listing, source, absent, index),
         ),
-        notes=tuple(_acquisitions(source, numbering)),
+        notes=(*source.group.notes, *_acquisitions(source, numbering)),
     )
 
 
-def _absence(listing: FolderListing, source: _Source, absent: Sequence[str], index: ImageIndex) -> Iterable[str]:
+def _absence(listing: FolderListing, source: PlateSource, absent: Sequence[str], index: ImageIndex) -> Iterable[str]:
     """Say what the plate lists and the folder lacks."""
     if absent:
         yield f"Listed in the plate's metadata, but without any image: {_shown(absent)}."
@@ -238,7 +147,7 @@ def _absence(listing: FolderListing, source: _Source, absent: Sequence[str], ind
         )
 
 
-def _other_forms(source: _Source, numbering: Numbering) -> Iterable[str]:
+def _other_forms(source: PlateSource, numbering: Numbering) -> Iterable[str]:
     """Tell of images that seem to be made of another image of their well, as Fractal's ``0_illum_corr`` is of ``0``."""
     sites: dict[tuple[str, str], int] = {}
     for image in source.images:
@@ -262,7 +171,7 @@ def _stems(name: str) -> Iterable[str]:
     return ("_".join(parts[:count]) for count in range(1, len(parts)))
 
 
-def _acquisitions(source: _Source, numbering: Numbering) -> Iterable[str]:
+def _acquisitions(source: PlateSource, numbering: Numbering) -> Iterable[str]:
     sites: dict[int, set[int]] = {}
     for listed in [*(image.listed for image in source.images), *source.unread]:
         if listed.acquisition is not None:

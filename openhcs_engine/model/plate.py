@@ -114,6 +114,8 @@ class Plate:
     dtype: str | None = None
     plate_map: PlateMap | None = None
     """What was in the wells, if a map was given."""
+    damaged_wells: tuple[tuple[str, str], ...] = ()
+    """Wells whose own metadata cannot be used, each with the sentence that says why; it is what they fail with."""
     errors: tuple[str, ...] = ()
     """What the instrument itself recorded as failed."""
     warnings: tuple[str, ...] = ()

@@ -15,8 +15,7 @@ from typing import Final
 import numpy as np
 from msgspec import UNSET
 
-from openhcs_engine.errors import UnknownWellError, UnreadablePlateError
-from openhcs_engine.model.wells import normalise_well, row_and_column
+from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.ngff.documents import (
     ArrayDocument,
     Axis,
@@ -26,12 +25,12 @@ from openhcs_engine.ngff.documents import (
     OwnPlate,
     OwnWell,
     PlateDocument,
-    PlateWell,
     Transform,
     acquisitions_of,
     join,
 )
 from openhcs_engine.ngff.units import in_um
+from openhcs_engine.ngff.well_names import name_wells
 
 VERSIONS: Final = ("0.4", "0.5")
 _KINDS: Final = ("time", "channel", "space")
@@ -77,6 +76,8 @@ class OmeZarrPlate:
     own_id: str | None
     """Our plate id, if our engine wrote it."""
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Which path is which well, where that is not what one reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,10 @@ class OmeZarrImage:
             )
 
 
+class AbsentImageError(UnreadablePlateError):
+    """A well lists an image that is not there, or whose pixels are not."""
+
+
 def is_plate(nodes: Nodes, folder: str) -> bool:
     """True if the group says that it is a plate, or would if it could be read: reading it then tells what is wrong."""
     try:
@@ -145,18 +150,20 @@ def read_plate(nodes: Nodes, folder: str) -> OmeZarrPlate:
         raise UnreadablePlateError(
             f"{path} is of OME-Zarr version {version}; this version reads {' and '.join(VERSIONS)}.", path=path
         )
-    wells, warnings = _wells(group.plate, folder, path)
+    named = name_wells(group.plate, path)
+    wells, warnings = _wells(group.plate, named.names, folder, path)
     own = group.own(OwnPlate, path)
     return OmeZarrPlate(
         folder=folder,
         name=str(group.plate.name) if group.plate.name else None,
         version=version,
         wells=wells,
-        rows=_whole_axis([row.name for row in group.plate.rows], is_row=True),
-        columns=_whole_axis([column.name for column in group.plate.columns], is_row=False),
+        rows=named.rows,
+        columns=named.columns,
         acquisitions=acquisitions_of(group.plate),
         own_id=None if own is None else own.plate_id,
         warnings=tuple(warnings),
+        notes=named.notes,
     )
 
 
@@ -183,7 +190,7 @@ def read_image(nodes: Nodes, listed: ListedImage) -> OmeZarrImage:
     """Read an image's group and the metadata of its level 0."""
     group, path = nodes.group(listed.folder), nodes.group_path(listed.folder)
     if group is None:
-        raise UnreadablePlateError(f"A well lists the image {listed.folder}, but there is none.", path=path)
+        raise AbsentImageError(f"A well lists the image {listed.folder}, but there is none.", path=path)
     if not group.multiscales:
         raise UnreadablePlateError(f"{path} does not describe an image, but its well lists one there.", path=path)
     multiscale = group.multiscales[0]
@@ -192,9 +199,7 @@ def read_image(nodes: Nodes, listed: ListedImage) -> OmeZarrImage:
     folder = join(listed.folder, _checked_path(multiscale.datasets[0].path, path))
     array = nodes.array(folder)
     if array is None:
-        raise UnreadablePlateError(
-            f"{path} names level 0 of the image {folder}, but there is no such array.", path=path
-        )
+        raise AbsentImageError(f"{path} names level 0 of the image {folder}, but there is no such array.", path=path)
     axes = _axes(multiscale.axes, path)
     shape, dtype = _shape(array, axes), _dtype(array)
     sizes = dict(zip(axes, shape[:-2], strict=True))
@@ -218,41 +223,15 @@ def read_image(nodes: Nodes, listed: ListedImage) -> OmeZarrImage:
     return image
 
 
-def _wells(plate: PlateDocument, folder: str, path: str) -> tuple[tuple[ListedWell, ...], list[str]]:
+def _wells(
+    plate: PlateDocument, names: Sequence[str], folder: str, path: str
+) -> tuple[tuple[ListedWell, ...], list[str]]:
     wells, warnings = dict[str, ListedWell](), []
-    for listed in plate.wells:
-        name = _well_name(listed)
-        if name is None:
-            warnings.append(f"{path} lists a well {listed.path!r}, which is not the name of one; it was left out.")
-        elif name in wells:
-            warnings.append(f"{path} lists well {name} twice; {listed.path!r} was left out.")
-        else:
-            wells[name] = ListedWell(name=name, folder=join(folder, _checked_path(listed.path, path)))
+    for listed, name in zip(plate.wells, names, strict=True):
+        if name in wells:  # by the same path, since two would have been refused
+            warnings.append(f"{path} lists well {name} twice, both times as {listed.path!r}; it counts once.")
+        wells[name] = ListedWell(name=name, folder=join(folder, _checked_path(listed.path, path)))
     return tuple(wells.values()), warnings
-
-
-def _well_name(listed: PlateWell) -> str | None:
-    """By the names of row and column in the path; by their numbers where the names are unusual."""
-    try:
-        return normalise_well(listed.path.replace("/", ""))
-    except UnknownWellError:
-        pass
-    if listed.row_index is None or listed.column_index is None:
-        return None
-    try:
-        return normalise_well(f"r{listed.row_index + 1}c{listed.column_index + 1}")
-    except UnknownWellError:
-        return None
-
-
-def _whole_axis(names: Sequence[str], *, is_row: bool) -> int | None:
-    """How many rows or columns the plate has, if the names run from the first on without a gap."""
-    try:
-        places = [row_and_column(f"{name}1" if is_row else f"A{name}") for name in names]
-    except UnknownWellError:
-        return None
-    numbers = [row if is_row else column for row, column in places]
-    return len(numbers) if numbers and numbers == list(range(len(numbers))) else None
 
 
 def _checked_path(path: str, named_in: str) -> str:
@@ -368,6 +347,7 @@ def _check_own(image: OmeZarrImage, path: str) -> None:
 
 
 __all__ = [
+    "AbsentImageError",
     "ListedImage",
     "ListedWell",
     "OmeZarrImage",
