@@ -89,28 +89,26 @@ class _Reader:
             )
             return
         try:
-            found = self.images_of(well)
+            found = read_well(self.nodes, well)
         except UnreadablePlateError as error:
             self.refused.append(error)
-            self.damaged[well.name] = str(error)
-            self.bare.append(well)
-            self.warnings.append(f"{error} Well {well.name} fails when it is run.")
+            self.add_damaged(well, str(error))
             return
         for listed in found:
             self.read_image(listed)
-
-    def images_of(self, well: ListedWell) -> tuple[ListedImage, ...]:
-        """What a well lists; UnreadablePlateError if it lists nothing, and its folder holds images."""
-        found = read_well(self.nodes, well)
-        if found or self.group.own_id is not None:
-            return found
-        below = self.listing.folders_in.get(well.folder, ())
-        image = next((folder for folder in below if self.nodes.mentions(folder, b'"multiscales"')), None)
-        if image is not None:
+        if not found and (image := self.unlisted_image(well)) is not None:
             path = self.nodes.group_path(well.folder)
-            what = f"{path} lists no image of well {well.name}, but the folder holds {image}."
-            raise UnreadablePlateError(what, path=path)
-        return found
+            self.add_damaged(well, f"{path} lists no image of well {well.name}, but the folder holds {image}.")
+
+    def add_damaged(self, well: ListedWell, reason: str) -> None:
+        self.damaged[well.name] = reason
+        self.bare.append(well)
+        self.warnings.append(f"{reason} Well {well.name} fails when it is run.")
+
+    def unlisted_image(self, well: ListedWell) -> str | None:
+        """An image in a well's folder that its group should list; our own groups list nothing before all is written."""
+        below = self.listing.folders_in.get(well.folder, ()) if self.group.own_id is None else ()
+        return next((folder for folder in below if self.nodes.mentions(folder, b'"multiscales"')), None)
 
     def read_image(self, listed: ListedImage) -> None:
         try:
