@@ -190,6 +190,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _settings() -> Settings:
     settings = Settings.of(os.environ)
+    for warning in settings.warnings:
+        openhcs_dagster.complain(f"warning: {warning}")
     openhcs_dagster.warn_of_open_folders("the home", [settings.home])
     openhcs_dagster.warn_of_open_folders("the catalogue", [settings.catalogue])
     return settings

@@ -30,10 +30,15 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         jobs=[reports] if reports is not None else [],
         sensors=[*report_sensors(reports), new_plates_sensor(settings.inbox_file, plates), lost_runs],
         # Without any asset there is no job of all assets for the schedule to name.
-        schedules=[nightly_schedule(plates, settings.nightly, settings.timezone)] if plates else [],
+        schedules=[nightly_schedule(plates, settings.nightly, settings.timezone, settings.schedule_faults)]
+        if plates
+        else [],
         resources=build_resources(settings),
         executor=patient_executor,
-        metadata={"broken catalogue entries": "\n".join(map(str, catalogue.broken)) or "none"},
+        metadata={
+            "broken catalogue entries": "\n".join(map(str, catalogue.broken)) or "none",
+            "environment": "\n".join(settings.warnings) or "nothing is wrong with it",
+        },
     )
 
 

@@ -45,9 +45,9 @@ class CodeLocation(dg.ConfigurableResource["CodeLocation"]):
                 "No web server is known here, so nothing was reloaded: press Reload on the Deployment page, or set "
                 "OPENHCS_WEBSERVER=host:port."
             )
-        host, _, port = address.partition(":")
+        host, _, port = address.rpartition(":")
         try:
-            self._reload(host, int(port or 3000))
+            self._reload(host, int(port))
         except Exception as error:  # the client has no common base; a failed reload must not hide why it was wanted
             return f"The web server at {address} could not reload the code location ({error}); press Reload in its UI."
         return f"The code location was reloaded through the web server at {address}."

@@ -7,8 +7,8 @@ from typing import Final
 import dagster as dg
 
 from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.environment import NIGHTLY, TIMEZONE
 from openhcs_dagster.jobs import ALL_ASSETS, processing_request
-from openhcs_dagster.settings import NIGHTLY
 from openhcs_dagster.survey import survey
 
 SURVEY_S: Final = 45.0
@@ -16,19 +16,25 @@ SURVEY_S: Final = 45.0
 
 
 def nightly_schedule(
-    entries: Sequence[CatalogueEntry], cron: str = NIGHTLY, timezone: str = "UTC"
+    entries: Sequence[CatalogueEntry], cron: str = NIGHTLY, timezone: str = TIMEZONE, faults: Sequence[str] = ()
 ) -> dg.ScheduleDefinition:
-    """The schedule of the plates that this code location was loaded with."""
+    """The schedule of the plates that this code location was loaded with.
+
+    ``faults`` say why nobody knows when it should start: then it is off, starts nothing if it is switched on, and says
+    why in its description.
+    """
 
     @dg.schedule(
         name="nightly",
         cron_schedule=cron,
         execution_timezone=timezone,
         job_name=ALL_ASSETS,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Starts every plate that is new, stale, or has failed or missing wells.",
+        default_status=dg.DefaultScheduleStatus.STOPPED if faults else dg.DefaultScheduleStatus.RUNNING,
+        description=" ".join(faults) or "Starts every plate that is new, stale, or has failed or missing wells.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        if faults:
+            return dg.SkipReason(" ".join(faults))
         night = _night(context)
         verdicts = survey(entries, budget_s=SURVEY_S)
         for verdict in verdicts:

@@ -10,6 +10,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from openhcs_dagster.catalogue import RunOptions, remote_output
+from openhcs_dagster.environment import NIGHTLY, TIMEZONE, clock_of, webserver_of
 from openhcs_engine.errors import OpenHCSError, OptionError
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.vfs.files import write_whole
@@ -17,8 +18,6 @@ from openhcs_engine.vfs.raw import is_remote, local_folder
 
 LOCATION: Final = "openhcs"
 """Name of the code location, as in workspace.yaml."""
-NIGHTLY: Final = "0 1 * * *"
-"""An hour after midnight."""
 
 _DAGSTER_YAML: Final = """\
 telemetry:
@@ -62,26 +61,33 @@ class Settings:
     """``host:port`` of the web server that can reload the code location; empty if none is known."""
     nightly: str = NIGHTLY
     """When the nightly schedule starts, as cron says it."""
-    timezone: str = "UTC"
+    timezone: str = TIMEZONE
     """The clock that ``nightly`` means, e.g. ``Europe/Berlin``."""
+    schedule_faults: tuple[str, ...] = ()
+    """Why nothing starts by itself at night, as sentences; empty: it does."""
+    warnings: tuple[str, ...] = ()
+    """All that is wrong with the environment and does no harm to the plates, the schedule's faults among it."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
         """From DAGSTER_HOME (default ``./.dagster_home``), OPENHCS_CATALOGUE (``plates`` in it), OPENHCS_WEBSERVER,
-        OPENHCS_NIGHTLY (cron) and OPENHCS_TIMEZONE.
+        OPENHCS_NIGHTLY (cron) and OPENHCS_TIMEZONE. A wrong value of the last three is a warning.
 
         Raises
         ------
         OptionError
-            If a place is a URL.
+            If a place is a URL or a file.
         """
+        clock, (webserver, wrong) = clock_of(environ), webserver_of(environ)
         home = _folder(environ, "DAGSTER_HOME") or Path(".dagster_home").absolute()
         return cls(
             home=home,
             catalogue=_folder(environ, "OPENHCS_CATALOGUE") or home / "plates",
-            webserver=environ.get("OPENHCS_WEBSERVER", ""),
-            nightly=environ.get("OPENHCS_NIGHTLY") or NIGHTLY,
-            timezone=environ.get("OPENHCS_TIMEZONE") or "UTC",
+            webserver=webserver,
+            nightly=clock.cron,
+            timezone=clock.timezone,
+            schedule_faults=clock.faults,
+            warnings=(*clock.faults, *([wrong] if wrong else [])),
         )
 
     @property
@@ -102,11 +108,16 @@ class Settings:
 
 def _folder(environ: Mapping[str, str], variable: str) -> Path | None:
     """The folder that a variable names, absolute; None if it is not set."""
-    place = environ.get(variable)
+    place = environ.get(variable, "").strip()
     if place and is_remote(place):
         raise OptionError(
             f"{variable}={place!r} is a URL, but Dagster keeps its runs and this deployment's plates in folders; name "
             "one of this host or of a network drive.",
+            option=variable,
+        )
+    if place and local_folder(place).is_file():
+        raise OptionError(
+            f"{variable}={place!r} is a file; name a folder, as /data/openhcs_home, which is made if it is not there.",
             option=variable,
         )
     return local_folder(place).absolute() if place else None

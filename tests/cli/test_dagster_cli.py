@@ -56,6 +56,18 @@ def test_a_plate_is_added_listed_and_removed(lab: Path, capsys: pytest.CaptureFi
     assert "No plate is registered" in capsys.readouterr().out
 
 
+def test_a_wrong_clock_is_a_warning_of_every_command(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said once, with what would be right; the command goes on."""
+    monkeypatch.setenv("OPENHCS_TIMEZONE", "Europe/Zuerich")
+
+    assert run("list") == 0
+
+    ended = capsys.readouterr()
+    assert ended.err.count("OPENHCS_TIMEZONE='Europe/Zuerich'") == 1 and "Europe/Zurich." in ended.err
+
+
 def test_a_listed_plate_is_one_line_however_long_its_paths_are(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What goes into a pipe is neither cut nor folded at 80 columns."""
     folder = plate(lab / "a_rather_long_name_of_a_folder" / "and_another_one_below_it_for_good_measure")
