@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Final
 
+from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.plate_map import PlateMap, WellRole
 
 ROLE_COLOURS: Final[Mapping[WellRole | None, str]] = {
@@ -18,6 +19,8 @@ ROLE_COLOURS: Final[Mapping[WellRole | None, str]] = {
 }
 PALEST: Final = "#cfe7e5"
 """Colour of the lowest dose of samples."""
+UNSHADED: Final = "#d8c48f"
+"""Colour of samples whose dose is no number, where others are shaded by theirs: no place between low and high."""
 NAMED: Final = ("compound", "dose")
 """Conditions that say what the well is; others tell wells apart that are the same, as their image's number does."""
 
@@ -29,6 +32,8 @@ class WellConditions:
     role: WellRole | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     """Cells that are not empty, by column."""
+    number: float | EllipsisType | None = ...
+    """The dose as the map's whole column shows it; None where it is no number; ``...``: its own text decides."""
 
     @classmethod
     def of(cls, plate_map: PlateMap | None, well: str) -> WellConditions | None:
@@ -36,7 +41,7 @@ class WellConditions:
         if plate_map is None or well not in plate_map.wells:
             return None
         values = {name: value for name, value in plate_map.of_well(well).items() if value is not None}
-        return cls(role=plate_map.role(well), values=values)
+        return cls(role=plate_map.role(well), values=values, number=plate_map.dose(well))
 
     @property
     def phrase(self) -> str:
@@ -53,11 +58,10 @@ class WellConditions:
     @property
     def dose(self) -> float | None:
         """The dose as a finite number; None where it is none."""
-        try:
-            dose = float(self.values.get("dose", ""))
-        except ValueError:
-            return None
-        return dose if math.isfinite(dose) else None
+        if isinstance(self.number, EllipsisType):
+            (number,) = read_numbers([self.values.get("dose")]).values
+            return number
+        return self.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +77,31 @@ class RoleColours:
         doses = {well.dose for well in wells if well.role is WellRole.SAMPLE and well.dose is not None}
         return cls(sorted(doses))
 
+    @property
+    def shades(self) -> bool:
+        """Whether doses are told by shades at all: one dose alone is neither low nor high."""
+        return len(self.doses) > 1
+
     def colour(self, well: WellConditions) -> str:
         """``#rrggbb`` of one well."""
         full = ROLE_COLOURS[well.role]
-        if well.role is not WellRole.SAMPLE or well.dose is None or len(self.doses) < 2:
+        if well.role is not WellRole.SAMPLE or not self.shades:
             return full
+        if well.dose is None:
+            return UNSHADED
         return _mix(PALEST, full, self.doses.index(well.dose) / (len(self.doses) - 1))
 
     def legend(self, wells: Sequence[WellConditions]) -> list[tuple[str, str]]:
         """Colours and what they mean, with the number of wells."""
         entries = []
         for role, colour in ROLE_COLOURS.items():
-            count = sum(well.role is role for well in wells)
-            shaded = role is WellRole.SAMPLE and len(self.doses) > 1
-            name = "no role" if role is None else f"{role}, darker: higher dose" if shaded else role.value
-            entries += [(colour, f"{name} ({count})")] if count else []
+            own = [well for well in wells if well.role is role]
+            if role is WellRole.SAMPLE and self.shades:
+                unshaded = sum(well.dose is None for well in own)
+                entries.append((colour, f"{role}, darker: higher dose ({len(own) - unshaded})"))
+                entries += [(UNSHADED, f"{role}, dose is no number ({unshaded})")] if unshaded else []
+            elif own:
+                entries.append((colour, f"{'no role' if role is None else role.value} ({len(own)})"))
         return entries
 
 
@@ -97,12 +111,15 @@ def _mix(one: str, other: str, part: float) -> str:
 
 
 def alike(wells: Mapping[str, WellConditions]) -> dict[str, list[str]]:
-    """Wells by what was in them; controls first, then compounds by name and dose."""
+    """Wells by what was in them; controls first, then compounds by name and dose; doses that are no numbers last."""
     order = list(ROLE_COLOURS)
-    known = sorted(
-        wells.items(),
-        key=lambda item: (order.index(item[1].role), item[1].values.get("compound", ""), item[1].dose or 0.0),
-    )
+
+    def key(item: tuple[str, WellConditions]) -> tuple[int, str, bool, float, str]:
+        had = item[1]
+        texts = had.values.get("compound", ""), had.values.get("dose", "")
+        return order.index(had.role), texts[0], had.dose is None, had.dose or 0.0, texts[1]
+
+    known = sorted(wells.items(), key=key)
     groups: dict[str, list[str]] = {}
     for well, conditions in known:
         groups.setdefault(conditions.phrase, []).append(well)

@@ -28,6 +28,8 @@ MONTAGE_PX: Final = 1040
 """Width of a montage, where its wells are many: that of the page."""
 LEGEND_PX: Final = 560
 """Width in which the line below a map fits."""
+CONTENTS_LEGEND_PX: Final = 820
+"""The same of the map of contents, whose line is longer."""
 HEAT_PX: Final = 430
 """Width of a heat map's cells together: it stands beside another map and must not be shrunk there."""
 SYMBOL_PX: Final = (20, 60)
@@ -112,17 +114,17 @@ def _status(summary: PlateSummary) -> bytes:
 
 def _plate_map(summary: PlateSummary) -> bytes:
     wells = list(summary.conditions.values())
-    colours, canvas = RoleColours.of(wells), _symbols(summary.layout)
+    colours, canvas = RoleColours.of(wells), _symbols(summary.layout, CONTENTS_LEGEND_PX)
     for well, conditions in summary.conditions.items():
         canvas.circle(summary.layout.place(well), colours.colour(conditions))
     canvas.legend(colours.legend(wells))
     return canvas.png()
 
 
-def _symbols(layout: Layout) -> PlateCanvas:
+def _symbols(layout: Layout, legend_px: int = LEGEND_PX) -> PlateCanvas:
     """A map with room for a line of words below it."""
     side = _square(layout)
-    return PlateCanvas(layout, side, right=max(20, LEGEND_PX - layout.columns * side[1]), below=30)
+    return PlateCanvas(layout, side, right=max(20, legend_px - layout.columns * side[1]), below=30)
 
 
 def _square(layout: Layout) -> tuple[int, int]:

@@ -28,8 +28,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     separator: str | None = None
     """What divides the cells of a CSV."""
-    exact: frozenset[tuple[int, int]] = frozenset()
-    """Cells (row, column) that the file holds as numbers and whose text could be read in two ways, such as 1.125."""
+    written: frozenset[tuple[int, int]] | None = None
+    """Cells (row, column) with numbers that are kept as texts; None where the file does not know one from the other."""
     formulas: frozenset[tuple[int, int]] = frozenset()
     """Cells with a formula whose value the file does not hold; their text is the formula."""
     hidden: bool = False
@@ -47,6 +47,10 @@ class Table:
         """Name of a cell as spreadsheets show it, row and column counted from 0: ``B17``, ``Doses!B17``."""
         address = f"{column_letters(column)}{row + 1}"
         return f"{self.name}!{address}" if self.name is not None else address
+
+    def is_exact(self, row: int, column: int) -> bool:
+        """Whether the file holds the cell as a number, if it is one: then its point is a decimal point."""
+        return self.written is not None and (row, column) not in self.written
 
     def refuse_broken(self, rows: Collection[int], columns: Collection[int]) -> None:
         """Raise TableError if a cell of these rows and columns has an error, or a formula without a value."""

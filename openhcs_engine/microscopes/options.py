@@ -13,7 +13,7 @@ from openhcs_engine.errors import OptionError, PlateMapError
 from openhcs_engine.microscopes.detect import DetectedMicroscope, default_handlers, detect_microscope
 from openhcs_engine.microscopes.handler import MicroscopeHandler
 from openhcs_engine.microscopes.patterns import pattern_handler
-from openhcs_engine.microscopes.plate_map_file import join_plate_map, read_plate_map
+from openhcs_engine.microscopes.plate_map_file import doses_told, join_plate_map, load_plate_map
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMapColumns
 
@@ -80,8 +80,15 @@ class ReadOptions:
         if self.plate_map is None:
             return plate
         table, columns = _declared_map(Path(self.plate_map))
-        joined, notes = join_plate_map(read_plate_map(table, columns), plate)
-        return replace(plate, plate_map=joined, notes=(*plate.notes, *notes))
+        loaded = load_plate_map(table, columns, (plate.plate_id, plate.name))
+        joined, differences = join_plate_map(loaded.plate_map, plate)
+        notes, warnings = doses_told(loaded, joined.wells)
+        return replace(
+            plate,
+            plate_map=joined,
+            notes=(*plate.notes, *loaded.notes, *notes, *differences),
+            warnings=(*plate.warnings, *warnings),
+        )
 
 
 def _declared_map(path: Path) -> tuple[Path, PlateMapColumns | None]:

@@ -179,7 +179,7 @@ def _lengths(table: Table, rows: Sequence[int], columns: Mapping[str, int]) -> d
         [table[row, columns[name]] for row, name in cells],
         unit="µm",
         decimal="." if table.separator == "," else None,
-        exact={place for place, (row, name) in enumerate(cells) if (row, columns[name]) in table.exact},
+        exact={place for place, (row, name) in enumerate(cells) if table.is_exact(row, columns[name])},
     )
     for place, problem in sorted(read.problems.items()):
         row, name = cells[place]

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from openhcs_engine.errors import PlateMapError, UnknownWellError
+from openhcs_engine.errors import PlateMapError
 from openhcs_engine.microscopes.cells import Table, TableError
-from openhcs_engine.microscopes.plate_map_grid import find_grids
+from openhcs_engine.microscopes.plate_map_grid import PlateGrid, find_grids
+from openhcs_engine.microscopes.plate_map_list import (
+    CellValue,
+    Found,
+    column_called,
+    cut,
+    read_list,
+    shown,
+    well_columns,
+)
 from openhcs_engine.microscopes.tables import read_tables, shown_tables
+from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PLATE_FORMATS, Condition, PlateMap, PlateMapColumns, WellRole
-from openhcs_engine.model.wells import normalise_well, plate_order
+from openhcs_engine.model.units import unit_of_title, without_unit
+from openhcs_engine.model.wells import plate_order
 
-_USUAL: Final[Mapping[str, tuple[str, ...]]] = {
-    "well": ("well", "wells", "wellid", "wellname", "wellposition"),
-    "row": ("row", "wellrow"),
-    "column": ("column", "col", "wellcolumn", "wellcol"),
-    "compound": ("compound",),
-    "dose": ("dose",),
-    "role": ("role",),
-}
-"""What columns are called where nothing was declared; compared without case, spaces, ``_`` and ``-``."""
 _PREAMBLE: Final = 30
 """Rows in which a header is looked for: a plate's name, a date and a protocol may stand above it."""
 
 
-def read_plate_map(path: str | os.PathLike[str], columns: PlateMapColumns | None = None) -> PlateMap:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedMap:
+    """A plate map, and what a person should know of how it was read."""
+
+    plate_map: PlateMap
+    notes: tuple[str, ...]
+    """Sentences: sheets and rows that were not read, or are hidden."""
+    no_numbers: Mapping[str, str]
+    """Why the dose of a well that has one is no number, by well: the text, and a clause about it."""
+
+
+def read_plate_map(
+    path: str | os.PathLike[str], columns: PlateMapColumns | None = None, plate_names: Sequence[str] = ()
+) -> PlateMap:
     """Read a table of conditions.
 
     Parameters
@@ -37,26 +53,39 @@ def read_plate_map(path: str | os.PathLike[str], columns: PlateMapColumns | None
     path : path
         CSV (separated by ``,`` ``;`` or tab; UTF-8 or Windows-1252) or XLSX. Either its first row names the columns and
         each row below is a well (a title, a date and the like may stand above), or it holds grids: column numbers
-        above, row letters on the left, and a title in the corner or above. Values stay text, decimal commas too.
+        above, row letters on the left, and a title in the corner or above. Merged cells have the value of their range
+        each. Values stay text, decimal commas too; doses are read as numbers, too (see ``read_numbers``).
     columns : PlateMapColumns, optional
         What its columns, or the titles of its grids, mean.
+    plate_names : sequence of str, optional
+        What the plate is called: where a column names plates, only this one's rows are read.
 
     Raises
     ------
     PlateMapError
-        If the table cannot be read or understood, names a well twice or one that no such plate has, or holds a role's
-        code that was not declared. The message names the cell.
+        If the table cannot be read or understood, names a well twice or one that no such plate has, holds a role's
+        code that was not declared, an error, or a formula without a stored value, or has no row of the plate. The
+        message names the cell.
     """
+    return load_plate_map(path, columns, plate_names).plate_map
+
+
+def load_plate_map(
+    path: str | os.PathLike[str], columns: PlateMapColumns | None = None, plate_names: Sequence[str] = ()
+) -> LoadedMap:
+    """As ``read_plate_map``, with what a person should know of how the table was read."""
     file, declared = Path(path).expanduser(), columns or PlateMapColumns()
     try:
-        tables, _ = shown_tables(read_tables(file))
-        found = _read(tables, declared)
+        tables, passed = shown_tables(read_tables(file))
+        if not tables and passed:
+            raise TableError(f"it has no sheet but hidden ones. {passed[0].rstrip('.')}")
+        found = _read(tables, declared, plate_names)
     except TableError as error:
         raise PlateMapError(f"{file.name} is no plate map: {error}.", path=str(file)) from error
-    plate_map = _plate_map(file.name, found, declared, str(file))
+    loaded = _load(file.name, found, declared, str(file))
     if declared.plate_wells is not None:
-        plate_map.refuse_outside(*PLATE_FORMATS[declared.plate_wells])
-    return plate_map
+        loaded.plate_map.refuse_outside(*PLATE_FORMATS[declared.plate_wells])
+    return replace(loaded, notes=tuple(f"{file.name}: {note}" for note in (*passed, *found.notes)))
 
 
 def join_plate_map(plate_map: PlateMap, plate: Plate) -> tuple[PlateMap, tuple[str, ...]]:
@@ -80,51 +109,70 @@ def join_plate_map(plate_map: PlateMap, plate: Plate) -> tuple[PlateMap, tuple[s
     return plate_map.restricted(acquired), tuple(notes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """One cell of the table: the condition it belongs to, its well, and its text."""
+def doses_told(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Notes about how the doses of these wells were read, and warnings of those that could not be read as numbers.
 
-    title: str
-    well: str
-    text: str
-    cell: str
+    Controls and empty wells are left out: what they hold is told by their role.
+    """
+    plate_map = loaded.plate_map
+    meant = [well for well in wells if plate_map.role(well) in (None, WellRole.SAMPLE)]
+    problems = [f"{loaded.no_numbers[well]} (well {well})" for well in meant if well in loaded.no_numbers]
+    numbers = [dose for well in meant if (dose := plate_map.dose(well)) is not None]
+    unit = f" {plate_map.dose_unit}" if plate_map.dose_unit else ""
+    notes = (
+        [f"The doses of {plate_map.name} are {min(numbers):g} to {max(numbers):g}{unit}."]
+        if len(set(numbers)) > 1
+        else []
+    )
+    more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
+    warning = (
+        f"{len(problems)} doses of {plate_map.name} cannot be read as numbers, and have no shade in the report: "
+        f"{'; '.join(problems[:6])}{more}."
+    )
+    return tuple(notes), (warning,) if problems else ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Everything that a table says, before roles are told from conditions."""
-
-    titles: tuple[str, ...]
-    wells: Mapping[str, str]
-    """Well → the cell that names it."""
-    values: tuple[_Value, ...]
-
-
-def _read(tables: Sequence[Table], declared: PlateMapColumns) -> _Found:
+def _read(tables: Sequence[Table], declared: PlateMapColumns, plate_names: Sequence[str]) -> Found:
     if not tables or not any(any(row) for table in tables for row in table.rows):
         raise TableError("it is empty")
-    headers = {table: next(number for number, row in enumerate(table.rows) if any(row)) for table in tables}
-    lists = [table for table, header in headers.items() if _well_columns(table, header, declared) is not None]
+    headers = [next(number for number, row in enumerate(table.rows) if any(row)) for table in tables]
+    lists = [pair for pair in zip(tables, headers, strict=True) if well_columns(*pair, declared) is not None]
     if lists:
-        _refuse_more_sheets(lists, [table for table in tables if table not in lists])
-        return _read_list(lists[0], headers[lists[0]], declared)
-    grids = [grid for table in tables for grid in find_grids(table)]
+        named = [table for table, _ in lists]
+        _refuse_more_sheets(named, [table for table in tables if table not in named])
+        return _told(read_list(*lists[0], declared, plate_names), named[:1], tables)
+    grids = {table: grids for table in tables if (grids := find_grids(table))}
     if not grids and (below := [pair for table in tables if (pair := _below_preamble(table, declared)) is not None]):
         _refuse_more_sheets([table for table, _ in below], [])
-        return _read_list(*below[0], declared)
+        return _told(read_list(*below[0], declared, plate_names), [below[0][0]], tables)
     if not grids:
-        raise TableError(_unreadable(tables[0], declared))
+        raise TableError(_unreadable(tables, declared))
+    return _told(_read_grids([grid for found in grids.values() for grid in found], declared), list(grids), tables)
+
+
+def _told(found: Found, used: Sequence[Table], tables: Sequence[Table]) -> Found:
+    """What was found, with notes about the sheets that it was found on and those that were not read."""
+    names = ", ".join(f'"{table.name}"' for table in tables if table not in used)
+    passed = (f"Sheets that describe no wells were not read: {names}.",) if names else ()
+    return replace(found, notes=(*found.notes, *(note for table in used for note in table.notes), *passed))
+
+
+def _read_grids(grids: Sequence[PlateGrid], declared: PlateMapColumns) -> Found:
+    if declared.plate is not None:
+        raise TableError(
+            f'plate was declared to be "{declared.plate}", but it holds grids, which have no column of plates'
+        )
     titles = tuple(grid.title for grid in grids)
     if twice := next((grid for place, grid in enumerate(grids) if grid.title in titles[:place]), None):
         raise TableError(f'two of its grids have the title "{twice.title}", the second at cell {twice.cell}')
-    values = tuple(_Value(grid.title, *value) for grid in grids for value in grid.values)
-    return _Found(titles, {value.well: value.cell for value in reversed(values)}, values)
+    values = tuple(CellValue(grid.title, *value) for grid in grids for value in grid.values)
+    return Found(titles=titles, wells={value.well: value.cell for value in reversed(values)}, values=values)
 
 
 def _below_preamble(table: Table, declared: PlateMapColumns) -> tuple[Table, int] | None:
     """The table and the row of its header, where that is not the first row; None if it has none."""
     for number, row in enumerate(table.rows[:_PREAMBLE]):
-        if sum(map(bool, row)) > 1 and _well_columns(table, number, declared) is not None:
+        if sum(map(bool, row)) > 1 and well_columns(table, number, declared) is not None:
             return table, number
     return None
 
@@ -139,97 +187,21 @@ def _refuse_more_sheets(lists: Sequence[Table], others: Sequence[Table]) -> None
         )
 
 
-def _unreadable(table: Table, declared: PlateMapColumns) -> str:
+def _unreadable(tables: Sequence[Table], declared: PlateMapColumns) -> str:
     wanted = " and ".join(f'"{name}"' for name in (declared.well, declared.row, declared.column) if name is not None)
-    first = next(row for row in table.rows if any(row))
-    shown = ", ".join(f'"{cell}"' for cell in first if cell) or "nothing"
+    first = next(row for row in tables[0].rows if any(row))
+    texts = ", ".join(f'"{cell}"' for cell in first if cell) or "nothing"
+    formulas = [table.cell(*min(table.formulas)) for table in tables if table.formulas]
+    remark = f". Cell {formulas[0]} holds a formula whose value the file does not have" if formulas else ""
     return (
-        f"its first row has no column {wanted or 'Well, nor Row and Column'} (it has {_cut(shown)}), and it holds no "
-        "grid of wells (numbers 1, 2, 3 above, letters A, B, C on the left). Declare what its columns are called"
+        f"its first row has no column {wanted or 'Well, nor Row and Column'} (it has {cut(texts)}), and it holds no "
+        "grid of wells (numbers 1, 2, 3 above, letters A, B, C on the left). Declare what its columns are "
+        f"called{remark}"
     )
 
 
-def _read_list(table: Table, header: int, declared: PlateMapColumns) -> _Found:
-    """One row for each well."""
-    names = table.rows[header]
-    places = _well_columns(table, header, declared) or ()
-    width = max(len(row) for row in table.rows)
-    titles = _titles(table, header, width, places)
-    wells: dict[str, str] = {}
-    values: list[_Value] = []
-    for number in range(header + 1, len(table.rows)):
-        if not any(table.rows[number]):
-            continue
-        well, cell = _well_at(table, number, places), table.cell(number, places[-1])
-        if well in wells:
-            raise TableError(f"well {well} stands in it twice, in cells {wells[well]} and {cell}")
-        wells[well] = cell
-        values += [
-            _Value(title, well, table[number, column], table.cell(number, column)) for column, title in titles.items()
-        ]
-    if not wells:
-        raise TableError(f"it has the columns {_cut(', '.join(filter(None, names)))}, but no row below them")
-    return _Found(tuple(titles.values()), wells, tuple(values))
-
-
-def _well_columns(table: Table, header: int, declared: PlateMapColumns) -> tuple[int, ...] | None:
-    """The column of wells, or those of rows and columns; None if the header has neither."""
-    names = table.rows[header]
-    if declared.row is None and (well := _column(names, "well", declared.well)) is not None:
-        return (well,)
-    if declared.well is None:
-        row, column = _column(names, "row", declared.row), _column(names, "column", declared.column)
-        if row is not None and column is not None:
-            return row, column
-    return None
-
-
-def _column(names: Sequence[str], purpose: str, declared: str | None) -> int | None:
-    """The first column that was declared for a purpose, or is usually called so."""
-    if declared is not None:
-        exact = [place for place, name in enumerate(names) if name == declared.strip()]
-        loose = [place for place, name in enumerate(names) if name and _plain(name) == _plain(declared)]
-        return next(iter(exact or loose), None)
-    return next((place for place, name in enumerate(names) if _plain(name) in _USUAL[purpose]), None)
-
-
-def _plain(name: str) -> str:
-    plain = "".join(letter for letter in name.casefold() if letter not in " _-")
-    return plain.removeprefix("metadata")  # Metadata_Well: as CellProfiler's and JUMP's tables call it
-
-
-def _titles(table: Table, header: int, width: int, wells: Sequence[int]) -> dict[int, str]:
-    """Title of each column of values."""
-    titles: dict[int, str] = {}
-    for column in range(width):
-        title = table[header, column]
-        if column in wells:
-            continue
-        filled = next((row for row in range(header + 1, len(table.rows)) if table[row, column]), None)
-        if not title and filled is not None:
-            raise TableError(f"cell {table.cell(filled, column)} holds a value, but its column has no title")
-        if title in titles.values():
-            raise TableError(f'two columns are called "{title}", the second in cell {table.cell(header, column)}')
-        if title:
-            titles[column] = title
-    return titles
-
-
-def _well_at(table: Table, row: int, places: Sequence[int]) -> str:
-    texts = [table[row, column] for column in places]
-    for column, text in zip(places, texts, strict=True):
-        if not text:
-            raise TableError(f"cell {table.cell(row, column)} names no well, but its row holds values")
-    spelt = texts[0] if len(texts) == 1 else f"r{texts[0]}c{texts[1]}" if texts[0].isdigit() else "".join(texts)
-    try:
-        return normalise_well(spelt)
-    except UnknownWellError as error:
-        cells = " and ".join(table.cell(row, column) for column in places)
-        raise TableError(f"cell {cells}: {_shown(' '.join(texts))} is no well (expected A01 to AF48)") from error
-
-
-def _plate_map(name: str, found: _Found, declared: PlateMapColumns, path: str) -> PlateMap:
-    """Tell roles from conditions, and put everything in plate order."""
+def _load(name: str, found: Found, declared: PlateMapColumns, path: str) -> LoadedMap:
+    """Tell roles from conditions, read doses as numbers, and put everything in plate order."""
     wells = tuple(sorted(found.wells, key=plate_order))
     try:
         purposes = _purposes(found.titles, declared)
@@ -239,7 +211,8 @@ def _plate_map(name: str, found: _Found, declared: PlateMapColumns, path: str) -
     by_title: dict[str, dict[str, str | None]] = {title: {} for title in found.titles}
     for value in found.values:
         by_title[value.title][value.well] = value.text or None
-    return PlateMap(
+    doses, unit, no_numbers = _doses(found, purposes)
+    plate_map = PlateMap(
         name=name,
         wells=wells,
         cells=tuple(found.wells[well] for well in wells),
@@ -249,14 +222,43 @@ def _plate_map(name: str, found: _Found, declared: PlateMapColumns, path: str) -
             for title, texts in by_title.items()
             if purposes[title] != "role"
         ),
+        doses=tuple(doses.get(well) for well in wells) if doses else (),
+        dose_unit=unit,
     )
+    return LoadedMap(plate_map=plate_map, notes=found.notes, no_numbers=no_numbers)
+
+
+def _doses(found: Found, purposes: Mapping[str, str]) -> tuple[dict[str, float | None], str | None, dict[str, str]]:
+    """The doses by well, their unit, and why a well that has a dose has no number."""
+    title = next((title for title, purpose in purposes.items() if purpose == "dose"), None)
+    if title is None:
+        return {}, None, {}
+    values = [value for value in found.values if value.title == title]
+    unit = unit_of_title(title)
+    cells = [*((value.text, value.exact) for value in values), *found.elsewhere.get(title, ())]
+    read = read_numbers(
+        [text for text, _ in cells],
+        unit=unit and unit.name,
+        exact={place for place, (_, exact) in enumerate(cells) if exact},
+    )
+    doses = {value.well: number for value, number in zip(values, read.values, strict=False)}
+    problems = {
+        value.well: f"cell {value.cell}: {shown(value.text)} {read.problems[place]}"
+        for place, value in enumerate(values)
+        if place in read.problems
+    }
+    return doses, read.unit, problems
 
 
 def _purposes(titles: Sequence[str], declared: PlateMapColumns) -> dict[str, str]:
     """Name of each title's condition; ``role`` for the roles."""
     names = {title: title for title in titles}
     for purpose, wanted in (("compound", declared.compound), ("dose", declared.dose), ("role", declared.role)):
-        place = _column(titles, purpose, wanted)
+        place = column_called(titles, purpose, wanted)
+        if place is None and wanted is None and purpose == "dose":
+            bare = [without_unit(title) for title in titles]
+            place = column_called(bare, purpose, None)
+            place = None if place is not None and column_called(bare[place + 1 :], purpose, None) is not None else place
         if place is not None:
             names[titles[place]] = purpose
         elif wanted is not None:
@@ -271,30 +273,23 @@ def _purposes(titles: Sequence[str], declared: PlateMapColumns) -> dict[str, str
     return names
 
 
-def _roles(found: _Found, purposes: Mapping[str, str], declared: PlateMapColumns) -> dict[str, WellRole]:
+def _roles(found: Found, purposes: Mapping[str, str], declared: PlateMapColumns) -> dict[str, WellRole]:
     codes = declared.role_codes
     folded = {code.casefold(): word for code, word in codes.items()}
     roles: dict[str, WellRole] = {}
     for value in found.values:
         if purposes[value.title] != "role" or (not value.text and "" not in codes):
             continue
-        word = codes.get(value.text) or folded.get(value.text.casefold())
+        plain = re.sub(r"(?<=\d)\.0+$", "", value.text)  # pandas writes the code -1 as -1.0 in a column with a gap
+        word = codes.get(value.text) or folded.get(value.text.casefold()) or codes.get(plain)
         if word is None:
             raise TableError(
-                f"cell {value.cell} holds the role {_shown(value.text)}, which was not declared "
-                f"(declared: {', '.join(_shown(code) for code in codes)}). Say what it means: "
+                f"cell {value.cell} holds the role {shown(value.text)}, which was not declared "
+                f"(declared: {', '.join(shown(code) for code in codes)}). Say what it means: "
                 f"{', '.join(role.value for role in WellRole)}"
             )
         roles[value.well] = WellRole(word)
     return roles
-
-
-def _shown(text: str) -> str:
-    return ascii(_cut(text)) if not text.isprintable() else repr(_cut(text))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _listed(wells: Iterable[str]) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from openhcs_engine.microscopes.cells import Table, TableError
+from openhcs_engine.model.numbers import whole_number
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, row_letters, well_name
 
-_NUMBER = re.compile(r"0?[1-9][0-9]?", re.ASCII)
 _ROWS = {row_letters(row): row for row in range(MAX_ROWS)}
 
 
@@ -20,6 +20,8 @@ class GridValue(NamedTuple):
     well: str
     text: str
     cell: str
+    exact: bool
+    """True: the file holds it as a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ def find_grids(table: Table) -> tuple[PlateGrid, ...]:
     Raises
     ------
     TableError
-        If a grid has no title, or leaves out a row or column in between.
+        If a grid has no title, leaves out a row or column in between, or holds an error, or a formula without a value.
     """
     frames = tuple(_frames(table))
     return tuple(_grid(table, frame, frames) for frame in frames)
@@ -112,7 +114,7 @@ def _is_row_name(table: Table, row: int, frame: _Frame) -> bool:
 
 
 def _number(text: str) -> int | None:
-    number = int(text) if _NUMBER.fullmatch(text) else 0
+    number = whole_number(text) or 0
     return number if 0 < number <= MAX_COLUMNS else None
 
 
@@ -125,6 +127,7 @@ def _grid(table: Table, frame: _Frame, frames: tuple[_Frame, ...]) -> PlateGrid:
     if not title and len(frames) == 1:
         title = table.name or ""
     corner = table.cell(frame.top, frame.left)
+    table.refuse_broken(range(frame.top, frame.top + frame.rows + 1), range(frame.left, frame.left + frame.columns + 1))
     if not title:
         raise TableError(f"the grid at cell {corner} has no title; write what it shows into this cell, or above it")
     return PlateGrid(title=title, cell=corner, values=tuple(_values(table, frame)))
@@ -147,4 +150,4 @@ def _values(table: Table, frame: _Frame) -> Iterator[GridValue]:
             place = frame.top + 1 + row, frame.left + 1 + column
             if table[place]:
                 well = well_name(frame.first_row + row, frame.first_column - 1 + column)
-                yield GridValue(well, table[place], table.cell(*place))
+                yield GridValue(well, table[place], table.cell(*place), table.is_exact(*place))

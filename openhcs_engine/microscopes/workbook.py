@@ -11,12 +11,12 @@ from typing import IO, Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from openhcs_engine.microscopes.cells import MAX_COLUMNS, Table, TableError, column_letters, refuse_size
-from openhcs_engine.model.numbers import looks_like_thousands
 
 _MAX_UNPACKED: Final = 256 << 20
 """Bytes of a workbook once unzipped; a zip bomb claims more."""
 _MAX_ROWS: Final = 100_000
 """Of a sheet; the largest plate has 1536 wells."""
+_NUMBER_BEGINS: Final = frozenset("0123456789.,+-−<>≤≥~≈")
 
 
 def read_workbook(path: Path) -> tuple[Table, ...]:
@@ -104,13 +104,13 @@ class _Extras:
 
 def _table(sheet: Any, extras: _Extras) -> Table:  # Any: openpyxl has no types
     sheet.reset_dimensions()  # what it claims to span is often far more than what it holds
-    page, exact = _Page(sheet.title), set[tuple[int, int]]()
+    page = _Page(sheet.title)
     for row, values in enumerate(sheet.iter_rows(values_only=True)):
         for column, value in enumerate(values):
             if text := _text(value):
                 page.put(row, column, text)
-                if isinstance(value, float) and looks_like_thousands(text):
-                    exact.add((row, column))
+                if isinstance(value, str) and text[0] in _NUMBER_BEGINS:
+                    page.written.add((row, column))
     for (row, column), formula in extras.formulas.items():
         page.put(row, column, formula)
     for merged in extras.merged:
@@ -118,7 +118,7 @@ def _table(sheet: Any, extras: _Extras) -> Table:  # Any: openpyxl has no types
     return Table(
         name=sheet.title,
         rows=tuple(map(tuple, page.rows)),
-        exact=frozenset(exact),
+        written=frozenset(page.written),
         formulas=frozenset(extras.formulas),
         hidden=sheet.sheet_state != "visible",
         notes=tuple(_hidden(sheet.title, extras, page.rows)),
@@ -130,6 +130,8 @@ class _Page:
 
     def __init__(self, title: str) -> None:
         self.rows: list[list[str]] = []
+        self.written: set[tuple[int, int]] = set()
+        """Numbers that are kept as texts."""
         self._told = f"its sheet {title!r}"
         self._cells = 0
 
@@ -146,6 +148,8 @@ class _Page:
             self._reach(row, end)
             self._cells += end - left  # ranges that overlap cost time, too
             self.rows[row][left:end] = [text] * (end - left)
+            if (top, left) in self.written:
+                self.written.update((row, column) for column in range(left, end))
 
     def _reach(self, row: int, width: int) -> None:
         if row >= _MAX_ROWS:

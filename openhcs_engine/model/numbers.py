@@ -16,6 +16,8 @@ _CELL: Final = re.compile(
     r"(?P<limit>[<>≤≥~≈]=?)?\s*(?P<sign>[+\-−]?)\s*(?P<digits>\d[\d.,'’ \u00a0\u202f]*(?<=[\d.,])|[.,]\d+)"
     r"(?P<power>[eE][+\-−]?\d{1,3}(?![\w.,]))?\s*(?P<unit>[^\s\d].*)?"
 )
+_PLAIN: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+"""As programs write numbers."""
 _BLANKS: Final = re.compile(r"\d{1,3}(?P<mark>['’ \u00a0\u202f])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d*)?")
 """Thousands divided by blanks or apostrophes, which divide nothing else."""
 _THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
@@ -65,7 +67,8 @@ def read_numbers(
     decimal
         ``.`` or ``,`` where it is known from elsewhere.
     exact
-        Positions of cells that the file holds as numbers: their point is a decimal point, whatever follows it.
+        Positions of cells that the file holds as numbers: their point is a decimal point, whatever follows it, and
+        shows nothing of how the texts beside them are written.
 
     Notes
     -----
@@ -97,15 +100,10 @@ def whole_number(text: str) -> int | None:
     return None if match is None or _THOUSANDS.fullmatch(text) else int(match[1])
 
 
-def looks_like_thousands(text: str) -> bool:
-    """True for a text such as ``1.125`` or ``1,000``, which a person may have written for a thousand and more."""
-    return _THOUSANDS.fullmatch(text.lstrip("-")) is not None
-
-
 def _read_cell(text: str, exact: bool) -> _Cell:
+    if exact and _PLAIN.fullmatch(text):
+        return _Cell({".": Decimal(text), ",": Decimal(text)})
     match = _CELL.fullmatch(text)
-    if exact:
-        return _Cell(_same(Decimal(text)))
     if match is None:
         return _Cell({}, problem="is no number")
     if match["limit"]:
@@ -118,10 +116,6 @@ def _read_cell(text: str, exact: bool) -> _Cell:
         return _Cell({}, problem="is no number")
     found = {point: Decimal(f"{sign}{number}{power}") for point, number in digits.items()}
     return _Cell(found, unit, shows=next(iter(found)) if len(found) == 1 else None)
-
-
-def _same(number: Decimal) -> dict[str, Decimal]:
-    return {".": number, ",": number}
 
 
 def _digits(text: str, *, has_power: bool) -> dict[str, str]:
@@ -191,4 +185,4 @@ def _brought(value: Decimal, own: Unit | None, kept: Unit | None, *, sure: bool)
     return number if isfinite(number) else "is no number that can be kept"
 
 
-__all__ = ["NumberColumn", "looks_like_thousands", "read_numbers", "whole_number"]
+__all__ = ["NumberColumn", "read_numbers", "whole_number"]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from openhcs_engine.errors import PlateMapError
+from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.wells import plate_order
 
 PLATE_FORMATS: Mapping[int, tuple[int, int]] = {
@@ -35,8 +36,9 @@ class WellRole(StrEnum):
 class PlateMapColumns:
     """How the columns of a table (or the titles of its grids) are to be understood.
 
-    A name that is not given is looked for as ``Well``, ``Row`` and ``Column``, ``Compound``, ``Dose`` and ``Role``, in
-    any case. Every other column is a condition under its own name.
+    A name that is not given is looked for as ``Well``, ``Row`` and ``Column``, ``Compound``, ``Dose`` (also with its
+    unit, ``Dose (µM)``) and ``Role``, ``Plate`` or ``Barcode``, in any case. Every other column is a condition under
+    its own name.
     """
 
     well: str | None = None
@@ -50,6 +52,10 @@ class PlateMapColumns:
     """The column that says which wells are controls."""
     roles: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     """What its codes mean: code → ``negative``, ``positive``, ``sample`` or ``empty``. Without it, those words."""
+    plate: str | None = None
+    """The column that says whose row it is, where a table describes several plates."""
+    plate_name: str | None = None
+    """What this plate is called there; None: as its id, or as its instrument calls it."""
     plate_wells: int | None = None
     """Number of wells of the plate's format, e.g. 96; None to take the plate's own, if it is known."""
 
@@ -105,7 +111,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateMap:
-    """The conditions of wells. Values are the text of the table: what a number means is for the analysis to say."""
+    """The conditions of wells. Values are the text of the table; doses are numbers, too, where they surely are such."""
 
     name: str
     """Name of the file it was read from."""
@@ -116,11 +122,21 @@ class PlateMap:
     """What each well is for; None where the table does not say."""
     cells: tuple[str, ...]
     """Where each well stands in the table, e.g. ``B17``, for messages."""
+    doses: tuple[float | None, ...] = ()
+    """Of each well, in ``dose_unit``; None where the cell is empty or holds no number. Where they are not given, as in
+    maps that earlier versions kept, the texts of these wells are read."""
+    dose_unit: str | None = None
+    """As the table says, e.g. ``µM``; None where it says none."""
 
     def __post_init__(self) -> None:
-        lengths = {len(self.roles), len(self.cells), *(len(condition.values) for condition in self.conditions)}
+        doses = {len(self.doses)} if self.doses else set[int]()
+        lengths = doses | {len(self.roles), len(self.cells), *(len(condition.values) for condition in self.conditions)}
         if lengths != {len(self.wells)}:
             raise ValueError(f"A plate map of {len(self.wells)} wells has columns of {sorted(lengths)} values.")
+        if not self.doses and "dose" in self.names:
+            read = read_numbers(tuple(self.condition("dose").values()))
+            object.__setattr__(self, "doses", read.values)
+            object.__setattr__(self, "dose_unit", read.unit)
 
     def __len__(self) -> int:
         return len(self.wells)
@@ -154,6 +170,10 @@ class PlateMap:
         """What a well is for; None if the map does not say."""
         return self.roles[self.wells.index(well)] if well in self.wells else None
 
+    def dose(self, well: str) -> float | None:
+        """The dose of a well in ``dose_unit``; None where the map gives none that is a number."""
+        return self.doses[self.wells.index(well)] if self.doses and well in self.wells else None
+
     def wells_of(self, role: WellRole) -> tuple[str, ...]:
         """The wells of one role, in plate order."""
         return tuple(well for well, found in zip(self.wells, self.roles, strict=True) if found == role)
@@ -167,6 +187,7 @@ class PlateMap:
             wells=tuple(self.wells[place] for place in kept),
             roles=tuple(self.roles[place] for place in kept),
             cells=tuple(self.cells[place] for place in kept),
+            doses=tuple(self.doses[place] for place in kept) if self.doses else (),
             conditions=tuple(
                 replace(condition, values=tuple(condition.values[place] for place in kept))
                 for condition in self.conditions
