@@ -26,13 +26,17 @@ REFUSED: Final = 2
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
-Reading = dict[str, str | None]
+Reading = dict[str, str | int | None]
 """How a plate is to be read: the fields of ``ReadOptions`` by their names, as a command got them."""
+_NUMBERS: Final = ("count_from", "plate_wells")
+"""Those of the options that are whole numbers."""
 _READING_OPTIONS: Final = {
     "microscope": ("--microscope", "NAME", "The plate's format; default: found by content."),
     "preset": ("--preset", "NAME", "A known pattern of file names, for other formats."),
     "pattern": ("--pattern", "REGEX", "File names with named groups: well, site, channel …"),
     "planes_csv": ("--planes-csv", "FILE", "A table with a row for each plane."),
+    "count_from": ("--count-from", "0|1", "What names or a table call the first row, column or well."),
+    "plate_wells": ("--plate-wells", "N", "Plate format (96, 384 …) where names or a table number its wells."),
     "plate_map": ("--plate-map", "FILE", "What was in the wells: CSV, XLSX, or a declaration."),
 }
 
@@ -48,7 +52,10 @@ def with_reading_options(function: Callable[..., int]) -> Callable[..., int]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[str | None, typer.Option(flag, metavar=metavar, help=about)],
+            annotation=Annotated[
+                (int if name in _NUMBERS else str) | None,
+                typer.Option(flag, metavar=metavar, help=about),
+            ],
         )
         for name, (flag, metavar, about) in _READING_OPTIONS.items()
     ]

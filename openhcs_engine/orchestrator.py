@@ -81,6 +81,9 @@ class PipelineOrchestrator:
     preset, pattern, planes_csv
         For folders of no known format: a known file-name pattern, a regular expression with named groups, or a table of
         planes; at most one.
+    count_from, plate_wells
+        What names or the table call the first row and column (0 or 1), and the size of the plate's format where they
+        number its wells.
     plate_map
         A table of what was in the wells (CSV or XLSX), or a JSON file that declares its columns.
     plate_values
@@ -114,6 +117,8 @@ class PipelineOrchestrator:
         preset: str | None = None,
         pattern: str | None = None,
         planes_csv: str | Path | None = None,
+        count_from: int | None = None,
+        plate_wells: int | None = None,
         plate_map: str | Path | None = None,
         plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
     ) -> None:
@@ -135,6 +140,8 @@ class PipelineOrchestrator:
             preset=preset,
             pattern=pattern,
             planes_csv=absolute(planes_csv),
+            count_from=count_from,
+            plate_wells=plate_wells,
             plate_map=absolute(plate_map),
         )
         self._handlers = self.reading.handlers(microscopes)

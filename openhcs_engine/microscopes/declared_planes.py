@@ -52,6 +52,9 @@ class DeclaredPlate:
     listing: FolderListing
     planes: Sequence[DeclaredPlane]
     stage_frame: StageFrame | None = None
+    rows: int | None = None
+    """Rows of the plate's format, where somebody said it."""
+    columns: int | None = None
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -88,6 +91,8 @@ def build_plate(declared: DeclaredPlate) -> tuple[Plate, ImageIndex]:
         channels=channels,
         z_indexes=_values(key.z_index for key in keys),
         timepoints=_values(key.timepoint for key in keys),
+        rows=declared.rows,
+        columns=declared.columns,
         stage_frame=declared.stage_frame,
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from openhcs_engine.errors import NotAPlateError, SeveralPlatesError
 from openhcs_engine.microscopes.listing import FolderListing
+from openhcs_engine.microscopes.suggestion import ways_to_say_it
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 
@@ -67,7 +68,7 @@ def one_plate(listing: FolderListing, folders: Sequence[str], handlers: Sequence
         looked_for = "; ".join(f"{handler.name}: {handler.looks_for}" for handler in handlers)
         raise NotAPlateError(
             f"{listing.root} is not a plate: none of its {len(listing.files)} files fits a known format "
-            f"(looked for {looked_for}).",
+            f"(looked for {looked_for}).{ways_to_say_it(listing)}",
             path=listing.root,
         )
     shown = ", ".join(plates[:10]) + (f" and {len(plates) - 10} more" if len(plates) > 10 else "")

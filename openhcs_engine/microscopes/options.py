@@ -10,12 +10,17 @@ from typing import Any, Self
 import msgspec
 
 from openhcs_engine.errors import OptionError, PlateMapError
+from openhcs_engine.microscopes.declared_wells import UNSAID, WellNumbering
 from openhcs_engine.microscopes.detect import DetectedMicroscope, default_handlers, detect_microscope
 from openhcs_engine.microscopes.handler import MicroscopeHandler
-from openhcs_engine.microscopes.patterns import pattern_handler
+from openhcs_engine.microscopes.patterns import PatternHandler, PresetHandler, pattern_handler
+from openhcs_engine.microscopes.planes_csv import CsvHandler
 from openhcs_engine.microscopes.plate_map_file import doses_told, join_plate_map, load_plate_map
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMapColumns
+
+_SAID_BY_PEOPLE = (PatternHandler.name, CsvHandler.name)
+"""Formats whose wells are what a person says of names or a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +35,23 @@ class ReadOptions:
     """A regular expression of file names with named groups."""
     planes_csv: str | None = None
     """A table of planes."""
+    count_from: int | None = None
+    """What names and tables call the first row and column, or the first well: 0 or 1; None: 1, unless there is a 0."""
+    plate_wells: int | None = None
+    """Size of the plate's format (96, 384 …), where names or tables number its wells."""
     plate_map: str | None = None
     """A table of conditions (CSV, XLSX), or a JSON file that names it and declares its columns."""
 
     @classmethod
-    def of(cls, given: Mapping[str, str | None]) -> Self:
+    def of(cls, given: Mapping[str, Any]) -> Self:  # Any: each field has its own type
         """The options by their names; paths of files come to mean the same in every process."""
         files = {name: absolute(given.get(name)) for name in ("planes_csv", "plate_map")}
         return cls(**{**given, **files})
+
+    @property
+    def numbering(self) -> WellNumbering:
+        """What numbers stand for wells; OptionError if they cannot."""
+        return WellNumbering(count_from=self.count_from, plate_wells=self.plate_wells)
 
     def handlers(self, known: Sequence[MicroscopeHandler] | None = None) -> tuple[MicroscopeHandler, ...]:
         """The formats to try, out of those that are ``known`` (default: ``default_handlers()``).
@@ -45,18 +59,21 @@ class ReadOptions:
         Raises
         ------
         OptionError
-            If the microscope is unknown; the message lists those that are known.
+            If the microscope is unknown; the message lists those that are known. If rows cannot be counted, or plates
+            have no sizes, so.
         NamePatternError
             If a pattern, preset or table cannot be used, or more than one of them is given.
         """
+        numbering = self.numbering
         if self.preset is not None or self.pattern is not None or self.planes_csv is not None:
             if self.microscope is not None:
                 raise OptionError(
                     f"microscope={self.microscope!r} does not go with a preset, pattern or table of planes; give one.",
                     option="microscope",
                 )
-            return (pattern_handler(preset=self.preset, pattern=self.pattern, planes_csv=self.planes_csv),)
+            return (pattern_handler(self.preset, self.pattern, self.planes_csv, numbering),)
         known = default_handlers() if known is None else tuple(known)
+        known = tuple(PresetHandler(numbering) if isinstance(handler, PresetHandler) else handler for handler in known)
         if self.microscope is None:
             return known
         chosen = tuple(handler for handler in known if handler.name == self.microscope)
@@ -74,9 +91,18 @@ class ReadOptions:
 
         Raises
         ------
+        OptionError
+            If the options say how wells are numbered, and the plate's format says it itself.
         PlateMapError
             If the map cannot be read, or does not fit the plate; the cell is named.
         """
+        if plate.microscope not in _SAID_BY_PEOPLE and self.numbering != UNSAID:
+            option = "count_from" if self.count_from is not None else "plate_wells"
+            raise OptionError(
+                f"{option} goes with names of files or a table of planes; {plate.root} was read as {plate.microscope}, "
+                "which says itself where its wells are. Leave the option out, or give a preset, pattern or table, too.",
+                option=option,
+            )
         if self.plate_map is None:
             return plate
         table, columns = _declared_map(Path(self.plate_map))

@@ -5,36 +5,32 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from openhcs_engine.errors import NamePatternError, NotAPlateError
 from openhcs_engine.microscopes.bounded_match import Groups, match_all, match_all_at_once
-from openhcs_engine.microscopes.declared_planes import (
-    IMAGE_SUFFIXES,
-    DeclaredPlane,
-    DeclaredPlate,
-    build_plate,
-    canonical_well,
-    examples,
-    is_number,
-    well_of,
-)
+from openhcs_engine.microscopes.declared_planes import DeclaredPlate, build_plate, canonical_well, well_of
+from openhcs_engine.microscopes.declared_wells import UNSAID, WellNumbering
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
+from openhcs_engine.microscopes.named_planes import OTHER, NamedPlanes, is_image, read_names, shown_files
 from openhcs_engine.microscopes.planes_csv import CsvHandler
-from openhcs_engine.microscopes.presets import COMPUTED, PRESETS
-from openhcs_engine.microscopes.regions import Origin, with_origins
+from openhcs_engine.microscopes.presets import COMPUTED, COUNTED_FROM_0, INNER_FOLDERS, PRESETS
+from openhcs_engine.microscopes.suggestion import suggested_pattern
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 
 VALID_GROUPS: Final = (
-    "well", "row", "column", "site", "channel", "channel_name", "z", "z_index", "timepoint", "plate",
-    "region", "acquisition",
+    "well", "row", "column", "site", "site_row", "site_column", "channel", "channel_name", "excitation", "emission",
+    "z", "z_index", "timepoint", "plate", "region", "acquisition",
 )  # fmt: skip
 """Named groups that a pattern may have; ``z`` and ``z_index`` are one."""
 MAX_PATTERN: Final = 1000
 """Characters of a pattern."""
+_LETTER_OF_WELLS: Final = re.compile(r"\(\?P<(?:well|row)>[A-Za-z](?![A-Za-z|*?{])")
+"""In a pattern in which all wells begin with one letter, as ``(?P<well>W\\d+)``."""
 _NEARLY_ALL: Final = 0.9
 """Share of a folder's images that must have a preset's names before it is chosen without being asked for; what the
 instrument computed from planes does not count."""
@@ -44,23 +40,33 @@ class PatternHandler(MicroscopeHandler):
     """Reads a folder by the names of its files.
 
     The pattern must match a file's whole name with its ending or, if it contains ``/``, the whole path below the plate
-    folder. ``well`` (any spelling), or ``row`` and ``column``, say the well; ``site``, ``z`` (or ``z_index``) and
-    ``timepoint`` are numbers, ``channel`` is a number or a text; what a pattern does not say is 1. ``plate`` is the
-    plate's name. Sites of each ``region`` are sites of their own; so are channels of each ``acquisition``, where two
-    took the same.
+    folder. ``well`` (any spelling, or the well's number on a plate of known size), or ``row`` and ``column``, say the
+    well; ``site``, or ``site_row`` and ``site_column``, and ``z`` (or ``z_index``) are numbers; ``timepoint`` is a
+    number or a time, elapsed (``00d06h00m``) or the clock's; ``channel`` is a number or a text, and ``excitation`` and
+    ``emission`` name it; what a pattern does not say is 1. ``plate`` is the plate's name. Sites of each ``region`` are
+    sites of their own; so are channels of each ``acquisition``, where two took the same.
     """
 
     name: ClassVar[str] = "pattern"
     looks_for: ClassVar[str] = "files with names that a given pattern matches"
 
-    def __init__(self, pattern: re.Pattern[str], name: str = "pattern", *, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        pattern: re.Pattern[str],
+        name: str = "pattern",
+        *,
+        numbering: WellNumbering = UNSAID,
+        seconds: float | None = None,
+    ) -> None:
         """
         Parameters
         ----------
         pattern : compiled regular expression
             With named groups out of VALID_GROUPS.
         name : str
-            Name of the preset it comes from, for messages; ``pattern`` for a user's own.
+            Name of the preset it comes from; ``pattern`` for a user's own.
+        numbering : WellNumbering
+            What rows, columns and wells count from, and the plate's size.
         seconds : float, optional
             Time that matching may take.
 
@@ -72,6 +78,9 @@ class PatternHandler(MicroscopeHandler):
         _check_groups(pattern)
         self.pattern = pattern
         self.title = f"preset {name}" if name in PRESETS else f"pattern {pattern.pattern}"
+        if name in COUNTED_FROM_0 and numbering.count_from is None:
+            numbering = replace(numbering, count_from=0)
+        self.numbering = numbering
         self.seconds = seconds
 
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
@@ -92,20 +101,25 @@ class PatternHandler(MicroscopeHandler):
         """Read a plate of some of the listing's files; all others are noted as left out."""
         chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
         matches = dict(zip((file.path for file in files), self._match(files), strict=True))
-        found = _Found(listing)
-        for file in listing.files:
-            found.add(file, matches.get(file.path))
-        if not found.planes:
-            raise NotAPlateError(self._nothing(found), path=listing.root)
-        planes, numbered = with_origins(found.planes, found.origins)
+        fixed = _LETTER_OF_WELLS.search(self.pattern.pattern) is not None
+        named = read_names(listing, matches, self.numbering, fixed_letter=fixed)
+        if not named.planes:
+            raise NotAPlateError(self._nothing(listing, named), path=listing.root)
+        rows, columns = self.numbering.format or (None, None)
         declared = DeclaredPlate(
             plate_id=chosen,
-            name=next(iter(found.plates)) if len(found.plates) == 1 else listing.name,
+            name=named.plates[0] if len(named.plates) == 1 else listing.name,
             microscope=self.name,
             listing=listing,
-            planes=planes,
-            warnings=found.warnings(),
-            notes=[f"What each file is was read from its name by the {self.title}{reason}.", *numbered, *found.notes()],
+            planes=named.planes,
+            rows=rows,
+            columns=columns,
+            warnings=list(named.warnings),
+            notes=[
+                f"What each file is was read from its name by the {self.title}{reason}.",
+                *named.notes,
+                *_left_out(named),
+            ],
         )
         return build_plate(declared)
 
@@ -115,14 +129,25 @@ class PatternHandler(MicroscopeHandler):
             return match_all_at_once(self.pattern, texts)
         return match_all(self.pattern, texts) if self.seconds is None else match_all(self.pattern, texts, self.seconds)
 
-    def _nothing(self, found: _Found) -> str:
+    def _nothing(self, listing: FolderListing, named: NamedPlanes) -> str:
         what = "path below it" if "/" in self.pattern.pattern else "name with its ending"
-        held = f"it holds {found.shown_unmatched()}" if found.unmatched else "it holds no file that could be one"
-        rejected = f" {' '.join(found.warnings())}" if found.rejected else ""
+        held = f"it holds {shown_files(named.unmatched)}" if named.unmatched else "it holds no file that could be one"
+        rejected = "".join(f" {warning}" for warning in named.warnings)
+        suggested = suggested_pattern(listing)
+        try_it = "" if suggested is None else f" The names of its images would be matched by --pattern {suggested!r}."
         return (
-            f"{found.listing.root} holds no plane by the {self.title}: it must match a file's whole {what} ({held})."
-            f"{rejected} Correct the pattern, or choose another preset: {', '.join(PRESETS)}."
+            f"{listing.root} holds no plane by the {self.title}: it must match a file's whole {what} ({held})."
+            f"{rejected} Correct the pattern, or choose another preset: {', '.join(PRESETS)}.{try_it}"
         )
+
+
+def _left_out(named: NamedPlanes) -> list[str]:
+    if not named.unmatched:
+        return []
+    count = f"{len(named.unmatched)} files do not match and were"
+    if len(named.unmatched) == 1:
+        count = "1 file does not match and was"
+    return [f"{count} left out ({shown_files(named.unmatched)})."]
 
 
 class PresetHandler(MicroscopeHandler):
@@ -131,6 +156,9 @@ class PresetHandler(MicroscopeHandler):
     name: ClassVar[str] = PatternHandler.name
     looks_for: ClassVar[str] = "images with names like B7_01_1_1_DAPI_001.tif, A03f00d0.tif or Channel1-01-A-01.tif"
     last_resort: ClassVar[bool] = True
+
+    def __init__(self, numbering: WellNumbering = UNSAID) -> None:
+        self.numbering = numbering
 
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """Folders in which one preset matches nearly all images, or whose folders are one well each."""
@@ -142,12 +170,14 @@ class PresetHandler(MicroscopeHandler):
         base = one_plate(listing, tuple(plates), [self])
         inside = [file for file in listing.files if is_inside(file.folder, base)]
         reason = ", which fits nearly all images" + (f" in {base}" if base else "")
-        return PatternHandler(PRESETS[plates[base]], plates[base]).read_files(listing, inside, plate_id, reason)
+        handler = PatternHandler(PRESETS[plates[base]], plates[base], numbering=self.numbering)
+        return handler.read_files(listing, inside, plate_id, reason)
 
 
 def _plates(listing: FolderListing) -> dict[str, str]:
     """Plate folders, each with the preset of its images."""
-    found = {folder: name for folder, files in listing.by_folder.items() if (name := _preset_of(files)) is not None}
+    presets = {folder: name for folder, files in listing.by_folder.items() if (name := _preset_of(files)) is not None}
+    found = {_plate_folder(folder, name): name for folder, name in presets.items()}
     plates = {folder: found[folder] for folder in outermost(found)}
     above = {folder.rpartition("/")[0] for folder in plates if folder}
     for parent in above:
@@ -156,6 +186,14 @@ def _plates(listing: FolderListing) -> dict[str, str]:
         if name is not None:
             plates = {folder: kept for folder, kept in plates.items() if folder not in folders} | {parent: name}
     return {folder: plates[folder] for folder in outermost(plates)}
+
+
+def _plate_folder(folder: str, preset: str) -> str:
+    """The folder of a plate from one of those that its instrument makes inside."""
+    inner = INNER_FOLDERS.get(preset)
+    while inner is not None and inner.fullmatch(folder.rpartition("/")[2]):
+        folder = folder.rpartition("/")[0]
+    return folder
 
 
 def _preset_of_wells(listing: FolderListing, folders: Mapping[str, str]) -> str | None:
@@ -181,7 +219,7 @@ def _well_in_name(folder: str) -> str | None:
 
 
 def _preset_of(files: Sequence[ListedFile]) -> str | None:
-    names = [file.name for file in files if _is_image(file)]
+    names = [file.name for file in files if is_image(file)]
     if not names:
         return None
     counts = {name: sum(pattern.fullmatch(text) is not None for text in names) for name, pattern in PRESETS.items()}
@@ -194,6 +232,7 @@ def pattern_handler(
     preset: str | None = None,
     pattern: str | None = None,
     planes_csv: str | os.PathLike[str] | None = None,
+    numbering: WellNumbering = UNSAID,
 ) -> MicroscopeHandler:
     """The handler for a folder whose files a person describes, by exactly one of the three.
 
@@ -205,6 +244,8 @@ def pattern_handler(
         A regular expression with named groups; see PatternHandler.
     planes_csv : path, optional
         A table with one row for each plane; see CsvHandler.
+    numbering : WellNumbering
+        What rows, columns and wells count from, and the plate's size.
 
     Raises
     ------
@@ -219,14 +260,14 @@ def pattern_handler(
             f"Give either a preset ({', '.join(PRESETS)}), a pattern or a CSV of planes; {told}.", pattern=pattern or ""
         )
     if planes_csv is not None:
-        return CsvHandler(planes_csv)
+        return CsvHandler(planes_csv, numbering)
     if preset is not None:
         if preset not in PRESETS:
             raise NamePatternError(
                 f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}, or give a pattern.", pattern=preset
             )
-        return PatternHandler(PRESETS[preset], preset)
-    return PatternHandler(compile_pattern(pattern or ""))
+        return PatternHandler(PRESETS[preset], preset, numbering=numbering)
+    return PatternHandler(compile_pattern(pattern or ""), numbering=numbering)
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
@@ -249,7 +290,8 @@ def compile_pattern(text: str) -> re.Pattern[str]:
 
 def _check_groups(pattern: re.Pattern[str]) -> None:
     groups = set(pattern.groupindex)
-    unknown = [name for name in pattern.groupindex if name not in VALID_GROUPS]
+    own = pattern in PRESETS.values()
+    unknown = [name for name in pattern.groupindex if name not in VALID_GROUPS and not (own and name.startswith(OTHER))]
     whole, parts = "well" in groups, groups & {"row", "column"}
     if unknown:
         problem = f"has the group {', '.join(unknown)}"
@@ -259,6 +301,10 @@ def _check_groups(pattern: re.Pattern[str]) -> None:
         problem = "does not say the well: it needs the group well, or the groups row and column"
     elif {"z", "z_index"} <= groups:
         problem = "has both the group z and z_index"
+    elif "site" in groups and groups & {"site_row", "site_column"}:
+        problem = "has both the group site and a row or column of sites"
+    elif len(groups & {"site_row", "site_column"}) == 1:
+        problem = "has one of site_row and site_column; they belong together"
     elif "channel_name" in groups and "channel" not in groups:
         problem = "has channel_name without channel; use channel, which may be a text"
     else:
@@ -269,92 +315,8 @@ def _check_groups(pattern: re.Pattern[str]) -> None:
     )
 
 
-class _Found:
-    """What the names of a folder say, file by file."""
-
-    def __init__(self, listing: FolderListing) -> None:
-        self.listing = listing
-        self.planes: list[DeclaredPlane] = []
-        self.origins: list[Origin] = []
-        self.plates: dict[str, None] = {}
-        self.unmatched: list[ListedFile] = []
-        self.rejected: list[tuple[ListedFile, str]] = []
-
-    def add(self, file: ListedFile, groups: Groups | None) -> None:
-        if groups is None or file.name.startswith("."):  # ._A01.tif: what macOS leaves on shares
-            self.unmatched.append(file)
-            return
-        problem, plane = _plane(file, groups)
-        if plane is None:
-            self.rejected.append((file, problem))
-            return
-        self.planes.append(plane)
-        self.origins.append(Origin(groups.get("region"), groups.get("acquisition")))
-        if plate := groups.get("plate"):
-            self.plates[plate] = None
-
-    def warnings(self) -> list[str]:
-        warnings = []
-        if self.rejected:
-            shown = examples([f"{file.path}: {problem}" for file, problem in self.rejected])
-            warnings.append(f"Left out, although the pattern matches: {len(self.rejected)} of the files ({shown}).")
-        if len(self.plates) > 1:
-            shown = examples(sorted(self.plates))
-            warnings.append(f"The names speak of {len(self.plates)} plates ({shown}); they were read as one.")
-        return warnings
-
-    def notes(self) -> list[str]:
-        if not self.unmatched:
-            return []
-        count = f"{len(self.unmatched)} files do not match and were"
-        if len(self.unmatched) == 1:
-            count = "1 file does not match and was"
-        return [f"{count} left out ({self.shown_unmatched()})."]
-
-    def shown_unmatched(self) -> str:
-        """Three of them, images first."""
-        return examples([file.path for file in sorted(self.unmatched, key=lambda file: not _is_image(file))])
-
-
-def _is_image(file: ListedFile) -> bool:
-    return file.path.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith(".")
-
-
-def _plane(file: ListedFile, groups: Groups) -> tuple[str, DeclaredPlane | None]:
-    """The plane that a name declares, or why it declares none."""
-    well = _well(groups)
-    given = {"site": groups.get("site"), "z": _z_of(groups), "timepoint": groups.get("timepoint")}
-    numbers = {name: text or "1" for name, text in given.items()}
-    wrong = [f"{name} {text!r} is no number" for name, text in numbers.items() if not is_number(text)]
-    if well is None:
-        return f"{_well_text(groups)!r} is no well", None
-    if wrong:
-        return wrong[0], None
-    if not _is_image(file):
-        return "it is no TIFF or PNG", None
-    plane = DeclaredPlane(
-        source=file.path,
-        path=file.path,
-        file=file,
-        well=well,
-        site=int(numbers["site"]),
-        channel=groups.get("channel") or "1",
-        channel_name=groups.get("channel_name"),
-        z_index=int(numbers["z"]),
-        timepoint=int(numbers["timepoint"]),
-    )
-    return "", plane
-
-
-def _z_of(groups: Groups) -> str | None:
-    return groups.get("z_index") if "z_index" in groups else groups.get("z")
-
-
 def _well(groups: Groups) -> str | None:
+    """The well of a preset's name whose rows are letters; None for others, which no folder is named after."""
     if "well" in groups:
         return canonical_well(groups["well"] or "")
     return well_of(groups["row"] or "", groups["column"] or "")
-
-
-def _well_text(groups: Groups) -> str:
-    return groups.get("well") or f"{groups.get('row') or ''}{groups.get('column') or ''}"

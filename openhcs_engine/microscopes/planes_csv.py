@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from openhcs_engine.errors import UnknownWellError, UnreadablePlateError
+from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.cells import Table, TableError
-from openhcs_engine.microscopes.declared_planes import (
-    DeclaredPlane,
-    DeclaredPlate,
-    build_plate,
-    examples,
-)
+from openhcs_engine.microscopes.declared_planes import DeclaredPlane, DeclaredPlate, build_plate, examples
+from openhcs_engine.microscopes.declared_times import TimeError, read_times
+from openhcs_engine.microscopes.declared_wells import UNSAID, WellNumbering, WellText, WellTextError, read_wells
 from openhcs_engine.microscopes.handler import MicroscopeHandler
 from openhcs_engine.microscopes.listing import FolderListing
+from openhcs_engine.microscopes.load_data import ListedRows, is_load_data, rows_of_load_data
+from openhcs_engine.microscopes.plane_rows import PlaneRow, rows_of_plate
 from openhcs_engine.microscopes.tables import read_tables, shown_tables
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
-from openhcs_engine.model.numbers import read_numbers, whole_number
+from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.plate import Plate, StageFrame
-from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id, well_of_cell
+from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 
 REQUIRED: Final = ("path", "well")
+INSTEAD: Final = ("row", "column")
+"""Together they say the well, too."""
 NUMBERED: Final = ("site", "channel", "z_index", "timepoint")
 """A column that is left out means 1 for every plane."""
 LENGTHS: Final = ("x_um", "y_um", "z_um")
-OPTIONAL: Final = ("channel_name", *LENGTHS, "kind")
+OPTIONAL: Final = ("channel_name", *LENGTHS, "kind", "plate")
 CSV_STAGE_FRAME: Final = StageFrame(origin="plate", y_axis="down")
 """What ``x_um`` and ``y_um`` mean in our CSV: the image's centre, y growing as the rows of pixels do."""
 
@@ -36,17 +36,21 @@ CSV_STAGE_FRAME: Final = StageFrame(origin="plate", y_axis="down")
 class CsvHandler(MicroscopeHandler):
     """Reads the planes that a CSV lists.
 
-    Columns: ``path`` (with ``/``, below the plate folder; or absolute, inside it) and ``well``; ``site``, ``channel``
-    (number or text), ``z_index``, ``timepoint``, each 1 if the column is left out; ``channel_name``; ``x_um`` and
-    ``y_um``, the centre of the image on the plate, x to the right and y downwards as seen in the images; ``z_um``;
-    ``kind``: ``plane`` or ``projection`` (which has no ``z_index``). A file that does not exist is a missing plane.
+    Columns: ``path`` (with ``/``, below the plate folder; or absolute, inside it) and ``well``, or ``row`` and
+    ``column``; ``site``, ``channel`` (number or text), ``z_index``, ``timepoint`` (number or time), each 1 if the
+    column is left out; ``channel_name``; ``x_um`` and ``y_um``, the centre of the image on the plate, x to the right
+    and y downwards as seen in the images; ``z_um``; ``kind``: ``plane`` or ``projection`` (which has no ``z_index``);
+    ``plate``, where a table lists several. A file that does not exist is a missing plane.
+
+    CellProfiler's ``load_data.csv`` is read as it is; see ``load_data``.
     """
 
     name: ClassVar[str] = "csv"
     looks_for: ClassVar[str] = "the files that a given CSV of planes lists"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], numbering: WellNumbering = UNSAID) -> None:
         self.path = Path(path).expanduser()
+        self.numbering = numbering
 
     def plate_folders(self, listing: FolderListing) -> tuple[str, ...]:
         """The folder itself: who gives a table says that this folder is the plate."""
@@ -66,21 +70,30 @@ class CsvHandler(MicroscopeHandler):
         chosen = plate_id_of_folder(listing.name) if plate_id is None else validate_plate_id(plate_id)
         try:
             table, passed = _table_of_planes(self.path)
-            planes = _planes(table, listing)
-        except TableError as error:
+            listed = _rows(table, listing, [chosen, *reversed(listing.root.split("/"))])
+            planes, warnings, notes = _planes(listed.rows, listing, self.numbering)
+        except (TableError, TimeError) as error:
             raise UnreadablePlateError(f"{self.path} is no table of planes: {error}.", path=str(self.path)) from error
+        except WellTextError as error:
+            raise UnreadablePlateError(f"{self.path}: {error}", path=str(self.path)) from error
         positioned = any(plane.x_um is not None for plane in planes)
+        plate_rows, plate_columns = self.numbering.format or (None, None)
         declared = DeclaredPlate(
             plate_id=chosen,
-            name=listing.name,
+            name=listed.plate or listing.name,
             microscope=self.name,
             listing=listing,
             planes=planes,
+            rows=plate_rows,
+            columns=plate_columns,
             stage_frame=CSV_STAGE_FRAME if positioned else None,
+            warnings=list(warnings),
             notes=[
                 f"What each file is was read from {self.path.name}.",
                 *passed,
                 *table.notes,
+                *listed.notes,
+                *notes,
                 *self._unlisted(listing, planes),
             ],
         )
@@ -94,41 +107,6 @@ class CsvHandler(MicroscopeHandler):
         return (
             [f"Not in the table, and left out: {len(left)} of the folder's files ({examples(left)})."] if left else []
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One row, read by the names of its columns."""
-
-    number: int
-    """As a spreadsheet counts it: the header is row 1."""
-    cells: Mapping[str, str]
-    lengths: Mapping[str, float]
-    """In µm, by column."""
-
-    def fail(self, column: str, problem: str) -> TableError:
-        return TableError(f'row {self.number}, column "{column}": {problem}')
-
-    def text(self, column: str) -> str:
-        text = self.cells.get(column, "")
-        if not text.isprintable():
-            raise self.fail(column, f"{text!a} has control characters")
-        return text
-
-    def required(self, column: str) -> str:
-        text = self.text(column)
-        if not text:
-            raise self.fail(column, "the cell is empty")
-        return text
-
-    def whole_number(self, column: str) -> int:
-        if column not in self.cells:
-            return 1
-        text = self.required(column)
-        number = whole_number(text)
-        if number is None:
-            raise self.fail(column, f"{text!r} is no whole number")
-        return number
 
 
 def _table_of_planes(path: Path) -> tuple[Table, tuple[str, ...]]:
@@ -146,26 +124,44 @@ def _table_of_planes(path: Path) -> tuple[Table, tuple[str, ...]]:
 
 def _lists_planes(table: Table) -> bool:
     header = next((row for row in table.rows if any(row)), ())
-    return set(REQUIRED) <= {name.lower() for name in header}
+    return is_load_data(header) or {"path"} < {name.lower() for name in header}
 
 
-def _planes(table: Table, listing: FolderListing) -> list[DeclaredPlane]:
+def _rows(table: Table, listing: FolderListing, called: Sequence[str]) -> ListedRows:
+    """The rows of either kind of table that are of the plate which is ``called`` so."""
     header = next((number for number, row in enumerate(table.rows) if any(row)), None)
     if header is None:
         raise TableError("it is empty")
+    if not any(any(row) for row in table.rows[header + 1 :]):
+        raise TableError("it has no row below its header")
+    if is_load_data(table.rows[header]):
+        return rows_of_load_data(table, header, listing, called)
     columns = _columns(table, header)
     numbers = [number for number in range(header + 1, len(table.rows)) if any(table.rows[number])]
     table.refuse_broken(numbers, columns.values())
     lengths = _lengths(table, numbers, columns)
     rows = [
-        _Row(number + 1, {name: table[number, place] for name, place in columns.items()}, lengths.get(number, {}))
+        PlaneRow(number + 1, {name: table[number, at] for name, at in columns.items()}, lengths.get(number, {}))
         for number in numbers
     ]
-    if not rows:
-        raise TableError("it has no row below its header")
-    planes = [_plane(row, listing) for row in rows]
+    own, plate = rows_of_plate(rows, called)
+    return ListedRows(rows=tuple(own), plate=plate)
+
+
+def _planes(
+    rows: Sequence[PlaneRow], listing: FolderListing, numbering: WellNumbering
+) -> tuple[list[DeclaredPlane], tuple[str, ...], tuple[str, ...]]:
+    """The planes of all rows, with warnings and notes on what their wells and times were taken for."""
+    wells = read_wells({row.well() for row in rows}, numbering)
+    times = read_times((_series(row), row.text("timepoint") or "1") for row in rows)
+    planes = [_plane(row, listing, wells.names, times.numbers) for row in rows]
     _refuse_same_file(planes)
-    return planes
+    return planes, wells.warnings, (*wells.notes, *times.notes)
+
+
+def _series(row: PlaneRow) -> tuple[str, ...]:
+    """All that a row says of a plane but its time."""
+    return tuple(row.cells.get(name, "") for name in ("well", "row", "column", "site", "channel", "z_index"))
 
 
 def _lengths(table: Table, rows: Sequence[int], columns: Mapping[str, int]) -> dict[int, dict[str, float]]:
@@ -193,10 +189,11 @@ def _lengths(table: Table, rows: Sequence[int], columns: Mapping[str, int]) -> d
 
 
 def _columns(table: Table, header: int) -> dict[str, int]:
-    known = (*REQUIRED, *NUMBERED, *OPTIONAL)
+    known = (*REQUIRED, *NUMBERED, *OPTIONAL, *INSTEAD)
     names = [name.lower() for name in table.rows[header]]
     unknown = [name for name in names if name and name not in known]
-    absent = [name for name in REQUIRED if name not in names]
+    instead = set(INSTEAD) <= set(names)
+    absent = [name for name in REQUIRED if name not in names and not (name == "well" and instead)]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if absent or unknown or twice:
         problem = (
@@ -207,17 +204,22 @@ def _columns(table: Table, header: int) -> dict[str, int]:
             else f"has the column {', '.join(twice)} twice"
         )
         raise TableError(f"its header {problem} (valid columns: {', '.join(known)})")
-    return {name: place for place, name in enumerate(names) if name}
+    return {name: at for at, name in enumerate(names) if name}
 
 
-def _plane(row: _Row, listing: FolderListing) -> DeclaredPlane:
+def _plane(
+    row: PlaneRow, listing: FolderListing, wells: Mapping[WellText, str | None], times: Mapping[str, int]
+) -> DeclaredPlane:
     path, kind = _path(row, listing.root), _kind(row)
-    try:
-        well = well_of_cell(row.required("well"))
-    except UnknownWellError as error:
-        raise row.fail("well", f"{row.text('well')!r} is no well (expected A01 to AF48, or r01c01)") from error
+    well = wells[row.well()]
+    if well is None:
+        raise row.fail(
+            "well" if "well" in row.cells else "row",
+            f"{str(row.well())!r} is no well (expected A01 to AF48, or r01c01)",
+        )
     if kind is PlaneKind.PROJECTION and row.text("z_index"):
         raise row.fail("z_index", "a projection has no z; leave the cell empty")
+    time = times.get(row.text("timepoint"))
     return DeclaredPlane(
         source=f"row {row.number} ({path})",
         path=path,
@@ -227,7 +229,7 @@ def _plane(row: _Row, listing: FolderListing) -> DeclaredPlane:
         channel=row.required("channel") if "channel" in row.cells else "1",
         channel_name=row.text("channel_name") or None,
         z_index=None if kind is PlaneKind.PROJECTION else row.whole_number("z_index"),
-        timepoint=row.whole_number("timepoint"),
+        timepoint=row.whole_number("timepoint") if time is None else time,
         kind=kind,
         x_um=row.lengths.get("x_um"),
         y_um=row.lengths.get("y_um"),
@@ -235,7 +237,7 @@ def _plane(row: _Row, listing: FolderListing) -> DeclaredPlane:
     )
 
 
-def _path(row: _Row, root: str) -> str:
+def _path(row: PlaneRow, root: str) -> str:
     """The path, spelt as a listing spells it; never one that leaves the plate folder ``root``."""
     text = row.required("path").removeprefix(root.rstrip("/") + "/")
     if "\\" in text:
@@ -249,7 +251,7 @@ def _path(row: _Row, root: str) -> str:
     return kept
 
 
-def _kind(row: _Row) -> PlaneKind:
+def _kind(row: PlaneRow) -> PlaneKind:
     text = row.text("kind").lower() or PlaneKind.PLANE.value
     kinds = [kind.value for kind in PlaneKind]
     if text not in kinds:

@@ -16,13 +16,30 @@ class Origin(NamedTuple):
     """A region of interest in the well; each counts its sites by itself."""
     acquisition: str | None = None
     """A read step, which may have taken the same channel again, at another magnification or time of day."""
+    grid: tuple[int, int] | None = None
+    """Row and column of the field, where names say them instead of the site's number."""
 
 
 def with_origins(planes: Sequence[DeclaredPlane], origins: Sequence[Origin]) -> tuple[list[DeclaredPlane], list[str]]:
     """The planes with sites and channels that are told apart by their origins, and notes on how they were numbered."""
-    sited, about_sites = _by_region(planes, origins)
+    gridded, about_grid = _by_grid(planes, origins)
+    sited, about_sites = _by_region(gridded, origins)
     named, about_channels = _by_acquisition(sited, origins)
-    return named, [*about_sites, *about_channels]
+    return named, [*about_grid, *about_sites, *about_channels]
+
+
+def _by_grid(planes: Sequence[DeclaredPlane], origins: Sequence[Origin]) -> tuple[list[DeclaredPlane], list[str]]:
+    """Sites numbered row by row, if names give rows and columns of fields."""
+    ordered = sorted({origin.grid for origin in origins if origin.grid is not None})
+    numbers = {grid: number for number, grid in enumerate(ordered, start=1)}
+    sited = [
+        plane if origin.grid is None else plane._replace(site=numbers[origin.grid])
+        for plane, origin in zip(planes, origins, strict=True)
+    ]
+    listed = [f"{number}: row {row}, column {column}" for (row, column), number in numbers.items()]
+    return sited, [f"Fields were numbered 1 to {len(listed)} row by row ({examples(listed)})."] if len(
+        listed
+    ) > 1 else []
 
 
 def _by_region(planes: Sequence[DeclaredPlane], origins: Sequence[Origin]) -> tuple[list[DeclaredPlane], list[str]]:

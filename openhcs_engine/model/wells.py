@@ -62,8 +62,13 @@ def well_of_cell(text: str) -> str:
     UnknownWellError
         If the text names no well.
     """
+    return normalise_well(undivided_well(text))
+
+
+def undivided_well(text: str) -> str:
+    """A well without what people put between row and column: ``A-01`` and ``A 01`` give ``A01``; others are returned."""
     divided = _DIVIDED.fullmatch(text)
-    return normalise_well(divided[1] + divided[2] if divided else text)
+    return divided[1] + divided[2] if divided else text
 
 
 def well_of_row_and_column(row: str, column: str) -> str:
