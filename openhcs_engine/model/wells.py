@@ -66,7 +66,7 @@ def well_of_cell(text: str) -> str:
 
 
 def undivided_well(text: str) -> str:
-    """A well without what people put between row and column: ``A-01`` and ``A 01`` give ``A01``; others are returned."""
+    """A well without what people put between row and column: ``A-01`` and ``A 01`` give ``A01``."""
     divided = _DIVIDED.fullmatch(text)
     return divided[1] + divided[2] if divided else text
 

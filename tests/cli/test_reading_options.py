@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.orchestrator import PipelineOrchestrator
 from openhcs_engine.output.manifest import read_manifest
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.cli.test_cli import PIPELINES, openhcs
@@ -63,9 +64,27 @@ def test_a_table_of_planes_reads_any_folder(folder: Path) -> None:
     assert inspect(folder, folder / "odd", "--planes-csv", "planes.csv")["wells"] == ["B02", "B03"]
 
 
+def test_wells_counted_from_0_and_numbered_wells_reach_every_door(folder: Path) -> None:
+    """The command line, its run and the orchestrator read the same wells."""
+    for name in ("r0-c1", "r1-c0", "7"):
+        tifffile.imwrite(folder / "odd" / f"{name}.tif", np.full((40, 48), 7, np.uint16))
+    pattern, numbered = r"r(?P<row>\d)-c(?P<column>\d)\.tif", r"(?P<well>\d)\.tif"
+    options = ["--pattern", pattern, "--count-from", "0", "--pipeline", "lab:project"]
+
+    compiled = openhcs(folder, "compile", folder / "odd", *options, "--json")
+    shown = inspect(folder, folder / "odd", "--pattern", numbered, "--plate-wells", "24")
+    by_code = PipelineOrchestrator(folder / "odd", pattern=pattern, count_from=0).initialize()
+
+    assert set(json.loads(compiled.out)["wells"]) == set(by_code.plate.wells) == {"A02", "B01"}
+    assert shown["wells"] == ["B01"]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["--pattern", "(?P<well>x)", "--count-from", "2"], "count_from=2 is unknown (choose 0 or 1"),
+        (["--preset", "scanr", "--plate-wells", "100"], "plate_wells=100 is no plate"),
+        (["--plate-wells", "96"], "imagexpress, which says itself where its wells are"),
         (["--microscope", "abacus"], "microscope='abacus' is unknown (choose from imagexpress, opera_phenix"),
         (["--microscope", "cellvoyager"], "is not a plate"),
         (["--preset", "abacus"], "cytation"),

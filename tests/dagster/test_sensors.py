@@ -89,6 +89,8 @@ def test_an_inbox_file_that_cannot_be_read_is_named(deployment: Deployment, cont
         ({"projections": "both"}, "choose one of fallback, ignore, only"),
         ({"backend": "hdf5"}, "choose one of zarr, disk"),
         ({"planes_csv": 3}, "Expected `str | null`"),
+        ({"count_from": 2}, "choose 0 or 1"),
+        ({"plate_wells": 100}, "there are plates of 6, 12, 24, 48, 96, 384, 1536 wells"),
         (
             {"output": "s3://bucket/results"},
             "s3://bucket/results is a URL, but Dagster keeps",
@@ -151,6 +153,20 @@ def test_images_of_unknown_make_are_registered_once_the_inbox_says_what_they_are
 
     assert "choose a preset in the inbox file (cytation" in why
     assert deployment.catalogue.read("gen5").reading.preset == "cytation"
+
+
+def test_numbered_wells_are_registered_once_the_inbox_says_the_plates_size(deployment: Deployment) -> None:
+    """The number means nothing without it; the entry keeps what was said."""
+    inbox = configure_inbox(deployment, preset="scanr", plate_wells=384, count_from=1)
+    (inbox / "scanr").mkdir()
+    tifffile.imwrite(inbox / "scanr" / "a--W00025--P00001--Z00000--T00000--DAPI.tif", np.zeros((8, 8), np.uint16))
+    _, cursor, _, _ = tick(deployment, None)
+
+    tick(deployment, cursor)
+
+    entry = deployment.catalogue.read("scanr")
+    assert entry.wells == ("B01",)
+    assert entry.reading == ReadOptions(preset="scanr", plate_wells=384, count_from=1)
 
 
 def test_an_ome_zarr_plate_is_complete_when_the_wells_that_it_lists_are_there(deployment: Deployment) -> None:
