@@ -15,6 +15,7 @@ import msgspec
 
 from openhcs_engine.context import OutputPlan
 from openhcs_engine.errors import OptionError, PlateError
+from openhcs_engine.execution.well_watch import refused_limit, well_limit
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import OnMissing, Projections
@@ -25,7 +26,8 @@ from openhcs_engine.vfs.raw import is_remote, local_folder
 from openhcs_engine.vfs.scratch import MEMORY, ScratchPlan
 
 BACKENDS: Final = ("zarr", "disk")
-RUNNERS: Final = ("processes", "threads")
+THREADS: Final = "threads"
+RUNNERS: Final = ("processes", THREADS)
 GPU_BEFORE: Final = "gpu"
 """What entries of earlier versions call ``gpu_required``."""
 _WAS_URL: Final = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+:/")
@@ -55,6 +57,8 @@ class RunOptions:
     """Version of OME-Zarr that is written: ``0.5`` or ``0.4``."""
     projections: str = "fallback"
     """The instrument's own projections: ``fallback``, ``ignore`` or ``only``."""
+    well_timeout: int | float | str | None = None
+    """Seconds, or a text such as ``10m``, after which a well fails and its worker is replaced; None: never."""
     fsync: bool = False
     """True: a well is on the disk, not only in the computer's memory, before it counts as done."""
     intermediates: str = MEMORY
@@ -110,8 +114,11 @@ class RunOptions:
                 return f"{value!r} is not a {name}; choose one of {', '.join(known)}."
         try:
             self.scratch_plan()
+            limit_s = well_limit(self.well_timeout)
         except OptionError as error:
             return str(error)
+        if limit_s is not None and self.runner == THREADS:
+            return refused_limit()
         return None if self.workers >= 0 else f"{self.workers} is not a number of workers; use 1 or more, or 0 for all."
 
 

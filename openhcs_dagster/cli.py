@@ -56,6 +56,9 @@ def add(
     projections: Annotated[
         str, typer.Option("--projections", help="The instrument's projections: fallback, ignore or only.")
     ] = "fallback",
+    well_timeout: Annotated[
+        str | None, typer.Option("--well-timeout", metavar="TIME", help="A well that takes longer, e.g. 10m, fails.")
+    ] = None,
     fsync: Annotated[
         bool, typer.Option("--fsync", help="Each well is on the disk before it counts as done, should the power fail.")
     ] = False,
@@ -97,6 +100,7 @@ def add(
             device=device,
             on_missing=on_missing,
             projections=projections,
+            well_timeout=well_timeout,
             fsync=fsync,
             intermediates=intermediates,
             scratch=scratch,

@@ -224,9 +224,8 @@ def _execute(
 
     inherit_search_path(entry)
     policy, log = DevicePolicy(entry.options.device), dg.get_dagster_logger()
-    log.info("Waiting for a device: GPUs where the plan has steps on them, else CPU slots.")
     try:
-        with device_pool.lease(contexts, policy, entry.options.workers) as leased:
+        with device_pool.lease(contexts, policy, entry.options.workers, log.warning) as leased:
             log.info(f"Wells run on {', '.join(device.label for device in leased)}.")
             yield from execute_wells(
                 contexts,
@@ -235,6 +234,8 @@ def _execute(
                 policy=policy,
                 pool=device_pool.pool(policy),
                 run_id=run_id,
+                well_timeout=entry.options.well_timeout,
+                on_notice=log.warning,
             )
     except OpenHCSError as error:
         raise dg.Failure(str(error), allow_retries=False) from error

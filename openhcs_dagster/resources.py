@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,7 +91,11 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
 
     @contextmanager
     def lease(
-        self, contexts: Mapping[str, ProcessingContext], policy: DevicePolicy, workers: int
+        self,
+        contexts: Mapping[str, ProcessingContext],
+        policy: DevicePolicy,
+        workers: int,
+        on_wait: Callable[[str], None] | None = None,
     ) -> Iterator[tuple[devices.Device, ...]]:
         """Hold one device for each well that runs at a time: GPUs where the plan has steps on them, else CPU slots.
 
@@ -103,6 +107,8 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
             With ``auto``, CPU slots are lent for a plan with steps on GPUs if this host has none.
         workers
             The most devices to hold; 0: all that are free. Never more than there are wells, and at least one.
+        on_wait
+            Called with who holds the devices if none is free, and again every ten minutes.
 
         Raises
         ------
@@ -115,7 +121,7 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
         needs_gpus = policy is not DevicePolicy.CPU and bool(gpus_planned(contexts))
         kind = GPU if needs_gpus and (policy is DevicePolicy.GPU_REQUIRED or _count(pool, GPU)) else CPU
         most = workers or _count(pool, kind) * (self.gpu_slots if kind == GPU else 1)
-        with pool.lease(max(1, min(most, len(contexts))), kind, self.patience_s) as leased:
+        with pool.lease(max(1, min(most, len(contexts))), kind, self.patience_s, on_wait) as leased:
             yield leased
 
     def _cpus(self) -> devices.CpuInventory:

@@ -136,6 +136,10 @@ MemoryBudgetOption = Annotated[
 PositionsOption = Annotated[
     bool, typer.Option(help="Stage positions and heights; some formats keep them in every image, which takes a while.")
 ]
+WellTimeoutOption = Annotated[
+    str | None,
+    typer.Option("--well-timeout", metavar="TIME", help="A well that takes longer, e.g. 10m, fails; default: never."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -259,6 +263,7 @@ def run(
     intermediates: IntermediatesOption = "memory",
     scratch: ScratchOption = None,
     memory_budget: MemoryBudgetOption = None,
+    well_timeout: WellTimeoutOption = None,
     fsync: FsyncOption = False,
     ngff: NgffOption = NgffName.V05,
     *,
@@ -280,6 +285,7 @@ def run(
         intermediates=intermediates,
         scratch=scratch,
         memory_budget=memory_budget,
+        well_timeout=well_timeout,
         fsync=fsync,
         images=ImageOptions(ngff=ngff.value),
         **reading,
@@ -287,7 +293,7 @@ def run(
     declared = _pipeline(pipeline)
     compilation = orchestrator.compile(declared, well_filter=wells)
     with RunScreen(compilation) as screen:
-        for result in orchestrator.execute(declared, compilation.contexts, workers):
+        for result in orchestrator.execute(declared, compilation.contexts, workers, screen.note):
             screen.add(result)
     if isinstance(orchestrator.output, Path):
         write_overview(orchestrator.output / orchestrator.plate.plate_id)

@@ -165,6 +165,10 @@ class RunScreen:
         if result.error:
             self._say(f"[red]failed:[/] {escape(result.error)}")
 
+    def note(self, sentence: str) -> None:
+        """Say what a person should know while the run goes on."""
+        self._say(f"[yellow]note:[/] {escape(sentence)}")
+
     def __enter__(self) -> Self:
         self._progress.start()
         return self

@@ -17,7 +17,7 @@
     │   ├── PlaneMismatchError, StackShapeError, PixelValueError
     │   └── MemoryConversionError, LibraryUnavailableError
     └── ExecutionError        a step, a worker
-        ├── StepError, SideDataError, WorkerDiedError
+        ├── StepError, SideDataError, WorkerDiedError, WellTimeoutError
         └── DeviceUnavailableError, DeviceMemoryError
 
 Messages are sentences to a scientist: what was wrong, what was expected, what to do. Every error carries the object it
@@ -266,6 +266,13 @@ class WorkerDiedError(ExecutionError, RuntimeError):
     """A worker process ended while it held a well."""
 
     well: str
+
+
+class WellTimeoutError(ExecutionError, TimeoutError):
+    """A well took longer than a run allows."""
+
+    well: str
+    limit_s: float
 
 
 class DeviceUnavailableError(ExecutionError, TimeoutError):

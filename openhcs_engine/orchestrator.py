@@ -15,6 +15,7 @@ from openhcs_engine.execution import execute_wells
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners import RUNNERS
+from openhcs_engine.execution.well_watch import Notice, refused_limit, well_limit
 from openhcs_engine.memory.devices import DevicePolicy, find_inventory
 from openhcs_engine.memory.packages import cpu_builds
 from openhcs_engine.microscopes import DetectedMicroscope, MicroscopeHandler, detect_microscope
@@ -69,6 +70,9 @@ class PipelineOrchestrator:
         beside the unfinished wells of the run.
     memory_budget
         The most that the intermediates of one well may take in memory, in bytes or as ``"2GB"``; default: no limit.
+    well_timeout
+        Seconds, or a text such as ``"10m"``, after which a well fails and the worker process that holds it is ended and
+        replaced; the others go on. Default: never. Refused with ``threads``, which cannot be ended.
     fsync
         True: a well is on the disk, not only in the computer's memory, before it counts as done.
     images
@@ -110,6 +114,7 @@ class PipelineOrchestrator:
         intermediates: str = MEMORY,
         scratch: str | Path | None = None,
         memory_budget: int | float | str | None = None,
+        well_timeout: int | float | str | None = None,
         fsync: bool = False,
         images: ImageOptions = DEFAULT_OPTIONS,
         microscope: str | None = None,
@@ -128,6 +133,9 @@ class PipelineOrchestrator:
         self.fsync = fsync
         self.scratch = ScratchPlan.of(intermediates, scratch, memory_budget)
         self.runner = one_of("runner", runner, RUNNERS)
+        self.well_timeout = well_limit(well_timeout)
+        if self.well_timeout is not None and not RUNNERS[self.runner].can_end_a_well:
+            raise OptionError(refused_limit(), option="well_timeout")
         self.backend = one_of("backend", backend, BACKENDS)
         self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
         self.projections = Projections(one_of("projections", projections, Projections))
@@ -241,8 +249,12 @@ class PipelineOrchestrator:
         pipeline_definition: Sequence[FunctionStep],
         compiled_contexts: Mapping[str, ProcessingContext],
         max_workers: int | None = None,
+        on_notice: Notice | None = None,
     ) -> Iterator[WellResult]:
-        """As ``execute_compiled_plate``, but yields each well as it finishes; closing the iterator stops the run."""
+        """As ``execute_compiled_plate``, but yields each well as it finishes; closing the iterator stops the run.
+
+        ``on_notice`` is called, from any thread, with what a person should know meanwhile: wells that take long.
+        """
         _refuse_no_contexts(compiled_contexts)
         if max_workers is not None and (isinstance(max_workers, bool) or not isinstance(max_workers, int)):
             raise OptionError(f"max_workers={max_workers!r} is no whole number of workers.", option="max_workers")
@@ -254,6 +266,8 @@ class PipelineOrchestrator:
             policy=self.device,
             workers=max_workers,
             functions=FunctionSource(local=table.functions),
+            well_timeout=self.well_timeout,
+            on_notice=on_notice,
         )
 
     def _output_plan(self, plate: Plate, pipeline: Sequence[FunctionStep]) -> OutputPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import IO
 
 import msgspec
@@ -54,9 +55,16 @@ def receive_task(pipe: IO[bytes]) -> ToWorker | None:
     return None if payload is None else msgspec.msgpack.decode(payload, type=ToWorker)
 
 
-def receive_result(pipe: IO[bytes]) -> WellResult | None:
+def send_begun(pipe: IO[bytes]) -> None:
+    """Say that the worker is ready and begins the well it was given."""
+    pipe.write(_LENGTH.pack(0))
+    pipe.flush()
+
+
+def receive_result(pipe: IO[bytes], on_begun: Callable[[], None]) -> WellResult | None:
     """The next result of a worker; None if it ended, or sent something else."""
-    payload = _receive(pipe)
+    while (payload := _receive(pipe)) == b"":
+        on_begun()
     try:
         return None if payload is None else msgspec.msgpack.decode(payload, type=WellResult)
     except msgspec.MsgspecError:

@@ -18,6 +18,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.runners import RUNNERS, Finished, Runner, RunOrder
 from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.staffing import Staffing, held_gpus
+from openhcs_engine.execution.well_watch import REMIND_S, Notice, Patience, refused_limit, well_limit
 from openhcs_engine.memory.devices import GPU, Device, DevicePolicy, DevicePool
 from openhcs_engine.output.manifest import WellManifest
 from openhcs_engine.output.opening import open_output
@@ -37,6 +38,9 @@ def execute_wells(
     patience_s: float = 60.0,
     functions: FunctionSource | None = None,
     run_id: str | None = None,
+    well_timeout: int | float | str | None = None,
+    remind_s: float = REMIND_S,
+    on_notice: Notice | None = None,
 ) -> Iterator[WellResult]:
     """Execute contexts of one plate; yield each well's result as it finishes.
 
@@ -66,15 +70,29 @@ def execute_wells(
         Where functions that cannot be imported are found.
     run_id
         Name of the run and its log; default: its time and four random letters.
+    well_timeout
+        Seconds, or a text such as ``10m``, after which a well fails and its worker is ended and replaced; default:
+        never. Only processes can be ended.
+    remind_s
+        Seconds after which a well that still works is named in the log and by ``on_notice``, again and again.
+    on_notice
+        Called, from any thread, with what a person should know while the run goes on.
 
     Raises
     ------
+    OptionError
+        If ``well_timeout`` is no length of time.
+    ExecutionError
+        If a limit for wells is asked for where threads have to run them.
     OutputPlaceError
         If the output place cannot be used.
     DeviceUnavailableError
         With the first result: if the policy requires a GPU and none can be had.
     """
     chosen, notes = _choose_runner(runner, contexts)
+    limit_s = well_limit(well_timeout)
+    if limit_s is not None and not chosen.can_end_a_well:
+        raise ExecutionError(refused_limit(notes))
     lender = pool or DevicePool()
     staffing = Staffing(
         cpus=_cpu_names(workers, devices),
@@ -96,7 +114,25 @@ def execute_wells(
     folder.save_contexts(contexts_to_json(contexts), plan)
     log = RunLog(folder.log_folder(), run_id or new_run_id())
     log.start(contexts, chosen.name, staffing.cpus)
-    return _results(folder, log, chosen, waiting, unchanged, staffing, functions or FunctionSource(), plan, notes)
+
+    def notice(sentence: str) -> None:
+        log.note(sentence)
+        if on_notice is not None:
+            on_notice(sentence)
+
+    patience = Patience(limit_s=limit_s, remind_s=remind_s, notice=notice)
+    return _results(
+        folder,
+        log,
+        chosen,
+        waiting,
+        unchanged,
+        replace(staffing, on_wait=notice),
+        functions or FunctionSource(),
+        plan,
+        notes,
+        patience,
+    )
 
 
 def new_run_id() -> str:
@@ -114,6 +150,7 @@ def _results(
     functions: FunctionSource,
     plan: str,
     notes: tuple[str, ...],
+    patience: Patience,
 ) -> Iterator[WellResult]:
     counts = dict.fromkeys(WellStatus, 0)
     ended = "run stopped"
@@ -123,7 +160,8 @@ def _results(
                 counts[result.status] += 1
                 log.well(result)
                 yield result
-            with closing(_computed(folder, log.path.stem, runner, waiting, crew, functions, plan)) as finished:
+            computed = _computed(folder, log.path.stem, runner, waiting, crew, functions, plan, patience)
+            with closing(computed) as finished:
                 for result, printed in finished:
                     counts[result.status] += 1
                     log.well(result, printed)
@@ -152,12 +190,15 @@ def _computed(
     crew: Sequence[WorkerDevices],
     functions: FunctionSource,
     plan: str,
+    patience: Patience,
 ) -> Generator[Finished, None, None]:
     if not waiting:
         return
     scratch = next(iter(waiting.values())).output.scratch
     with folder.staging(run_id) as staging, swept_scratch(scratch):
-        order = RunOrder(contexts=waiting, staging=staging, workers=crew, functions=functions, plan=plan)
+        order = RunOrder(
+            contexts=waiting, staging=staging, workers=crew, functions=functions, plan=plan, patience=patience
+        )
         with closing(runner.run(order)) as finished:
             yield from finished
 

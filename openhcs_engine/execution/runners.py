@@ -11,14 +11,15 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO, ClassVar, Final
 
 from openhcs_engine.context import ProcessingContext
-from openhcs_engine.errors import WorkerDiedError
+from openhcs_engine.errors import ExecutionError, WellTimeoutError, WorkerDiedError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, receive_result, send
 from openhcs_engine.execution.placement import WorkerDevices
@@ -26,8 +27,10 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.staffing import libraries_named
 from openhcs_engine.execution.well import WellPlace, run_well
 from openhcs_engine.execution.well_queue import WellQueue
+from openhcs_engine.execution.well_watch import Patience, WellWatch
 from openhcs_engine.execution.worker_environment import environment_of, load_libraries, search_path
 from openhcs_engine.memory.types import MemoryType
+from openhcs_engine.model.durations import told_duration
 from openhcs_engine.plan_document import contexts_to_json
 
 Finished = tuple[WellResult, str]
@@ -46,6 +49,8 @@ class RunOrder:
     functions: FunctionSource = field(default_factory=FunctionSource)
     plan: str = ""
     """Fingerprint of the whole plan."""
+    patience: Patience = field(default_factory=Patience)
+    """How long wells may take, and who is told of those that take long."""
 
     def place(self, devices: WorkerDevices) -> WellPlace:
         """What a well that a worker runs needs to know."""
@@ -56,6 +61,8 @@ class Runner(ABC):
     """Runs wells, each by itself; a failing or dying one never stops another."""
 
     name: ClassVar[str]
+    can_end_a_well: ClassVar[bool] = True
+    """False if a well that does not end by itself cannot be ended."""
 
     @abstractmethod
     def run(self, order: RunOrder) -> Generator[Finished, None, None]:
@@ -66,6 +73,7 @@ class ThreadRunner(Runner):
     """Threads of this process: for functions that live only here, and for libraries that share a device's memory."""
 
     name = "threads"
+    can_end_a_well = False
 
     def run(self, order: RunOrder) -> Generator[Finished, None, None]:
         """Yield every well once; wells not begun when the iterator is closed are dropped, begun ones finish."""
@@ -82,10 +90,12 @@ class ThreadRunner(Runner):
             try:
                 context = waiting.take(devices.planned)
                 assert context is not None  # there are as many calls as wells
-                return run_well(context, order.functions, order.place(devices))
+                with watch.over(context.well, devices.label):
+                    return run_well(context, order.functions, order.place(devices))
             finally:
                 free.put(devices)
 
+        watch = WellWatch(order.patience)
         pool = ThreadPoolExecutor(max_workers=len(order.workers))
         try:
             futures = [pool.submit(run_one) for _ in order.contexts]
@@ -93,6 +103,7 @@ class ThreadRunner(Runner):
                 yield future.result(), ""
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            watch.close()
 
 
 class ProcessRunner(Runner):
@@ -124,6 +135,7 @@ class _Crew:
         self.workers: dict[int, _Worker] = {}
         self.keepers: list[threading.Thread] = []
         self.lock = threading.Lock()
+        self.watch = WellWatch(order.patience)
 
     def results(self) -> Iterator[Finished]:
         """Start the workers and yield their results."""
@@ -143,9 +155,10 @@ class _Crew:
             worker.kill()
         for keeper in self.keepers:
             keeper.join()
+        self.watch.close()
 
     def _look_after(self, slot: int, devices: WorkerDevices) -> None:
-        """Hand wells to one worker; replace it if it dies."""
+        """Hand wells to one worker; replace it if it dies, or holds a well too long."""
         while not self.stopping.is_set():
             context = self.waiting.take(devices.planned)
             if context is None:
@@ -157,10 +170,15 @@ class _Crew:
                 continue
             if worker is None:
                 return
-            finished = worker.run(context)
+            with self.watch.over(context.well, devices.label, worker.end) as watched:
+                finished = worker.run(context, partial(self.watch.begin, watched))
             if self.stopping.is_set():
                 return
-            self.finished.put(finished or self._died(slot, context))
+            if watched.ended:
+                # It may have answered in the moment it was ended: then its answer counts, but it takes no more wells.
+                self.finished.put(self._ended(slot, context, finished))
+            else:
+                self.finished.put(finished or self._died(slot, context))
 
     def _worker(self, slot: int, devices: WorkerDevices) -> _Worker | None:
         with self.lock:
@@ -170,25 +188,46 @@ class _Crew:
                 self.workers[slot] = _Worker(self.order.place(devices), self.libraries)
             return self.workers[slot]
 
-    def _died(self, slot: int, context: ProcessingContext) -> Finished:
+    def _ended(self, slot: int, context: ProcessingContext, finished: Finished | None) -> Finished:
+        worker, _, printed = self._dismiss(slot)
+        limit_s = self.order.patience.limit_s or 0.0
+        error = WellTimeoutError(
+            f"Well {context.well}: it was not done after {told_duration(limit_s)}, the limit for a well "
+            "(--well-timeout), and its worker process was ended. The other wells are not affected; see what its "
+            "functions wait for, or allow more time.",
+            well=context.well,
+            limit_s=limit_s,
+        )
+        return finished or (_failed(context, worker.device, error), printed)
+
+    def _dismiss(self, slot: int) -> tuple[_Worker, str, str]:
+        """Take a worker out of the crew that is dead or shall be; also how it died and what it had printed."""
         with self.lock:
             worker = self.workers.pop(slot)
         how, printed = worker.how_it_died(), worker.printed()
         worker.kill()
+        return worker, how, printed
+
+    def _died(self, slot: int, context: ProcessingContext) -> Finished:
+        worker, how, printed = self._dismiss(slot)
         error = WorkerDiedError(
             f"Well {context.well}: the worker process {how} while it held this well. The other wells are not affected; "
             "if the system ran out of memory, run with fewer workers, or keep intermediates on disk.",
             well=context.well,
         )
-        result = WellResult(
-            well=context.well,
-            status=WellStatus.FAILED,
-            fingerprint=context.fingerprint,
-            error=str(error),
-            error_type=type(error).__name__,
-            device=worker.device,
-        )
-        return result, printed
+        return _failed(context, worker.device, error), printed
+
+
+def _failed(context: ProcessingContext, device: str, error: ExecutionError) -> WellResult:
+    """The result of a well whose worker gave none."""
+    return WellResult(
+        well=context.well,
+        status=WellStatus.FAILED,
+        fingerprint=context.fingerprint,
+        error=str(error),
+        error_type=type(error).__name__,
+        device=device,
+    )
 
 
 def _not_started(context: ProcessingContext, device: str, error: OSError) -> Finished:
@@ -196,15 +235,7 @@ def _not_started(context: ProcessingContext, device: str, error: OSError) -> Fin
         f"Well {context.well}: no worker process could be started ({error.strerror or error}); run with fewer workers.",
         well=context.well,
     )
-    result = WellResult(
-        well=context.well,
-        status=WellStatus.FAILED,
-        fingerprint=context.fingerprint,
-        error=str(reason),
-        error_type=type(reason).__name__,
-        device=device,
-    )
-    return result, ""
+    return _failed(context, device, reason), ""
 
 
 class _Worker:
@@ -237,11 +268,11 @@ class _Worker:
             )
         )
 
-    def run(self, context: ProcessingContext) -> Finished | None:
-        """The result of one well; None if the worker died over it."""
+    def run(self, context: ProcessingContext, on_begun: Callable[[], None]) -> Finished | None:
+        """The result of one well; None if the worker died over it. ``on_begun`` is called when it begins."""
         if not self._tell(Task(document=contexts_to_json({context.well: context}))):
             return None
-        result = receive_result(self._results)
+        result = receive_result(self._results, on_begun)
         return None if result is None else (result, self.printed())
 
     def _tell(self, message: Setup | Task) -> bool:
@@ -268,10 +299,14 @@ class _Worker:
             code = self._process.wait()
         return f"was killed by signal {-code}{_signal_name(-code)}" if code < 0 else f"ended with code {code}"
 
-    def kill(self) -> None:
-        """End the process and all that it started now, whatever they do, and close the pipes."""
+    def end(self) -> None:
+        """End the process and all that it started now, whatever they do; who waits for its answer gets none."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the process and all that it started now, whatever they do, and close the pipes."""
+        self.end()
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._results):

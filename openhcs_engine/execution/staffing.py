@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -26,6 +26,8 @@ class Staffing:
     """Lends GPUs, if the plan has steps for them and the caller holds none."""
     patience_s: float = 60.0
     """Seconds to wait for the first GPU."""
+    on_wait: Callable[[str], None] | None = None
+    """Called with who holds the GPUs while it waits."""
 
     @contextmanager
     def workers(self, contexts: Mapping[str, ProcessingContext]) -> Iterator[tuple[WorkerDevices, ...]]:
@@ -49,7 +51,7 @@ class Staffing:
             if planned:
                 try:
                     gpus = self.held or leases.enter_context(
-                        self.pool.lease(min(len(self.cpus), len(contexts)), GPU, self.patience_s)
+                        self.pool.lease(min(len(self.cpus), len(contexts)), GPU, self.patience_s, self.on_wait)
                     )
                 except DeviceUnavailableError as error:
                     if self.policy is DevicePolicy.GPU_REQUIRED:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openhcs_engine.execution.functions import FunctionSource
-from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send
+from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send, send_begun
 from openhcs_engine.execution.well import WellPlace, run_well
 from openhcs_engine.execution.worker_environment import load_libraries
 from openhcs_engine.memory.framework_environment import settle
@@ -84,6 +84,7 @@ def _serve(tasks: queue.SimpleQueue[ToWorker], results: BinaryIO, setup: Setup) 
     while True:
         task = tasks.get()
         assert isinstance(task, Task)
+        send_begun(results)
         (context,) = contexts_from_json(task.document).values()
         result = run_well(context, functions, place)
         with contextlib.suppress(ValueError, OSError):  # a function may have closed them

@@ -8,12 +8,14 @@ process as well as against other processes.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -25,6 +27,9 @@ GPU: Final = "gpu"
 
 _POLL_S: Final = 0.05
 """Pause between two looks for a free device; flock can wait for one file only, not for the first of several."""
+
+_REMIND_S: Final = 600.0
+"""Seconds until who still waits says so again."""
 
 
 class DevicePolicy(StrEnum):
@@ -160,7 +165,13 @@ class DevicePool:
             raise ValueError(f"slots={self.slots}: a GPU has at least one holder.")
 
     @contextmanager
-    def lease(self, wanted: int = 1, kind: str = CPU, timeout_s: float = 60.0) -> Iterator[tuple[Device, ...]]:
+    def lease(
+        self,
+        wanted: int = 1,
+        kind: str = CPU,
+        timeout_s: float = 60.0,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> Iterator[tuple[Device, ...]]:
         """Hold devices of one kind for the length of a ``with`` block.
 
         Parameters
@@ -171,6 +182,8 @@ class DevicePool:
             ``cpu`` or ``gpu``.
         timeout_s
             Seconds to wait while none is free.
+        on_wait
+            Called with who holds the devices if none is free at once, and again every ten minutes.
 
         Yields
         ------
@@ -189,7 +202,7 @@ class DevicePool:
             raise ValueError(f"wanted={wanted}: a lease holds at least one device.")
         devices = self._of_kind(kind)
         with ExitStack() as locks:
-            yield self._wait_for(devices, wanted, timeout_s, locks)
+            yield self._wait_for(devices, wanted, timeout_s, locks, on_wait)
 
     def _of_kind(self, kind: str) -> tuple[Device, ...]:
         devices = tuple(device for device in self.inventory.devices() if device.kind == kind)
@@ -199,13 +212,25 @@ class DevicePool:
         return devices
 
     def _wait_for(
-        self, devices: tuple[Device, ...], wanted: int, timeout_s: float, locks: ExitStack
+        self,
+        devices: tuple[Device, ...],
+        wanted: int,
+        timeout_s: float,
+        locks: ExitStack,
+        on_wait: Callable[[str], None] | None,
     ) -> tuple[Device, ...]:
         deadline = time.monotonic() + timeout_s
+        say_at = -math.inf
         while not (held := self._take_free(devices, wanted, locks)):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise self._none_free(devices, timeout_s)
+            if on_wait is not None and time.monotonic() >= say_at:
+                say_at = time.monotonic() + _REMIND_S
+                on_wait(
+                    f"Waits for a device: all {len(devices)} of kind {devices[0].kind} are held by "
+                    f"{self._holders(devices)}."
+                )
             time.sleep(min(_POLL_S, left))
         return held
 
@@ -226,15 +251,19 @@ class DevicePool:
 
     def _none_free(self, devices: tuple[Device, ...], timeout_s: float) -> DeviceUnavailableError:
         kind = devices[0].kind
-        slots = range(self._slots_of(devices[0]))
-        files = [self._file(device, slot) for device in devices for slot in slots]
-        holders = sorted({holder for file in files if (holder := _holder(file))})
         return DeviceUnavailableError(
             f"None of the {len(devices)} {kind} devices ({', '.join(device.label for device in devices)}) "
-            f"came free within {timeout_s:g} s; they are held by the processes {', '.join(holders) or 'unknown'}. "
+            f"came free within {timeout_s:g} s; they are held by {self._holders(devices)}. "
             "Wait for those runs, start fewer workers, or allow more time.",
             kind=kind,
         )
+
+    def _holders(self, devices: tuple[Device, ...]) -> str:
+        """The processes that hold devices, for people, each with the time since when."""
+        slots = range(self._slots_of(devices[0]))
+        files = [self._file(device, slot) for device in devices for slot in slots]
+        holders = sorted({holder for file in files if (holder := _holder(file))})
+        return f"the processes {', '.join(holders) or 'unknown'}"
 
 
 def _try_lock(path: Path) -> int | None:
@@ -260,7 +289,8 @@ def _unlock(descriptor: int) -> None:
 
 def _holder(path: Path) -> str:
     with suppress(OSError):
-        return path.read_text()
+        since = datetime.fromtimestamp(path.stat().st_mtime, UTC)  # written by who took it
+        return f"{path.read_text()} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
     return ""
 
 
