@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypeVar
 
 from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.microscopes.cellvoyager_actions import ActionChannel, with_own_channels
 from openhcs_engine.microscopes.cellvoyager_names import has_image, parse_image_name
 from openhcs_engine.microscopes.cellvoyager_planes import (
     PlateFiles,
@@ -68,11 +69,13 @@ class CellVoyagerHandler(MicroscopeHandler):
         files = PlateFiles(listing, base, folder)
         records = _records_of(listing, base, mlf, remarks)
         remarks.warnings += records.warnings
-        planes = read_planes(records.images, files, remarks)
+        images, actions = with_own_channels(records.images, remarks)
+        planes = read_planes(images, files, remarks)
         source = _Source(
             listing=listing,
             base=base,
             records=records,
+            actions=actions,
             planes=planes,
             present=tuple(plane for plane in planes if plane.present),
             detail=_read_beside(listing, files, folder, ".mrf", parse_detail, remarks),
@@ -93,6 +96,8 @@ class _Source:
     listing: FolderListing
     base: str
     records: Records
+    actions: Mapping[int, ActionChannel]
+    """Channels that the instrument numbers as others, by the numbers that they got."""
     planes: tuple[ImagePlane, ...]
     present: tuple[ImagePlane, ...]
     """Those of the planes that have a file."""
@@ -241,9 +246,12 @@ def _absent_wells(source: _Source, present: frozenset[str], remarks: Remarks) ->
 
 
 def _channel(index: int, source: _Source, form: ImageForm | None, remarks: Remarks) -> Channel:
-    said = SettingsChannel() if source.settings is None else source.settings.channels.get(index, SettingsChannel())
+    own = source.actions.get(index)
+    number = index if own is None else own.channel
+    said = SettingsChannel() if source.settings is None else source.settings.channels.get(number, SettingsChannel())
     stated = _detail_channel(source, index).shape
-    channel = Channel(index=index, name=said.name, wavelength_nm=said.wavelength_nm, shape=stated)
+    name = said.name if own is None else f"{said.name or f'Channel {number}'} (action {own.action})"
+    channel = Channel(index=index, name=name, wavelength_nm=said.wavelength_nm, shape=stated)
     if form is None:
         return channel
     if stated is not None and form.shape != stated:
@@ -255,7 +263,8 @@ def _channel(index: int, source: _Source, form: ImageForm | None, remarks: Remar
 
 
 def _detail_channel(source: _Source, index: int) -> DetailChannel:
-    return DetailChannel() if source.detail is None else source.detail.channels.get(index, DetailChannel())
+    number = source.actions[index].channel if index in source.actions else index
+    return DetailChannel() if source.detail is None else source.detail.channels.get(number, DetailChannel())
 
 
 def _pixel_size(source: _Source, channels: Sequence[Channel], remarks: Remarks) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -258,11 +258,12 @@ class _Placing:
             )
 
 
-def planes_of_names(listing: FolderListing, files: HarmonyFiles, remarks: Remarks) -> tuple[ImagePlane, ...]:
+def planes_of_names(
+    listing: FolderListing, names: Mapping[str, HarmonyName], remarks: Remarks
+) -> tuple[ImagePlane, ...]:
     """One plane for each image, by its name; files of the same plane are confirmed by their bytes and counted once."""
     found: dict[ImageKey, list[ListedFile]] = {}
-    ordered = sorted(files.images.items(), key=lambda item: (item[1].fast, item[1].lifetime))
-    for path, (well, site, plane, channel, timepoint, *_) in ordered:
+    for path, (well, site, plane, channel, timepoint, *_) in names.items():
         found.setdefault(ImageKey(well, site, channel, plane, timepoint), []).append(listing.file(path))
     copies, rivals = 0, list[str]()
     for kept, *others in found.values():

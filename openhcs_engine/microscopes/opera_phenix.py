@@ -8,8 +8,8 @@ plate's bottom (PositionZ), each channel at its own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from openhcs_engine.errors import UnreadablePlateError
@@ -29,6 +29,7 @@ from openhcs_engine.microscopes.harmony_planes import (
     planes_of_names,
     z_step,
 )
+from openhcs_engine.microscopes.harmony_series import index_with_series, names_with_series
 from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.imagexpress_planes import Remarks
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
@@ -70,8 +71,11 @@ class OperaPhenixHandler(MicroscopeHandler):
                 "There is no index in the folder: the images are known by their file names alone. Positions, heights, "
                 "pixel size, channel names, the plate's format and what is missing are unknown."
             )
-            source = _Source(listing=listing, base=base, planes=ImageIndex.of(planes_of_names(listing, files, remarks)))
+            names, lifetimes = names_with_series(files.images, remarks)
+            found = ImageIndex.of(planes_of_names(listing, names, remarks))
+            source = _Source(listing=listing, base=base, planes=found, channel_names=lifetimes)
         else:
+            located = replace(located, index=index_with_series(located.index, remarks))
             planes, errors = planes_of_index(located, files, remarks)
             source = _Source(
                 listing=listing, base=base, index=located.index, planes=ImageIndex.of(planes), errors=errors
@@ -87,6 +91,8 @@ class _Source:
     base: str
     planes: ImageIndex
     index: HarmonyIndex | None = None
+    channel_names: Mapping[int, str] = field(default_factory=dict)
+    """Of channels that only names of files tell apart."""
     errors: tuple[str, ...] = ()
 
 
@@ -220,7 +226,7 @@ def _pixel_size(index: HarmonyIndex, channels: Iterable[Channel], remarks: Remar
 
 
 def _channels(source: _Source, numbers: Iterable[int], remarks: Remarks) -> Iterator[Channel]:
-    described = [_described(number, source.index, remarks) for number in numbers]
+    described = [_described(number, source, remarks) for number in numbers]
     stated = {channel.index: channel.shape for channel in described if channel.shape is not None}
     forms = normal_forms(source.listing, source.planes, remarks.warnings, stated)
     for channel in described:
@@ -236,10 +242,10 @@ def _channels(source: _Source, numbers: Iterable[int], remarks: Remarks) -> Iter
         yield replace(channel, shape=form.shape, dtype=form.dtype)
 
 
-def _described(number: int, index: HarmonyIndex | None, remarks: Remarks) -> Channel:
-    said = None if index is None else index.channels.get(number)
+def _described(number: int, source: _Source, remarks: Remarks) -> Channel:
+    said = None if source.index is None else source.index.channels.get(number)
     if said is None:
-        return Channel(index=number)
+        return Channel(index=number, name=source.channel_names.get(number))
     if not said.is_uniform:
         remarks.warnings.append(
             f"The index describes channel {number} in several ways (name, pixel size, image size or wavelength); the "

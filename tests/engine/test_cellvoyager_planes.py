@@ -142,15 +142,45 @@ def test_a_repeated_record_counts_once(tmp_path: Path) -> None:
     assert plate.notes == ("1 records repeat others of the same file; each image was counted as recorded last.",)
 
 
-def test_two_actions_on_one_channel_keep_the_first_and_say_so(tmp_path: Path) -> None:
-    """Two files of one coordinate: the first action's is the plane, the other is named."""
+@pytest.mark.parametrize("heights", [(1, 1), (1, 2)], ids=["same planes", "other planes"])
+def test_two_actions_on_one_channel_are_two_channels(tmp_path: Path, heights: tuple[int, int]) -> None:
+    """Their images enter no common stack, whether or not they share a height; the first keeps its number."""
+    taken = [(action, key(channel=channel, z=z)) for action, z in enumerate(heights, 1) for channel in (1, 2)[:action]]
+    write_records(tmp_path, [record(one, action=action) for action, one in reversed(taken)])
+    for action, one in taken:
+        write_image(tmp_path / name_of(one, action=action))
+
+    plate, index = read(tmp_path)
+
+    assert {plane.key.replace(z_index=1): plane.path for plane in index} == {
+        key(channel=1): name_of(key(channel=1, z=heights[0]), action=1),
+        key(channel=2): name_of(key(channel=2, z=heights[1]), action=2),
+        key(channel=3): name_of(key(channel=1, z=heights[1]), action=2),
+    }
+    assert [channel.name for channel in plate.channels] == ["Channel 1 (action 1)", None, "Channel 1 (action 2)"]
+    assert plate.warnings == () and "1: action 1, 3: action 2" in plate.notes[0]
+
+
+def test_two_actions_are_two_channels_by_names_alone(tmp_path: Path) -> None:
+    """Without records the names say the action."""
     for action in (1, 2):
         write_image(tmp_path / name_of(key(), action=action))
-    write_records(tmp_path, [record(key(), action=action) for action in (2, 1)])
     plate, index = read(tmp_path)
-    assert only(index).path == name_of(key(), action=1)
-    (warning,) = plate.warnings
-    assert warning.startswith(f"{name_of(key(), action=2)} (action 2) was left out")
+    assert [plane.path for plane in index] == [name_of(key(), action=action) for action in (1, 2)]
+    assert [channel.name for channel in plate.channels] == ["Channel 1 (action 1)", "Channel 1 (action 2)"]
+
+
+def test_actions_that_share_no_field_share_a_channel(tmp_path: Path) -> None:
+    """One for some wells and one for others; a second record of one file is no second image either."""
+    keys = [key("A01"), key("B01")]
+    files = [name_of(one, action=number) for number, one in enumerate(keys, 1)]
+    records = [record(one, file, action=number) for number, (one, file) in enumerate(zip(keys, files, strict=True), 1)]
+    write_records(tmp_path, [*records, record(keys[0], files[0], action=3)])
+    for file in files:
+        write_image(tmp_path / file)
+    plate, index = read(tmp_path)
+    assert [plane.key for plane in index] == keys
+    assert [(channel.index, channel.name) for channel in plate.channels] == [(1, None)]
 
 
 def test_time_lines_that_count_on_keep_their_time_points(tmp_path: Path) -> None:

@@ -251,15 +251,68 @@ def test_a_url_may_go_up_inside_the_plate_folder(tmp_path: Path) -> None:
 
 def test_repeated_records_are_counted_once(tmp_path: Path) -> None:
     """The same image twice is a note; two files for one coordinate are a warning, and the first is read."""
-    records = [record(), record(), record(URL="r01c01f01p01-ch1sk1fk2fl1.tiff")]
-    write_export(tmp_path, index_text(records), [image_name(), "r01c01f01p01-ch1sk1fk2fl1.tiff"])
+    records = [record(), record(), record(URL="r01c01f01p01-ch1sk1fk1fl1_2.tiff")]
+    write_export(tmp_path, index_text(records), [image_name(), "r01c01f01p01-ch1sk1fk1fl1_2.tiff"])
     plate, index = read(tmp_path)
     assert [plane.path for plane in index] == [f"Images/{image_name()}"]
     assert plate.notes == ("Images/Index.idx.xml lists 1 images twice; each was counted once.",)
     assert plate.warnings == (
-        "Images/r01c01f01p01-ch1sk1fk2fl1.tiff was left out: the index gives it the same well, site, channel, z and "
+        "Images/r01c01f01p01-ch1sk1fk1fl1_2.tiff was left out: the index gives it the same well, site, channel, z and "
         f"time point as Images/{image_name()}.",
     )
+
+
+def series_name(time: int, fast: int, lifetime: int = 1, channel: int = 1) -> str:
+    """The file of an image of a series."""
+    return f"r01c01f01p01-ch{channel}sk{time}fk{fast}fl{lifetime}.tiff"
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_fast_kinetics_are_time_points_of_their_own(tmp_path: Path, has_index: bool) -> None:
+    """A plate has no axis for them: they follow each other in time, and a warning says which is which."""
+    places = [(time, fast) for time in (1, 2) for fast in (1, 2, 10)]
+    records = [record(timepoint=time - 1, URL=series_name(time, fast)) for time, fast in reversed(places)]
+    write_export(tmp_path, index_text(records) if has_index else None, [series_name(*place) for place in places])
+
+    plate, index = read(tmp_path)
+
+    first = 0 if has_index else 1  # this index counts from 0
+    assert [(plane.key.timepoint, plane.path) for plane in index] == [
+        (number, f"Images/{series_name(*place)}") for number, place in enumerate(places, first)
+    ]
+    assert any(
+        f"fast kinetic series are time points of their own, numbered {first} to {first + 5}" in warning
+        and f"{first + 1}: time point {first}, fast 2" in warning
+        for warning in plate.warnings
+    )
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_lifetimes_are_channels_of_their_own(tmp_path: Path, has_index: bool) -> None:
+    """The first keeps the channel's number; others are numbered behind the last one."""
+    images = [(1, 1), (1, 2), (4, 1)]
+    names = [series_name(1, 1, lifetime, channel) for channel, lifetime in images]
+    records = [record(channel=channel, URL=name) for (channel, _), name in zip(images, names, strict=True)]
+    write_export(tmp_path, index_text(records) if has_index else None, names)
+
+    plate, index = read(tmp_path)
+
+    assert {plane.key.channel: plane.path for plane in index} == {
+        1: f"Images/{names[0]}", 5: f"Images/{names[1]}", 4: f"Images/{names[2]}",
+    }  # fmt: skip
+    assert [str(channel.name) for channel in plate.channels[::2]] == [
+        "Channel 1 (lifetime 1)",
+        "Channel 1 (lifetime 2)",
+    ]
+    assert plate.channels[1].name is None
+    assert any("1: lifetime 1, 5: lifetime 2" in warning for warning in plate.warnings)
+
+
+def test_a_number_of_a_series_that_never_changes_moves_nothing(tmp_path: Path) -> None:
+    """One image a coordinate needs no other."""
+    write_export(tmp_path, index_text([record(URL=series_name(1, 2))]), [series_name(1, 2)])
+    plate, index = read(tmp_path)
+    assert [plane.key.timepoint for plane in index] == [0] and plate.warnings == ()
 
 
 def test_of_two_records_the_one_with_a_file_is_kept(tmp_path: Path) -> None:
