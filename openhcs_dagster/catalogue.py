@@ -147,8 +147,18 @@ class CatalogueEntry:
     """Canonical names in plate order: the partitions."""
     listing_digest: str
     """Digest of the plate's listing when the entry was written."""
+    missing_planes: int = 0
+    """Planes that the plate should have and its folder did not, when the entry was written."""
     added: str
     """ISO time, UTC."""
+
+    @property
+    def told_missing(self) -> str:
+        """A sentence about planes that are missing, with a space before it; empty if none is."""
+        if not self.missing_planes:
+            return ""
+        count = f"{self.missing_planes} {'plane of it is' if self.missing_planes == 1 else 'planes of it are'}"
+        return f" {count} missing; `openhcs planes` lists them."
 
     @property
     def group(self) -> str:

@@ -33,10 +33,11 @@ def wells_are_current(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         bad = [f"{well.well} ({well.state})" for well in summary.not_current]
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         named = f"Not current: {', '.join(bad[:NAMED])}{more}."
+        gaps = f" With gaps: {len(summary.with_gaps)}." if summary.with_gaps else ""
         return dg.AssetCheckResult(
             passed=not bad,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=named if bad else f"All {len(summary.wells)} wells are current.",
+            description=f"{named if bad else f'All {len(summary.wells)} wells are current.'}{gaps}",
             metadata={"wells": len(summary.wells), "not current": len(bad)},
         )
 

@@ -110,6 +110,8 @@ def add(
         reading=ReadOptions.of(reading),
     )
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
+    if entry.missing_planes:
+        print(entry.told_missing.strip())
     return OK
 
 

@@ -23,6 +23,7 @@ from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.microscopes.detect import DetectedMicroscope
 from openhcs_engine.microscopes.ome_zarr import OmeZarrHandler
 from openhcs_engine.microscopes.presets import PRESETS
+from openhcs_engine.model.completeness import missing_planes
 from openhcs_engine.model.wells import plate_order
 
 DESCRIPTIONS: Final = {
@@ -81,7 +82,10 @@ class Look:
 
     def sentence(self) -> str:
         """Why nothing is started."""
-        new = [f"{entry.id} is registered and starts once the code location has reloaded." for entry in self.registered]
+        new = [
+            f"{entry.id} is registered and starts once the code location has reloaded.{entry.told_missing}"
+            for entry in self.registered
+        ]
         held = [f"{entry.id} waits for the code location to reload." for entry in self.waiting]
         return " ".join([*new, *held, *self.notes]) or "No new folder in the inbox."
 
@@ -193,12 +197,14 @@ def _wells_to_come(detected: DetectedMicroscope) -> str | None:
     plate, index = detected.read_plate()
     absent = {*plate.absent_wells, *(plane.key.well for plane in index.missing())}
     absent -= {well for well, _ in plate.damaged_wells}  # which fail when they are run, and never heal by waiting
-    if not absent:
+    if not absent:  # what only other wells let expect may never have been meant to come
         return None
     named = ", ".join(sorted(absent, key=plate_order)[:6]) + (" ..." if len(absent) > 6 else "")
+    count = len(missing_planes(plate, index))
     return (
-        f"The plate lists wells whose images are not there yet ({len(absent)}: {named}); it is registered when they "
-        "are. If they will never come, register it with `openhcs-dagster add`."
+        f"The plate lists wells whose images are not there yet ({len(absent)}: {named})"
+        f"{f', {count} missing planes in all' if count else ''}; it is registered when they are. If they will never "
+        "come, register it with `openhcs-dagster add`."
     )
 
 

@@ -35,8 +35,10 @@ class PlateListing:
         """sha256 of the plate, its plate map, its planes with sizes and times; independent of where the folder lies."""
         plate = replace(self.plate, root="", warnings=(), notes=())  # texts that may name the folder
         told = {field.name: getattr(plate, field.name) for field in fields(plate)}
-        if not plate.damaged_wells:
-            del told["damaged_wells"]  # which versions before did not have: the same plate keeps its digest
+        del told["declares_planes"]
+        for name in ("damaged_wells", "failed"):  # which versions before did not have: the same plate keeps its digest
+            if not told[name]:
+                del told[name]
         return digest([told, [_row(plane) for plane in self.index]])
 
 

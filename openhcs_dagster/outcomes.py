@@ -27,6 +27,8 @@ class Outcome:
     """Wall time of the well; 0 for one that was not computed again."""
     device: str
     fingerprint: str
+    missing_planes: int = 0
+    """Planes that the well lacks, so that its result has gaps."""
     run_id: str
     when: str
     """ISO time, UTC."""
@@ -41,6 +43,7 @@ class Outcome:
             seconds=result.seconds,
             device=result.device,
             fingerprint=result.fingerprint,
+            missing_planes=result.missing_planes if result.success else 0,
             run_id=run_id,
             when=datetime.now(UTC).isoformat(timespec="microseconds"),
         )

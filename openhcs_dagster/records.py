@@ -22,6 +22,7 @@ from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import plan_fingerprint
 from openhcs_engine.errors import CompilationError, OpenHCSError
 from openhcs_engine.execution.results import WellResult
+from openhcs_engine.model.completeness import describe_missing, missing_planes
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMap
 from openhcs_engine.model.wells import plate_order
@@ -47,7 +48,8 @@ def listing_metadata(listing: PlateListing) -> Metadata:
     return {
         "wells": dg.MetadataValue.int(len(plate.wells)),
         "planes": dg.MetadataValue.int(len(listing.index.present())),
-        "missing planes": dg.MetadataValue.int(len(listing.index.missing())),
+        "missing planes": dg.MetadataValue.int(len(missing_planes(plate, listing.index))),
+        "missing": dg.MetadataValue.text(describe_missing(plate, listing.index)),
         "sites": dg.MetadataValue.int(len(plate.sites)),
         "channels": dg.MetadataValue.text(", ".join(channel.label for channel in plate.channels)),
         "instrument's name": dg.MetadataValue.text(plate.name),
@@ -195,6 +197,7 @@ def _steps(result: WellResult) -> Metadata:
     """What the steps did, and what a person should know of the well; nothing for one that was not computed."""
     return {
         **({"steps": dg.MetadataValue.md(steps_table(result.steps))} if result.steps else {}),
+        **({"missing planes": dg.MetadataValue.int(result.missing_planes)} if result.missing_planes else {}),
         **({"notes": dg.MetadataValue.md(_bullets(result.notes))} if result.notes else {}),
     }
 
@@ -211,6 +214,11 @@ def report_metadata(summary: PlateSummary, pictures: PlatePictures, page: Path, 
     return {
         **({"plate": dg.MetadataValue.md(small)} if small else {}),
         **({"wells needing attention": dg.MetadataValue.table(bad)} if bad else {}),
+        **(
+            {"wells with gaps": dg.MetadataValue.table(_attention(gaps)[:ROWS_SHOWN])}
+            if (gaps := summary.with_gaps)
+            else {}
+        ),
         **counts,
         "status map": image(pictures.status, "status of the wells"),
         **({"plate map": image(pictures.plate_map, "what was in the wells")} if pictures.plate_map else {}),

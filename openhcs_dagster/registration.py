@@ -10,6 +10,7 @@ from pathlib import Path
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions, remote_output
 from openhcs_dagster.listing import PlateListing, read_listing
 from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.model.completeness import missing_planes
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 from openhcs_engine.vfs.raw import is_remote, local_folder
 
@@ -56,6 +57,7 @@ def register(
         reading=reading or ReadOptions(),
         wells=listing.plate.wells,
         listing_digest=listing.digest,
+        missing_planes=len(missing_planes(listing.plate, listing.index)),
         added=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     catalogue.add(entry)
@@ -69,4 +71,9 @@ def _address(folder: str) -> str:
 
 def renewed(entry: CatalogueEntry, listing: PlateListing) -> CatalogueEntry:
     """The entry with what the folder holds now."""
-    return replace(entry, wells=listing.plate.wells, listing_digest=listing.digest)
+    return replace(
+        entry,
+        wells=listing.plate.wells,
+        listing_digest=listing.digest,
+        missing_planes=len(missing_planes(listing.plate, listing.index)),
+    )

@@ -46,7 +46,7 @@ class WellSummary:
     well: str
     state: WellState
     reason: str
-    """Why it is failed, stale or missing, as a sentence; empty if it is current."""
+    """Why it is failed, stale or missing, as a sentence; of a current one what its result lacks, empty if nothing."""
     seconds: float | None
     """Wall time of its last computation; None if unknown."""
     device: str
@@ -83,6 +83,11 @@ class PlateSummary:
     def not_current(self) -> tuple[WellSummary, ...]:
         """Wells that need attention: failed, stale, missing."""
         return tuple(well for well in self.wells if not well.state.is_current)
+
+    @property
+    def with_gaps(self) -> tuple[WellSummary, ...]:
+        """Current wells whose results lack planes that the plate should have."""
+        return tuple(well for well in self.wells if well.state.is_current and well.reason)
 
     @property
     def seconds(self) -> float:
@@ -180,7 +185,8 @@ _STALE = "Its result was made by another plan (changed pipeline, functions, pack
 def _state(context: ProcessingContext, published: str | None, last: Outcome | None) -> tuple[WellState, str]:
     if published == context.fingerprint:
         unchanged = last is not None and last.status is WellStatus.UNCHANGED
-        return (WellState.UNCHANGED if unchanged else WellState.DONE), ""
+        gaps = " ".join(f"{sentence}." for sentence in context.gaps)
+        return (WellState.UNCHANGED if unchanged else WellState.DONE), gaps and f"Done with gaps: {gaps}"
     if last is not None and last.error is not None:
         older = " An older result is still in the output." if published else ""
         return WellState.FAILED, last.error + older

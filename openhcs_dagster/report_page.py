@@ -74,6 +74,7 @@ def render(summary: PlateSummary, pictures: PlatePictures, overview: PlateOvervi
         f"<h1>{title}</h1><p class=sub>{facts}</p>",
         _totals(summary),
         _attention(summary.not_current),
+        _attention(summary.with_gaps, "done with gaps"),
         f"<div class=two>{maps}{_contents(summary)}</div>",
         *(
             _section(escape(name), _montage(name, pictures, overview))
@@ -109,7 +110,8 @@ def _totals(summary: PlateSummary) -> str:
     return f"<div class=totals>{''.join(boxes)}</div>"
 
 
-def _attention(wells: tuple[WellSummary, ...]) -> str:
+def _attention(wells: tuple[WellSummary, ...], what: str | None = None) -> str:
+    """Wells and why they are shown; ``what`` they are, if not in need of attention."""
     if not wells:
         return ""
     groups: dict[tuple[WellState, str], list[str]] = {}
@@ -123,7 +125,9 @@ def _attention(wells: tuple[WellSummary, ...]) -> str:
     )
     column = "<th>Contents</th>" if contents else ""
     table = f"<table class=attention><tr><th>Wells</th><th>State</th>{column}<th>Why</th></tr>{rows}</table>"
-    return _section(f"{len(wells)} {'well needs' if len(wells) == 1 else 'wells need'} attention", table)
+    one = len(wells) == 1
+    said = f"{'well' if one else 'wells'} {what}" if what else f"{'well needs' if one else 'wells need'} attention"
+    return _section(f"{len(wells)} {said}", table)
 
 
 def _phrases(wells: list[str], contents: Mapping[str, str]) -> str:

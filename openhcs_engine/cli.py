@@ -25,6 +25,7 @@ from openhcs_engine.command_line import (
     with_reading_options,
 )
 from openhcs_engine.memory.devices import DevicePolicy
+from openhcs_engine.model.completeness import with_missing
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.ngff.options import ImageOptions
 
@@ -175,11 +176,11 @@ def planes(
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli_output import plane_rows, print_json, print_planes
 
-    _, index = _read(plate, positions, reading)
+    whole = with_missing(*_read(plate, positions, reading))
     if as_json:
-        print_json(plane_rows(index))
+        print_json(plane_rows(whole))
     else:
-        print_planes(index)
+        print_planes(whole)
     return OK
 
 

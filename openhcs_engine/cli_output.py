@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from openhcs_engine.compiler import Compilation
 from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.model.completeness import describe_missing, missing_planes
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.output.overview import Overview
@@ -74,7 +75,7 @@ def inspection(plate: Plate, index: ImageIndex) -> JsonRow:
         "shape": plate.shape,
         "dtype": plate.dtype,
         "plate_map": _plate_map(plate),
-        "missing": plane_rows(index.missing()),
+        "missing": plane_rows(missing_planes(plate, index)),
         "errors": plate.errors,
         "warnings": plate.warnings,
         "notes": plate.notes,
@@ -105,7 +106,7 @@ def print_inspection(plate: Plate, index: ImageIndex) -> None:
         "image": _image(plate),
         "grid": f"{plate.grid.rows} x {plate.grid.columns} sites (rows x columns)" if plate.grid else "unknown",
         "planes": f"{present[PlaneKind.PLANE]} planes, {present[PlaneKind.PROJECTION]} projections",
-        "missing": f"{len(index.missing())} planes" if len(index.missing()) else "nothing",
+        "missing": describe_missing(plate, index),
     }
     for name, value in rows.items():
         table.add_row(name, escape(value))
@@ -188,6 +189,8 @@ class RunScreen:
         for sentence, count in _otherwise(self._results).items():
             wells = f" ({count} wells)" if count > 1 else ""
             console.print(f"[yellow]note:[/] {escape(sentence)}{wells}", soft_wrap=True, highlight=False)
+        if with_gaps := [result for result in self._results if result.success and result.missing_planes]:
+            console.print(f"[yellow]note:[/] {_with_gaps(with_gaps)}", soft_wrap=True, highlight=False)
         console.print(f"{', '.join(parts)} in {perf_counter() - self._started:.1f} s")
         for told in _beside_images(self._results):
             console.print(told, soft_wrap=True, highlight=False)
@@ -195,6 +198,16 @@ class RunScreen:
 
     def _say(self, text: str) -> None:
         self._progress.console.print(text, soft_wrap=True, highlight=False)
+
+
+def _with_gaps(results: Sequence[WellResult]) -> str:
+    """Which published wells lack planes: a result that looks whole is not."""
+    lacking = sum(result.missing_planes for result in results)
+    wells = tuple(result.well for result in results)
+    return (
+        f"{len(wells)} {'well has' if len(wells) == 1 else 'wells have'} gaps: {lacking} "
+        f"{'plane is' if lacking == 1 else 'planes are'} missing in {well_span(wells)}"
+    )
 
 
 def _otherwise(results: Iterable[WellResult]) -> Counter[str]:

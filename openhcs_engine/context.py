@@ -197,6 +197,10 @@ class ProcessingContext:
     """Logical device of each step (``cpu``, ``gpu:0``, ``gpu:1`` …); empty: all on the CPU. The pool maps them to real
     devices at run time."""
 
+    beyond_plan: int = 0
+    """Planes that the well lacks and that ``index`` has no row for, so that ``on_missing`` does not concern them: of
+    what no well of the plate has, and of what only other wells let expect. Results say that they are missing."""
+
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -205,6 +209,28 @@ class ProcessingContext:
     def device_of(self, step: StepPlan) -> str:
         """Logical device of a step."""
         return self.devices[step.number - 1] if self.devices else CPU
+
+    @property
+    def missing_planes(self) -> int:
+        """Planes that the well lacks, all told; with any, its result has gaps."""
+        return len(self.index.missing()) + self.beyond_plan
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """What a result of the well lacks, as sentences; empty if nothing."""
+        missing = self.index.missing().planes
+        sentences = []
+        if missing:
+            shown = "; ".join(plane.key.inside_well for plane in missing[:3])
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            sentences.append(f"{len(missing)} of {len(self.index)} declared planes have no file ({shown}{more})")
+        if self.beyond_plan:
+            count = f"{self.beyond_plan} {'plane' if self.beyond_plan == 1 else 'planes'}"
+            sentences.append(
+                f"{count} of the well {'is' if self.beyond_plan == 1 else 'are'} missing that no step waited for: no "
+                "well has the channel or z, or only other wells do; the plate's warnings say which"
+            )
+        return tuple(sentences)
 
     @property
     def own_steps(self) -> tuple[StepPlan, ...]:

@@ -20,6 +20,7 @@ from openhcs_engine.memory.devices import Device, DevicePolicy, Inventory
 from openhcs_engine.memory.packages import versions_of
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import PLATE_VALUES, PlateValue
+from openhcs_engine.model.completeness import missing_planes
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import WellFilter
@@ -74,7 +75,8 @@ def compile_plate(
     projections
         Whether the instrument's own projections enter the pipeline.
     on_missing
-        What happens to wells with declared planes that have no file.
+        What happens to wells with declared planes that have no file. Whole channels that no well has, and planes that
+        only other wells let expect, are told in the results and stop no well.
     devices
         What steps may be planned for: devices, or an inventory, which is asked only if a function could use a GPU.
         None: this host's CPU.
@@ -134,6 +136,7 @@ def compile_plate(
         raise CompilationError.of(tuple(violations))
     versions = _versions(steps)
     made_by = steps_digest(steps)
+    missing, waited_for = missing_planes(plate, index), index.without(index.plate_gaps()).missing()
     contexts = {
         well: ProcessingContext(
             well=well,
@@ -146,6 +149,7 @@ def compile_plate(
             on_missing=on_missing,
             stage_um=places.get(well, ()),
             devices=assignment.devices[well],
+            beyond_plan=len(missing.for_well(well)) - len(waited_for.for_well(well)),
         )
         for well in wells
     }

@@ -36,6 +36,7 @@ class RunLog:
         lines = [f"\n== {result.well}: {result.status} at {_now()}, {result.seconds:.2f} s on {result.device}"]
         lines += [line for step in result.steps for line in _step_lines(step)]
         lines += [f"  note: {note}" for step in result.steps for note in step.notes]
+        lines += [f"  note: {note}" for note in result.notes]
         if result.error:
             lines.append(f"  error: {result.error}")
         for title, text in (("traceback", result.traceback), ("printed", printed)):

@@ -242,7 +242,14 @@ def _cpu_names(workers: int | None, devices: Sequence[str | Device]) -> tuple[st
 def _unchanged(folder: PlateOutput, contexts: Mapping[str, ProcessingContext]) -> dict[str, WellResult]:
     """Wells that are published, whole, and made by the same fingerprint."""
     manifests = folder.unchanged({well: context.fingerprint for well, context in contexts.items()})
-    return {well: unchanged_result(folder, manifest) for well, manifest in manifests.items()}
+    return {
+        well: replace(
+            unchanged_result(folder, manifest),
+            missing_planes=contexts[well].missing_planes,
+            notes=contexts[well].gaps,
+        )
+        for well, manifest in manifests.items()
+    }
 
 
 def unchanged_result(folder: PlateOutput, manifest: WellManifest) -> WellResult:

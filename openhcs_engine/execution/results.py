@@ -122,6 +122,8 @@ class WellResult:
     steps: tuple[StepResult, ...] = ()
     notes: tuple[str, ...] = ()
     """What a person should know about this run of the well, e.g. why threads ran it."""
+    missing_planes: int = 0
+    """Planes that the well lacks, so that what is published has gaps; ``notes`` say which."""
 
     @property
     def success(self) -> bool:

@@ -94,6 +94,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         files=len(manifest.files),
         steps=tuple(done),
         notes=notes,
+        missing_planes=context.missing_planes,
     )
 
 
@@ -200,28 +201,23 @@ def note_passed_steps(context: ProcessingContext) -> tuple[str, ...]:
 
 
 def note_missing_planes(context: ProcessingContext) -> tuple[str, ...]:
-    """What is done about declared planes that have no file, as notes of the result.
+    """What is done about planes that the well lacks, as notes of the result.
 
     Raises
     ------
     PlateError
-        If nothing shall be done about them: a shorter stack would be another result, so the well fails.
+        If nothing shall be done about declared ones: a shorter stack would be another result, so the well fails.
     """
-    missing = context.index.missing().planes
-    if not missing:
-        return ()
-    shown = "; ".join(_place(plane.key) for plane in missing[:3])
-    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-    told = f"{len(missing)} of {len(context.index)} declared planes have no file ({shown}{more})"
+    if not len(context.index.missing()):
+        return context.gaps
+    declared, *others = context.gaps
     if context.on_missing is OnMissing.ERROR:
         raise PlateError(
-            f"Well {context.well}: {told}. Copy them, or run with --on-missing skip (shorter stacks) or blank (zeros)."
+            f"Well {context.well}: {declared}. Copy them, or run with --on-missing skip (shorter stacks) or blank "
+            "(zeros)."
         )
-    return (f"{told}; {'they were left out' if context.on_missing is OnMissing.SKIP else 'zeros stand in for them'}",)
-
-
-def _place(key: ImageKey) -> str:
-    return f"site {key.site}, channel {key.channel}, z {key.z_index}, time {key.timepoint}"
+    done = "they were left out" if context.on_missing is OnMissing.SKIP else "zeros stand in for them"
+    return (f"{declared}; {done}", *others)
 
 
 def _look_at_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[tuple[ImageKey, Array]]:

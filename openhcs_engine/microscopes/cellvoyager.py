@@ -76,7 +76,8 @@ class CellVoyagerHandler(MicroscopeHandler):
             base=base,
             records=records,
             actions=actions,
-            planes=planes,
+            declares_planes=mlf is not None,
+            planes=_of_shown_channels(planes),
             present=tuple(plane for plane in planes if plane.present),
             detail=_read_beside(listing, files, folder, ".mrf", parse_detail, remarks),
             plate_file=_read_beside(listing, files, folder, ".wpi", parse_plate_file, remarks),
@@ -98,12 +99,20 @@ class _Source:
     records: Records
     actions: Mapping[int, ActionChannel]
     """Channels that the instrument numbers as others, by the numbers that they got."""
+    declares_planes: bool
+    """False where the records are lost."""
     planes: tuple[ImagePlane, ...]
+    """Of the channels that have an image; of all where none has."""
     present: tuple[ImagePlane, ...]
     """Those of the planes that have a file."""
     detail: Detail | None = None
     plate_file: PlateFile | None = None
     settings: Settings | None = None
+
+
+def _of_shown_channels(planes: tuple[ImagePlane, ...]) -> tuple[ImagePlane, ...]:
+    shown = {plane.key.channel for plane in planes if plane.present}
+    return tuple(plane for plane in planes if plane.key.channel in shown) if shown else planes
 
 
 def _mlfs_in(listing: FolderListing, folder: str) -> Iterator[ListedFile]:
@@ -207,6 +216,7 @@ def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,
         errors=source.records.errors,
+        declares_planes=source.declares_planes,
         warnings=tuple(remarks.warnings),
         notes=tuple(remarks.notes),
     )

@@ -127,10 +127,7 @@ _Coordinate = tuple[str, int, int, int | None, int, bool]
 
 
 def read_planes(records: Sequence[ImageRecord], files: PlateFiles, remarks: Remarks) -> tuple[ImagePlane, ...]:
-    """One plane for each coordinate that was recorded, present or not.
-
-    A channel without any file, beside others that have some, is left out with a warning: it was never copied here.
-    """
+    """One plane for each coordinate that was recorded, present or not."""
     groups: dict[_Coordinate, list[ImageRecord]] = {}
     for record in _with_own_times(records, remarks):
         groups.setdefault(_coordinate(record), []).append(record)
@@ -141,7 +138,9 @@ def read_planes(records: Sequence[ImageRecord], files: PlateFiles, remarks: Rema
     ]
     repeats.report(remarks)
     _report_files(files, remarks)
-    return tuple(_of_shown_channels(_with_own_files(planes, remarks), remarks))
+    planes = _with_own_files(planes, remarks)
+    _warn_of_absent_channels(planes, remarks)
+    return tuple(planes)
 
 
 def _with_own_files(planes: list[ImagePlane], remarks: Remarks) -> list[ImagePlane]:
@@ -264,11 +263,11 @@ def _report_files(files: PlateFiles, remarks: Remarks) -> None:
         remarks.warnings.append(f"{len(unused)} images were left out: no record names them (the first: {unused[0]}).")
 
 
-def _of_shown_channels(planes: list[ImagePlane], remarks: Remarks) -> list[ImagePlane]:
+def _warn_of_absent_channels(planes: list[ImagePlane], remarks: Remarks) -> None:
+    """Name channels without any file, beside others that have some: they were never copied here."""
     shown = {plane.key.channel for plane in planes if plane.present}
     absent = sorted({plane.key.channel or 0 for plane in planes} - shown) if shown else []
     remarks.warnings += [f"Channel {index} was recorded, but no file of it is in the folder." for index in absent]
-    return [plane for plane in planes if plane.key.channel in shown] if absent else planes
 
 
 def measured_z_step(planes: Iterable[ImagePlane], stated_um: Iterable[float], remarks: Remarks) -> float | None:

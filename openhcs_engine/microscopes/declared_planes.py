@@ -55,6 +55,8 @@ class DeclaredPlate:
     rows: int | None = None
     """Rows of the plate's format, where somebody said it."""
     columns: int | None = None
+    declares_planes: bool = False
+    """True if the planes were listed and not only found, so that those without a file are missing."""
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -94,6 +96,7 @@ def build_plate(declared: DeclaredPlate) -> tuple[Plate, ImageIndex]:
         rows=declared.rows,
         columns=declared.columns,
         stage_frame=declared.stage_frame,
+        declares_planes=declared.declares_planes,
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,
         warnings=(*declared.listing.warnings, *declared.warnings),

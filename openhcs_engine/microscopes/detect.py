@@ -14,6 +14,7 @@ from openhcs_engine.microscopes.listing import FolderListing, list_folder, list_
 from openhcs_engine.microscopes.ome_zarr import OmeZarrHandler
 from openhcs_engine.microscopes.opera_phenix import OperaPhenixHandler
 from openhcs_engine.microscopes.patterns import PresetHandler
+from openhcs_engine.model.completeness import note_inferred
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate, SitePosition
 from openhcs_engine.vfs.raw import is_remote, local_folder
@@ -36,7 +37,7 @@ class DetectedMicroscope:
             declared = tuple(index.by_well)
             absent = tuple(well for well in plate.absent_wells if well not in declared)
             plate = replace(plate, wells=declared, absent_wells=absent)
-        return plate, index
+        return replace(plate, notes=(*plate.notes, *note_inferred(plate, index))), index
 
     def locate(self, index: ImageIndex) -> ImageIndex:
         """The index with stage positions and heights; see MicroscopeHandler.locate."""

@@ -9,11 +9,14 @@ from functools import cached_property
 from itertools import chain, pairwise
 from typing import Final
 
+from msgspec import structs
+
 from openhcs_engine.microscopes.harmony_index import HarmonyImage, HarmonyIndex
 from openhcs_engine.microscopes.harmony_names import HarmonyName, image_base, parse_harmony_name, url_places
 from openhcs_engine.microscopes.imagexpress_planes import Remarks, sha256_of
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, start_of
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
+from openhcs_engine.model.plate import PlaneCoordinate
 
 _NAMED: Final = 5
 """Files that are named one by one; the others are counted."""
@@ -104,26 +107,40 @@ def _stem(path: str) -> str:
     return name.removesuffix(".tiff").removesuffix(".tif")
 
 
-def planes_of_index(
-    located: LocatedIndex, files: HarmonyFiles, remarks: Remarks
-) -> tuple[tuple[ImagePlane, ...], tuple[str, ...]]:
-    """One plane for each image that the index lists as sound, present or not; and what it records as failed.
+@dataclass(frozen=True, slots=True)
+class IndexedPlanes:
+    """What an index lists."""
 
-    A channel without any file, beside others that have some, is left out with a warning: it was never copied here.
-    """
+    planes: tuple[ImagePlane, ...]
+    """Of each image that was acquired, present or not."""
+    errors: tuple[str, ...] = ()
+    """Images that it records as failed, one sentence each."""
+    failed: tuple[PlaneCoordinate, ...] = ()
+    """Their coordinates, where no other record has a sound image."""
+
+
+def planes_of_index(located: LocatedIndex, files: HarmonyFiles, remarks: Remarks) -> IndexedPlanes:
+    """One plane for each image that the index lists as sound, present or not; and what it records as failed."""
     placing = _Placing(located, files)
     placing.run(remarks)
-    return _of_shown_channels(located.index, tuple(placing.planes.values()), remarks), tuple(placing.errors)
+    planes = tuple(placing.planes.values())
+    _warn_of_absent_channels(located.index, planes, remarks)
+    failed = tuple(structs.astuple(key) for key in placing.failed if key not in placing.planes)
+    return IndexedPlanes(planes, tuple(placing.errors), failed)
 
 
-def _of_shown_channels(index: HarmonyIndex, planes: tuple[ImagePlane, ...], remarks: Remarks) -> tuple[ImagePlane, ...]:
+def _warn_of_absent_channels(index: HarmonyIndex, planes: tuple[ImagePlane, ...], remarks: Remarks) -> None:
+    """Name channels without any file, beside others that have some: they were never copied here."""
     shown = {plane.key.channel for plane in planes if plane.present}
     absent = sorted({plane.key.channel or 0 for plane in planes} - shown) if shown else []
     for number in absent:
         name = index.channels[number].name
         called = f'{number} ("{name}")' if name else f"{number}"
         remarks.warnings.append(f"The index lists channel {called}, but no file of it is in the folder.")
-    return tuple(plane for plane in planes if plane.key.channel in shown) if absent else planes
+
+
+def _key_of(image: HarmonyImage) -> ImageKey:
+    return ImageKey(image.well, image.field, image.channel, image.plane, image.timepoint)
 
 
 class _Placing:
@@ -144,6 +161,7 @@ class _Placing:
         self.rivals: list[str] = []
         self.taken: list[str] = []
         self.errors: list[str] = []
+        self.failed: dict[ImageKey, None] = {}
         self.outside: list[str] = []
 
     def run(self, remarks: Remarks) -> None:
@@ -155,7 +173,7 @@ class _Placing:
         self.report(remarks)
 
     def plane(self, image: HarmonyImage) -> ImagePlane:
-        key = ImageKey(image.well, image.field, image.channel, image.plane, image.timepoint)
+        key = _key_of(image)
         path, is_there = self.place(image)
         if is_there and path is not None and (self.used.setdefault(path, key) or key) != key:
             self.taken.append(path)
@@ -222,6 +240,7 @@ class _Placing:
         path, is_there = self.place(image)
         if is_there and path is not None:
             self.used.setdefault(path, None)
+        self.failed[_key_of(image)] = None
         self.errors.append(
             f"Well {image.well}, site {image.field}, channel {image.channel}, z {image.plane}, time point "
             f"{image.timepoint}: {self.located.path} records the state {image.state!r}"

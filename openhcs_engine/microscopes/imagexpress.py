@@ -270,6 +270,7 @@ def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
         stage_frame=_FRAME if any(group.metaseries and group.metaseries.stage_um for group in source.groups) else None,
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,
+        declares_planes=htd is not None,
         warnings=tuple(remarks.warnings),
         notes=tuple(remarks.notes),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from operator import attrgetter
@@ -68,11 +68,42 @@ def _missing_plane(key: ImageKey) -> ImagePlane:
 
 
 def _slots(htd: Htd, seen: Seen) -> tuple[_Slot, ...]:
-    """What each declared channel shows anywhere on the plate; without any image, what the HTD promises."""
+    """What each declared channel shows anywhere on the plate, and what the HTD promises beyond it.
+
+    An HTD counts z steps and does not say which waves are stacks. A z step that is nowhere is counted for the waves
+    that show several; a wave that is nowhere, as the others if these are alike, else as one plane.
+    """
     declared = {wave.index for wave in htd.waves if wave.collected} or {1}
     if not seen.slots:
         return tuple(product(sorted(declared), range(1, htd.z_steps + 1)))
-    return tuple(slot for slot in seen.slots if slot[0] in declared)
+    depths: dict[int, set[int | None]] = {}
+    for channel, z_index in seen.slots:
+        if channel in declared and channel is not None:
+            depths.setdefault(channel, set()).add(z_index)
+    absent_z = _absent_z(htd, seen)
+    for channel in _stacks(depths) if absent_z else ():
+        depths[channel].update(absent_z)
+    alike = set(map(frozenset, depths.values()))
+    usual: frozenset[int | None] = alike.pop() if len(alike) == 1 else frozenset({1})
+    shown = {channel: frozenset(depths[channel]) if channel in depths else usual for channel in sorted(declared)}
+    return tuple((channel, z_index) for channel, found in shown.items() for z_index in found)
+
+
+def _stacks(depths: Mapping[int, set[int | None]]) -> list[int]:
+    """Waves that are z stacks: those with several planes; where none has, those with one; else all."""
+    for least in (2, 1):
+        if found := [channel for channel, shown in depths.items() if len(shown - {None}) >= least]:
+            return found
+    return list(depths)
+
+
+def _absent_z(htd: Htd, seen: Seen) -> list[int]:
+    """Promised z steps of which the folder has no plane."""
+    numbered = range(1, htd.z_steps + 1)
+    # Folders may be numbered from 0; then nothing tells which one is absent.
+    return (
+        [z for z in numbered if z not in seen.z_indexes] if seen.z_indexes <= set(numbered) and htd.z_steps > 1 else []
+    )
 
 
 def _declared_timepoints(htd: Htd, seen: Seen) -> tuple[int, ...]:
@@ -93,8 +124,7 @@ def warn_of_absent(htd: Htd, seen: Seen, remarks: Remarks) -> None:
         for wave in htd.waves
         if wave.collected and wave.index not in seen.channels
     ]
-    absent_z = [z for z in range(1, htd.z_steps + 1) if z not in seen.z_indexes] if htd.z_steps > 1 else []
-    if absent_z:
+    if absent_z := _absent_z(htd, seen):
         remarks.warnings.append(
             f"The HTD promises {htd.z_steps} z steps, but no plane of z step {listed(absent_z)} is in the folder."
         )

@@ -34,7 +34,7 @@ from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.imagexpress_planes import Remarks
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.model.image_index import ImageIndex
-from openhcs_engine.model.plate import Channel, Plate, StageFrame, grid_of
+from openhcs_engine.model.plate import Channel, PlaneCoordinate, Plate, StageFrame, grid_of
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
 _HEAD = 4096
@@ -76,9 +76,14 @@ class OperaPhenixHandler(MicroscopeHandler):
             source = _Source(listing=listing, base=base, planes=found, channel_names=lifetimes)
         else:
             located = replace(located, index=index_with_series(located.index, remarks))
-            planes, errors = planes_of_index(located, files, remarks)
+            indexed = planes_of_index(located, files, remarks)
             source = _Source(
-                listing=listing, base=base, index=located.index, planes=ImageIndex.of(planes), errors=errors
+                listing=listing,
+                base=base,
+                index=located.index,
+                planes=ImageIndex.of(indexed.planes),
+                errors=indexed.errors,
+                failed=indexed.failed,
             )
         return _plate(source, chosen, remarks), source.planes
 
@@ -94,6 +99,7 @@ class _Source:
     channel_names: Mapping[int, str] = field(default_factory=dict)
     """Of channels that only names of files tell apart."""
     errors: tuple[str, ...] = ()
+    failed: tuple[PlaneCoordinate, ...] = ()
 
 
 def _index_files(listing: FolderListing, base: str) -> tuple[ListedFile, ...]:
@@ -178,12 +184,14 @@ def _plate(source: _Source, plate_id: str, remarks: Remarks) -> Plate:
         rows=index.rows if index else None,
         columns=index.columns if index else None,
         pixel_size_um=None if index is None else _pixel_size(index, channels, remarks),
-        z_step_um=z_step(source.planes),
+        z_step_um=z_step(source.planes.without(source.planes.plate_gaps())),
         grid=grid_of(source.planes.site_positions()),
         stage_frame=_stage_frame(source.planes),
         shape=channels[0].shape if channels else None,
         dtype=channels[0].dtype if channels else None,
         errors=source.errors,
+        failed=source.failed,
+        declares_planes=index is not None,
         warnings=tuple(remarks.warnings),
         notes=tuple(remarks.notes),
     )

@@ -86,6 +86,7 @@ class CsvHandler(MicroscopeHandler):
             planes=planes,
             rows=plate_rows,
             columns=plate_columns,
+            declares_planes=True,
             stage_frame=CSV_STAGE_FRAME if positioned else None,
             warnings=list(warnings),
             notes=[

@@ -66,6 +66,11 @@ class ImageKey(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 
         """The same coordinate with other values on some axes."""
         return structs.replace(self, **changes)
 
+    @property
+    def inside_well(self) -> str:
+        """The coordinate inside its well, for sentences."""
+        return f"site {self.site}, channel {self.channel}, z {self.z_index}, time {self.timepoint}"
+
     def order(self) -> tuple[int, ...]:
         """Sort key inside a well; collapsed axes sort first."""
         # AXES, spelt out: this sorts 100,000 planes.
@@ -179,16 +184,47 @@ class ImageIndex:
         """Planes that were declared and have no file."""
         return ImageIndex(tuple(plane for plane in self.planes if not plane.present))
 
+    def plate_gaps(self) -> ImageIndex:
+        """Missing planes that make no well another than the others, as the whole folder has nothing of the kind.
+
+        That is a channel of which there is no plane at all, and a z plane that is known by its number alone (its
+        metadata count planes, and name none): they were not exported. Empty where the folder has no image.
+        """
+        missing = self.missing()
+        if not len(missing) or len(missing) == len(self):
+            return ImageIndex(())
+        slots = {(plane.key.channel, plane.key.z_index) for plane in self.planes if plane.present}
+        channels = {channel for channel, _ in slots}
+        return ImageIndex(
+            tuple(
+                plane
+                for plane in missing
+                if plane.key.channel not in channels
+                or (plane.path is None and (plane.key.channel, plane.key.z_index) not in slots)
+            )
+        )
+
+    def without(self, others: ImageIndex) -> ImageIndex:
+        """The index without some of its planes."""
+        if not len(others):
+            return self
+        left = set(map(id, others))
+        return ImageIndex(tuple(plane for plane in self.planes if id(plane) not in left))
+
     def pipeline_input(self, projections: Projections = Projections.FALLBACK) -> ImageIndex:
-        """What enters a pipeline: planes, projections, or projections only where there is no plane."""
+        """What enters a pipeline: planes, projections, or projections only where there is no plane.
+
+        Of ``plate_gaps`` nothing enters; other planes that are missing do, for the run to judge.
+        """
+        planes = self.without(self.plate_gaps()).planes
         if projections is not Projections.FALLBACK:
             wanted = PlaneKind.PLANE if projections is Projections.IGNORE else PlaneKind.PROJECTION
-            return ImageIndex(tuple(_without_position(plane) for plane in self.planes if plane.kind is wanted))
-        with_planes = {_without_z(plane.key) for plane in self.planes if plane.kind is PlaneKind.PLANE}
+            return ImageIndex(tuple(_without_position(plane) for plane in planes if plane.kind is wanted))
+        with_planes = {_without_z(plane.key) for plane in planes if plane.kind is PlaneKind.PLANE}
         return ImageIndex(
             tuple(
                 _without_position(plane)
-                for plane in self.planes
+                for plane in planes
                 if plane.kind is PlaneKind.PLANE or _without_z(plane.key) not in with_planes
             )
         )

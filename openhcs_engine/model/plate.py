@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from openhcs_engine.model.plate_map import PlateMap
 
@@ -78,6 +79,10 @@ def _distinct(values: list[float], tolerance: float) -> int:
     return sum(1 for before, after in pairwise([float("-inf"), *ordered]) if after - before > tolerance)
 
 
+PlaneCoordinate: TypeAlias = tuple[str, int | None, int | None, int | None, int | None]
+"""Well, site, channel, z (None: a projection) and time point of one plane."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plate:
     """One acquired plate. What the format does not state is None, never a guess."""
@@ -118,6 +123,10 @@ class Plate:
     """Wells whose own metadata cannot be used, each with the sentence that says why; it is what they fail with."""
     errors: tuple[str, ...] = ()
     """What the instrument itself recorded as failed."""
+    failed: tuple[PlaneCoordinate, ...] = ()
+    """The planes among them, where the format says which: they were to be acquired, and are missing."""
+    declares_planes: bool = True
+    """False where no metadata say what was to be acquired, so that only what other wells have can be missed."""
     warnings: tuple[str, ...] = ()
     """What the metadata promise and the folder lacks, and other things a person should know."""
     notes: tuple[str, ...] = ()

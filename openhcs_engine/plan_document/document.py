@@ -33,6 +33,7 @@ class _WellEntry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     fingerprint: str
     devices: tuple[str, ...] = ()
     stage_um: tuple[StagePlace, ...] = ()
+    beyond_plan: int = 0
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,7 +83,12 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
             index_sha256=digest(index),
             index=index,
             wells={
-                well: _WellEntry(context.fingerprint, devices=context.devices, stage_um=context.stage_um)
+                well: _WellEntry(
+                    context.fingerprint,
+                    devices=context.devices,
+                    stage_um=context.stage_um,
+                    beyond_plan=context.beyond_plan,
+                )
                 for well, context in contexts.items()
             },
             explained=msgspec.UNSET if explained is None else explained,
@@ -129,6 +135,7 @@ def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str,
             on_missing=parsed.on_missing,
             devices=entry.devices,
             stage_um=entry.stage_um,
+            beyond_plan=entry.beyond_plan,
         )
         for well, entry in parsed.wells.items()
     }

@@ -80,12 +80,13 @@ def test_a_missing_file_is_a_row_with_its_path(tmp_path: Path) -> None:
     assert plate.warnings == ("Selected for acquisition, but without any image: B02.",)
 
 
-def test_a_channel_gone_from_every_well_is_a_warning_only(tmp_path: Path) -> None:
-    """A channel that was not copied does not make every well incomplete."""
+def test_a_channel_gone_from_every_well_is_missing_and_enters_no_pipeline(tmp_path: Path) -> None:
+    """A channel that was not copied counts with each of its records, and stops no well."""
     write_records(tmp_path, [record(key(channel=1)), record(key(channel=2))])
     write_image(tmp_path / name_of(key(channel=1)))
     plate, index = read(tmp_path)
-    assert only(index).key.channel == 1
+    assert [plane.key.channel for plane in index.missing()] == [2]
+    assert only(index.pipeline_input()).key.channel == 1
     assert plate.warnings == ("Channel 2 was recorded, but no file of it is in the folder.",)
 
 

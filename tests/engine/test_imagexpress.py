@@ -58,8 +58,9 @@ def test_planes_and_projections_are_those_of_the_facts(data_dir: Path, name: str
 
     _, index = read(data_dir / name)
 
-    found = {(p.key.well, p.key.site, p.key.channel, p.key.timepoint, p.key.z_index): p for p in index}
-    assert len(found) == len(index) == len(expected)
+    there = index.present()
+    found = {(p.key.well, p.key.site, p.key.channel, p.key.timepoint, p.key.z_index): p for p in there}
+    assert len(found) == len(there) == len(expected)
     for *key, files in expected:
         plane = found[tuple(key)]  # type: ignore[index]  # the rows of a JSON file
         assert plane.path in files
@@ -72,8 +73,8 @@ def test_pixels_are_those_of_the_facts(data_dir: Path, name: str) -> None:
     """Every listed path leads to exactly the pixels that the facts give for it."""
     digests = {plane["path"]: plane["sha256"] for plane in facts_of(data_dir, name)["planes"]}
     _, index = read(data_dir / name)
-    assert {plane.path: digest(data_dir / name / str(plane.path)) for plane in index} == {
-        plane.path: digests[str(plane.path)] for plane in index
+    assert {plane.path: digest(data_dir / name / str(plane.path)) for plane in index.present()} == {
+        plane.path: digests[str(plane.path)] for plane in index.present()
     }
 
 
@@ -114,7 +115,7 @@ def test_max_projection_of_the_true_planes_is_that_of_the_facts(data_dir: Path) 
 
 
 def test_the_mixed_export_says_what_its_copy_lacks(data_dir: Path) -> None:
-    """The HTD's promises that no file keeps are warnings of the plate, not gaps of its wells."""
+    """The HTD's promises that no file keeps are warnings, and missing: a z step of w1, the only stack, and w4."""
     plate, index = read(data_dir / "metaxpress_3434_mixed")
 
     assert plate.plate_id == "metaxpress_3434_mixed"
@@ -127,7 +128,11 @@ def test_the_mixed_export_says_what_its_copy_lacks(data_dir: Path) -> None:
     )
     assert len(plate.notes) == 2
     assert "Channel 2: 8 files repeat others byte for byte" in plate.notes[0]
-    assert len(index.missing()) == 0
+    positions = [(well, site) for well in ("B02", "B03") for site in (1, 2)]
+    assert {plane.key for plane in index.missing()} == {
+        ImageKey(well, site, channel, z, 1) for well, site in positions for channel, z in ((1, 3), (4, 1))
+    }
+    assert index.plate_gaps() == index.missing()
 
 
 def test_a_database_tree_is_one_plate_without_invented_metadata(data_dir: Path) -> None:
@@ -201,14 +206,15 @@ def test_a_missing_time_point_is_missing_in_each_well(tmp_path: Path) -> None:
     assert found.warnings == ("No image of time point 2 is in the folder, but the HTD promises it.",)
 
 
-def test_a_channel_gone_from_every_well_is_a_warning_only(plate: Path) -> None:
-    """A wave that was never exported does not make every well incomplete."""
+def test_a_channel_gone_from_every_well_is_missing_and_enters_no_pipeline(plate: Path) -> None:
+    """A wave that was never exported counts as stacks like the others, and stops no well."""
     for path in plate.rglob("*_w2.tif"):
         path.unlink()
     found, index = read(plate)
     assert [channel.name for channel in found.channels] == ["DAPI"]
     assert found.warnings == ('The HTD promises wave 2 ("GFP"), but no file of it is in the folder.',)
-    assert len(index.missing()) == 0
+    assert {plane.key for plane in index.missing()} == {key for key in SMALL.image_keys() if key.channel == 2}
+    assert not len(index.pipeline_input().missing())
 
 
 def test_an_htd_alone_gives_the_complete_table(plate: Path) -> None:

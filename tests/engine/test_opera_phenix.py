@@ -168,13 +168,14 @@ def test_a_well_without_files_is_absent(tmp_path: Path) -> None:
     assert [plane.key.well for plane in index.missing()] == ["A02"]
 
 
-def test_a_channel_gone_from_every_well_is_a_warning_only(tmp_path: Path) -> None:
-    """A channel that was never copied does not make every well incomplete."""
+def test_a_channel_gone_from_every_well_is_missing_and_enters_no_pipeline(tmp_path: Path) -> None:
+    """A channel that was never copied counts with each of its records, and stops no well."""
     write_export(tmp_path, index_text([record(), record(channel=2, ChannelName="GFP")]), [image_name()])
     plate, index = read(tmp_path)
     assert [channel.index for channel in plate.channels] == [1]
     assert plate.warnings == ('The index lists channel 2 ("GFP"), but no file of it is in the folder.',)
-    assert len(index.missing()) == 0
+    assert [plane.key.channel for plane in index.missing()] == [2]
+    assert [plane.key.channel for plane in index.pipeline_input()] == [1]
 
 
 @pytest.mark.parametrize("state", ["Failed", "  Error\n"])
