@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final
@@ -134,7 +135,7 @@ class PatternHandler(MicroscopeHandler):
         held = f"it holds {shown_files(named.unmatched)}" if named.unmatched else "it holds no file that could be one"
         rejected = "".join(f" {warning}" for warning in named.warnings)
         suggested = suggested_pattern(listing)
-        try_it = "" if suggested is None else f" The names of its images would be matched by --pattern {suggested!r}."
+        try_it = "" if suggested is None else f" Its images would be matched by --pattern {shlex.quote(suggested)}."
         return (
             f"{listing.root} holds no plane by the {self.title}: it must match a file's whole {what} ({held})."
             f"{rejected} Correct the pattern, or choose another preset: {', '.join(PRESETS)}.{try_it}"

@@ -31,7 +31,10 @@ _TAGS: Final = {
 }
 """What the letters before a number stand for in the names of most instruments."""
 _NUMBERED_WELLS: Final = ("w", "well")
-_PIECES = re.compile(r"[A-Za-z]+|[0-9]+")
+_PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+"""``WellA01`` has three: a word, a row and a number."""
+_ROWS_OF_FEW: Final = "ABCDEFGH"
+"""Letters that are likelier rows than tags, if they are the same in all names: those of a plate of 96 wells."""
 _EXAMPLE: Final = r"(?P<well>[A-P]\d\d)_s(?P<site>\d+)_w(?P<channel>\d+)\.tif"
 
 
@@ -41,7 +44,7 @@ class _Piece:
 
     values: tuple[str, ...]
     kind: str
-    """``letters``, ``digits``, ``text`` of both, or ``between``."""
+    """``letters``, ``digits``, ``text`` of both, a ``time``, or ``between``."""
     group: str = ""
 
     @property
@@ -115,13 +118,15 @@ def _pattern_of(texts: Sequence[str]) -> str | None:
 
 def _pieces(texts: Sequence[str]) -> Iterator[_Piece]:
     """Letters, digits and what is between them, the same of all texts in one."""
-    split = [re.split("([^A-Za-z0-9]+)", text) for text in texts]
+    split = [_with_whole_clocks(re.split("([^A-Za-z0-9]+)", text)) for text in texts]
+    if len({len(parts) for parts in split}) > 1:
+        return
     for number, values in enumerate(zip(*split, strict=True)):
         if number % 2:
             yield _Piece(values=values, kind="between")
             continue
         if all(map(is_time, values)):
-            yield _Piece(values=values, kind="text", group="timepoint")
+            yield _Piece(values=values, kind="time", group="timepoint")
             continue
         parts = [_PIECES.findall(value) for value in values]
         kinds = {tuple(part.isdigit() for part in found) for found in parts}
@@ -135,6 +140,14 @@ def _pieces(texts: Sequence[str]) -> Iterator[_Piece]:
             yield _Piece(values=part, kind="digits" if is_digits else "letters")
 
 
+def _with_whole_clocks(parts: list[str]) -> list[str]:
+    """Parts of a text, of which two that are a date and a time of day are one: ``2024y03m05d_14h30m``."""
+    for at in range(0, len(parts) - 2, 2):
+        if not is_time(parts[at]) and is_time(whole := "".join(parts[at : at + 3])):
+            return [*parts[:at], whole, *parts[at + 3 :]]
+    return parts
+
+
 def _with_well(pieces: list[_Piece]) -> list[_Piece]:
     """The pieces with the well named, where some say one: the surest kind first."""
     for named in (_as_rows_and_columns, _as_letter_and_number, _as_row_and_column, _as_number):
@@ -144,7 +157,13 @@ def _with_well(pieces: list[_Piece]) -> list[_Piece]:
 
 
 def _as_rows_and_columns(pieces: list[_Piece]) -> list[_Piece] | None:
-    """``r02c03``."""
+    """``r02c03``, or ``R02-C03``."""
+    for at in range(len(pieces) - 4):
+        r, row, between, c, column = pieces[at : at + 5]
+        apart = between.kind == "between" and row.kind == column.kind == "digits"
+        if apart and (r.constant or "").lower() == "r" and (c.constant or "").lower() == "c":
+            named = [r, replace(row, group="row"), between, c, replace(column, group="column")]
+            return [*pieces[:at], *named, *pieces[at + 5 :]]
     for at in range(len(pieces) - 3):
         r, row, c, column = pieces[at : at + 4]
         if (
@@ -164,19 +183,31 @@ def _as_letter_and_number(pieces: list[_Piece]) -> list[_Piece] | None:
     if not found:
         return None
     at = found[0]
-    return [*pieces[:at], _ready("well", r"[A-Za-z]{1,2}\d+"), *pieces[at + 2 :]]
+    said = [piece.values for piece in pieces[at : at + 2]]
+    named: list[_Piece] = []
+    for place, piece in enumerate(pieces):
+        if place in (at, at + 1):
+            named += [_ready("well", r"[A-Za-z]{1,2}\d+")] if place == at else []
+        elif place > at and [again.values for again in pieces[place : place + 2]] == said:
+            named.append(_Ready(values=("",), kind="text", inner="(?P=well)"))
+        elif place > at + 2 and [again.values for again in pieces[place - 1 : place + 1]] == said:
+            continue  # the number of a well that is said again
+        else:
+            named.append(piece)
+    return named
 
 
 def _is_well(letters: _Piece, digits: _Piece) -> bool:
     if letters.kind != "letters" or digits.kind != "digits" or any(len(number) > 2 for number in digits.values):
         return False
-    if letters.constant is not None and (len(letters.values[0]) > 1 or letters.values[0].lower() in _KNOWN):
+    if letters.constant is not None:
         # One letter before all numbers is more often a tag, as in s1 and t1; wells of one row are written A01.
-        return (
-            letters.constant.isupper()
-            and all(len(number) == 2 for number in digits.values)
-            and (letters.constant in "ABCDEFGH")
-        )
+        tag = letters.constant.lower() in _KNOWN and any(len(number) != 2 for number in digits.values)
+        return letters.constant in tuple(_ROWS_OF_FEW) and not tag and _are_wells(letters, digits)
+    return _are_wells(letters, digits)
+
+
+def _are_wells(letters: _Piece, digits: _Piece) -> bool:
     return all(canonical_well(f"{row}{column}") for row, column in zip(letters.values, digits.values, strict=True))
 
 
@@ -269,8 +300,8 @@ class _Ready(_Piece):
     inner: str = ""
 
     def expression(self, text_ends: str) -> str:
-        """The group, whatever follows."""
-        return f"(?P<{self.group}>{self.inner})"
+        """The group, or what has none, whatever follows."""
+        return f"(?P<{self.group}>{self.inner})" if self.group else self.inner
 
 
 def _ready(group: str, inner: str) -> _Piece:

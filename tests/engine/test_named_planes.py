@@ -179,6 +179,9 @@ def test_scanr_asks_for_the_plates_size_and_finds_its_wells(tmp_path: Path) -> N
         (["p_A01_0h.png", "p_B02_6h.png", "p_A01_6h.png"], ImageKey("B02", 1, 1, 1, 2)),
         (["A1/1_z1.tif", "B2/2_z3.tif"], ImageKey("B02", 2, 1, 3, 1)),
         (["row1_col1_f1.tif", "row2_col2_f2.tif"], ImageKey("B02", 2, 1, 1, 1)),
+        (["R01-C01-F1.tif", "R02-C02-F2.tif"], ImageKey("B02", 2, 1, 1, 1)),
+        (["Well A01 Point A01_0001 Seq0.tif", "Well B02 Point B02_0002 Seq1.tif"], ImageKey("B02", 2, 1, 1, 1)),
+        (["A1_2024y03m05d_14h30m.tif", "A1_2024y03m05d_15h30m.tif"], ImageKey("A01", 1, 1, 1, 2)),
     ],
 )
 def test_the_pattern_to_try_reads_the_folder(tmp_path: Path, names: list[str], key: ImageKey) -> None:
@@ -204,7 +207,7 @@ def test_numbered_wells_are_suggested_with_the_plates_size(tmp_path: Path) -> No
 
 def test_a_pattern_that_matches_nothing_is_answered_with_one_that_does(tmp_path: Path) -> None:
     """The user sees what the names would need."""
-    with pytest.raises(NotAPlateError, match=r"would be matched by --pattern '"):
+    with pytest.raises(NotAPlateError, match=r"Its images would be matched by --pattern '"):
         read(folder_of(tmp_path, "a_A1_s1.tif", "a_B2_s2.tif"), pattern=r"(?P<well>\w\d)\.tif")
 
 
