@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from openhcs_engine.microscopes.cells import Table, TableError
 from openhcs_engine.microscopes.declared_planes import IMAGE_SUFFIXES, examples
 from openhcs_engine.microscopes.listing import FolderListing
-from openhcs_engine.microscopes.plane_rows import PlaneRow, rows_of_plate
+from openhcs_engine.microscopes.plane_rows import OwnRows, PlaneRow, rows_of_plate
 
 _IMAGE_COLUMN = re.compile(r"(?:image_)?(filename|pathname|url)_(.+)", re.IGNORECASE)
 _METADATA: Final[Mapping[str, tuple[str, ...]]] = {
@@ -48,19 +48,7 @@ def is_load_data(header: Sequence[str]) -> bool:
     return any(_image_column(name) is not None for name in header)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedRows:
-    """What a table lists of one plate."""
-
-    rows: tuple[PlaneRow, ...]
-    """One for each plane."""
-    plate: str | None
-    """The plate's name in the table."""
-    notes: tuple[str, ...] = ()
-    """On what of the table was not read."""
-
-
-def rows_of_load_data(table: Table, header: int, listing: FolderListing, called: Sequence[str]) -> ListedRows:
+def rows_of_load_data(table: Table, header: int, listing: FolderListing, called: Sequence[str]) -> OwnRows:
     """A row for each plane that the table lists of the plate that is ``called`` so; see ``rows_of_plate``.
 
     Raises
@@ -80,7 +68,8 @@ def rows_of_load_data(table: Table, header: int, listing: FolderListing, called:
     ]
     read = {*metadata.values(), *(column for channel in channels for column in channel.columns.values())}
     table.refuse_broken([row.number - 1 for row in said], read)
-    sites, plate = rows_of_plate(said, called)
+    own = rows_of_plate(said, called)
+    sites = own.rows
     addresses = {channel.name: [_address(channel, table, row.number - 1) for row in sites] for channel in channels}
     images = [channel for channel in channels if _are_planes(addresses[channel.name])]
     if not images:
@@ -100,7 +89,7 @@ def rows_of_load_data(table: Table, header: int, listing: FolderListing, called:
         f"Columns that say nothing of planes were not read: {examples(left)}." if left else "",
         f"{absent} cells for images are empty: no such plane was declared." if absent else "",
     ]
-    return ListedRows(rows=rows, plate=plate, notes=tuple(note for note in notes if note))
+    return replace(own, rows=rows, notes=(*own.notes, *(note for note in notes if note)))
 
 
 def _plane_row(

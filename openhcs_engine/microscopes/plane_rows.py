@@ -69,8 +69,18 @@ def _plain(text: str) -> str:
     return text if number is None or text.isdigit() else str(number)
 
 
-def rows_of_plate(rows: Sequence[PlaneRow], folders: Sequence[str]) -> tuple[list[PlaneRow], str | None]:
-    """The rows of one plate of a table that may list several, and the plate's name in it; None where it gives none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRows:
+    """The rows of one plate of a table that may list several."""
+
+    rows: tuple[PlaneRow, ...]
+    plate: str | None
+    """The plate's name in the table; None where it gives none."""
+    notes: tuple[str, ...] = ()
+
+
+def rows_of_plate(rows: Sequence[PlaneRow], folders: Sequence[str]) -> OwnRows:
+    """The rows of one plate.
 
     Parameters
     ----------
@@ -84,26 +94,35 @@ def rows_of_plate(rows: Sequence[PlaneRow], folders: Sequence[str]) -> tuple[lis
     TableError
         If the table lists several plates and none, or more than one, is called as the folder is.
     """
-    plates = list(dict.fromkeys(row.text("plate") for row in rows))
-    if len(plates) == 1:
-        return list(rows), plates[0] or None
+    plates = list(dict.fromkeys(_plain(row.text("plate")) for row in rows))
+    if len(plates) == 1:  # whatever the folder is called: it often is "images"
+        return OwnRows(rows=tuple(rows), plate=plates[0] or None)
+    for row in rows:
+        row.required("plate")
     for folder in folders:
         for alike in (_same, _begins):
-            chosen = [plate for plate in plates if plate and alike(plate, folder)]
+            chosen = [plate for plate in plates if alike(plate, folder)]
             if len(chosen) == 1:
-                return [row for row in rows if row.text("plate") == chosen[0]], chosen[0]
+                return _own(rows, chosen[0])
     raise TableError(
-        f"it lists {len(plates)} plates ({examples([plate or 'an empty name' for plate in plates])}), and the folder "
-        f"is called {folders[0]!r}; give the plate its id (--id), or a table of its own"
+        f"it lists {len(plates)} plates ({examples(plates)}), and the folder is called {folders[0]!r}; give the plate "
+        "its id (--id), or a table of its own"
     )
 
 
+def _own(rows: Sequence[PlaneRow], plate: str) -> OwnRows:
+    own = tuple(row for row in rows if _plain(row.text("plate")) == plate)
+    note = f"The rows of {plate} were read; {len(rows) - len(own)} of other plates were left out."
+    return OwnRows(rows=own, plate=plate, notes=(note,))
+
+
 def _same(plate: str, folder: str) -> bool:
-    return plate.casefold() == folder.casefold() or _spelt(plate) == _spelt(folder)
+    return _spelt(plate) == _spelt(folder)
 
 
 def _spelt(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower())
+    """As ids spell names, and without case."""
+    return re.sub(r"\W+", "_", name.casefold())
 
 
 def _begins(plate: str, folder: str) -> bool:

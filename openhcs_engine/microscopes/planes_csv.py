@@ -14,8 +14,8 @@ from openhcs_engine.microscopes.declared_times import TimeError, read_times
 from openhcs_engine.microscopes.declared_wells import UNSAID, WellNumbering, WellText, WellTextError, read_wells
 from openhcs_engine.microscopes.handler import MicroscopeHandler
 from openhcs_engine.microscopes.listing import FolderListing
-from openhcs_engine.microscopes.load_data import ListedRows, is_load_data, rows_of_load_data
-from openhcs_engine.microscopes.plane_rows import PlaneRow, rows_of_plate
+from openhcs_engine.microscopes.load_data import is_load_data, rows_of_load_data
+from openhcs_engine.microscopes.plane_rows import OwnRows, PlaneRow, rows_of_plate
 from openhcs_engine.microscopes.tables import read_tables, shown_tables
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
 from openhcs_engine.model.numbers import read_numbers
@@ -128,7 +128,7 @@ def _lists_planes(table: Table) -> bool:
     return is_load_data(header) or {"path"} < {name.lower() for name in header}
 
 
-def _rows(table: Table, listing: FolderListing, called: Sequence[str]) -> ListedRows:
+def _rows(table: Table, listing: FolderListing, called: Sequence[str]) -> OwnRows:
     """The rows of either kind of table that are of the plate which is ``called`` so."""
     header = next((number for number, row in enumerate(table.rows) if any(row)), None)
     if header is None:
@@ -145,8 +145,7 @@ def _rows(table: Table, listing: FolderListing, called: Sequence[str]) -> Listed
         PlaneRow(number + 1, {name: table[number, at] for name, at in columns.items()}, lengths.get(number, {}))
         for number in numbers
     ]
-    own, plate = rows_of_plate(rows, called)
-    return ListedRows(rows=tuple(own), plate=plate)
+    return rows_of_plate(rows, called)
 
 
 def _planes(

@@ -137,11 +137,25 @@ def test_a_column_chooses_the_plate(tmp_path: Path, name: str) -> None:
     for folder in (tmp_path / name, tmp_path / name / "Images"):
         plate, _ = plates_of(folder)
         assert (plate.wells, plate.name) == (("B02",), "BR2")
+        assert "The rows of BR2 were read; 1 of other plates were left out." in plate.notes
 
 
 def test_the_plates_id_chooses_first(tmp_path: Path) -> None:
     """What the user calls the plate."""
     assert plates_of(tmp_path / "images", plate_id="BR1")[0].wells == ("A01",)
+
+
+def test_a_row_without_a_plate_among_several_is_refused(tmp_path: Path) -> None:
+    """Whose it is, nobody knows; a barcode is the same with pandas' .0."""
+    folder_of(tmp_path / "7", "a.tif", "b.tif")
+    header = ["path", "well", "plate"]
+    rows = [["a.tif", "A1", "7.0"], ["b.tif", "A1", "8.0"]]
+
+    plate, _ = read(tmp_path / "7", planes_csv=table(tmp_path, header, *rows))
+
+    assert (plate.name, plate.wells) == ("7", ("A01",))
+    with pytest.raises(UnreadablePlateError, match='row 4, column "plate": the cell is empty'):
+        read(tmp_path / "7", planes_csv=table(tmp_path, header, *rows, ["c.tif", "B1", ""]))
 
 
 def test_a_table_of_other_plates_is_refused(tmp_path: Path) -> None:
