@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from openhcs_dagster.ui_hosts import EXAMPLE, host_of
+
 NIGHTLY: Final = "0 1 * * *"
 """An hour after midnight."""
 TIMEZONE: Final = "UTC"
@@ -99,6 +101,20 @@ def webserver_of(environ: Mapping[str, str]) -> tuple[str, str | None]:
     )
 
 
+def ui_hosts_of(environ: Mapping[str, str]) -> tuple[tuple[str, ...], str | None]:
+    """The names in OPENHCS_UI_HOSTS by which browsers may call the UI, or none and what is wrong with it."""
+    given = environ.get("OPENHCS_UI_HOSTS", "")
+    names = tuple(dict.fromkeys(name.strip().lower() for name in given.split(",") if name.strip()))
+    wrong = next((name for name in names if host_of(name) != name), None)
+    if wrong is None:
+        return names, None
+    return (), (
+        f"OPENHCS_UI_HOSTS={_shown(given)} has {_shown(wrong)}, which is no name of a host; write names alone, without "
+        f"port and https://, separated by commas, as {EXAMPLE}. Until it is corrected, the UI answers to the names "
+        "of this host alone."
+    )
+
+
 def _shown(value: str) -> str:
     return repr(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…")
 
@@ -180,4 +196,4 @@ def _is_cron(text: str) -> bool:
         return False
 
 
-__all__ = ["NIGHTLY", "TIMEZONE", "Clock", "clock_of", "webserver_of"]
+__all__ = ["NIGHTLY", "TIMEZONE", "Clock", "clock_of", "ui_hosts_of", "webserver_of"]

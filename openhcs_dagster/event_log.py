@@ -6,7 +6,7 @@ connections opened and closed, statements compiled, tables inspected again. Here
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +14,13 @@ from typing import Any, Final
 import dagster as dg
 import sqlalchemy as db
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
+from watchdog.events import FileSystemEvent
+from watchdog.observers import Observer
 
 KEPT: Final = 8
 """Files that stay open: the index, the runs that go on, and those that a person looks at."""
@@ -90,6 +93,15 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
             self._columns.add(column_name)
         return column_name in self._columns
 
+    def watch(self, run_id: str, cursor: str | None, callback: Callable[[dg.EventLogEntry, str], None]) -> None:
+        """Call back for each event that any process adds to a run; the live log of the UI asks for it."""
+        observer: Any = self._obs or Observer()  # Any: Dagster declares it as None
+        if self._obs is None:
+            self._obs = observer
+            observer.start()
+        watchdog = _JournalWatchdog(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = watchdog, observer.schedule(watchdog, self._base_dir, recursive=True)
+
     def wipe(self) -> None:
         """Forget everything; the files of runs are removed."""
         self._close()
@@ -104,6 +116,17 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
         with self._db_lock:
             while self._engines:
                 self._engines.popitem()[1].dispose()
+
+
+class _JournalWatchdog(SqliteEventLogStorageWatchdog):
+    """Dagster's looks at the run's file alone, into which SQLite moves its journal when the last connection closes."""
+
+    @property
+    def patterns(self) -> list[str]:
+        return [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: FileSystemEvent) -> None:
+        self._process_log()
 
 
 def _trust_the_journal(connection: Any, _: object) -> None:  # Any: the driver's connection

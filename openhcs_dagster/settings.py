@@ -10,7 +10,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from openhcs_dagster.catalogue import RunOptions, remote_output
-from openhcs_dagster.environment import NIGHTLY, TIMEZONE, clock_of, webserver_of
+from openhcs_dagster.environment import NIGHTLY, TIMEZONE, clock_of, ui_hosts_of, webserver_of
 from openhcs_engine.errors import OpenHCSError, OptionError
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.vfs.files import write_whole
@@ -63,6 +63,8 @@ class Settings:
     """When the nightly schedule starts, as cron says it."""
     timezone: str = TIMEZONE
     """The clock that ``nightly`` means, e.g. ``Europe/Berlin``."""
+    ui_hosts: tuple[str, ...] = ()
+    """Names, besides this host's own, by which browsers may call the UI."""
     schedule_faults: tuple[str, ...] = ()
     """Why nothing starts by itself at night, as sentences; empty: it does."""
     warnings: tuple[str, ...] = ()
@@ -71,14 +73,14 @@ class Settings:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
         """From DAGSTER_HOME (default ``./.dagster_home``), OPENHCS_CATALOGUE (``plates`` in it), OPENHCS_WEBSERVER,
-        OPENHCS_NIGHTLY (cron) and OPENHCS_TIMEZONE. A wrong value of the last three is a warning.
+        OPENHCS_NIGHTLY (cron), OPENHCS_TIMEZONE and OPENHCS_UI_HOSTS. A wrong value of the last four is a warning.
 
         Raises
         ------
         OptionError
             If a place is a URL or a file.
         """
-        clock, (webserver, wrong) = clock_of(environ), webserver_of(environ)
+        clock, (webserver, wrong), (hosts, bad) = clock_of(environ), webserver_of(environ), ui_hosts_of(environ)
         home = _folder(environ, "DAGSTER_HOME") or Path(".dagster_home").absolute()
         return cls(
             home=home,
@@ -87,7 +89,8 @@ class Settings:
             nightly=clock.cron,
             timezone=clock.timezone,
             schedule_faults=clock.faults,
-            warnings=(*clock.faults, *([wrong] if wrong else [])),
+            ui_hosts=hosts,
+            warnings=(*clock.faults, *filter(None, (wrong, bad))),
         )
 
     @property

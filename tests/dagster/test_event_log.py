@@ -1,6 +1,8 @@
 """The event log that keeps its files open: the same events in the same files as Dagster's own."""
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,3 +117,37 @@ def test_threads_may_use_it_together(home: Path) -> None:
             counts = list(pool.map(lambda run: len(instance.get_records_for_run(run).records), runs * 8))
 
     assert len(set(counts)) == 1
+
+
+def test_a_watched_run_tells_of_its_events_while_its_file_is_still_open(home: Path) -> None:
+    """The UI's live log hears of what another storage writes, though SQLite has it in the journal alone by then."""
+    heard = list[str]()
+    came = threading.Event()
+
+    def listen(entry: dg.EventLogEntry, cursor: str) -> None:
+        heard.append(entry.user_message)
+        if entry.user_message == "last":
+            came.set()
+
+    folder = str(home / "history" / "runs")
+    writer, watcher = KeptSqliteEventLogStorage(folder), KeptSqliteEventLogStorage(folder)
+    writer.store_event(event("first"))
+    before = Path(writer.path_for_shard(RUN)).stat().st_mtime_ns
+    watcher.watch(RUN, None, listen)
+    for message in ("second", "third", "last"):
+        writer.store_event(event(message))
+
+    assert came.wait(60)
+    watcher.end_watch(RUN, listen)
+
+    assert heard == ["first", "second", "third", "last"]
+    assert Path(writer.path_for_shard(RUN)).stat().st_mtime_ns == before
+    for storage in (writer, watcher):
+        storage.dispose()
+
+
+RUN = "11111111-2222-3333-4444-555555555555"
+
+
+def event(message: str) -> dg.EventLogEntry:
+    return dg.EventLogEntry(error_info=None, level=20, user_message=message, run_id=RUN, timestamp=time.time())
