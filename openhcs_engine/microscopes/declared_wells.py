@@ -250,6 +250,14 @@ def _first_number(
 
     Raises WellTextError if there is a 0 that may be one odd file's.
     """
+    places = {(where.row, where.number) for where in grid.values()}
+    rows = {row for row, _ in places if row is not None}
+    columns = {column for _, column in places}
+    if numbering.count_from == 1 and _surely_from_zero(places, rows, columns):
+        raise WellTextError(
+            "Rows and columns count from 0: there is a whole row 0 and a whole column 0, which --count-from 1 would "
+            "leave out. Say --count-from 0, or leave the option out."
+        )
     if numbering.count_from is not None:
         return numbering.count_from, []
     if numbers:
@@ -262,9 +270,6 @@ def _first_number(
                 "--count-from which number the first well has; the other one is left out."
             )
         return 0, ["Wells were read as counted from 0: number 0 is A01. Say --count-from 0 or 1 to decide it."]
-    places = {(where.row, where.number) for where in grid.values()}
-    rows = {row for row, _ in places if row is not None}
-    columns = {column for _, column in places}
     if 0 not in rows | columns:
         return 1, []
     if not _surely_from_zero(places, rows, columns):

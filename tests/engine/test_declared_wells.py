@@ -89,6 +89,12 @@ def test_counted_from_1_a_0_is_left_out_and_named(tmp_path: Path) -> None:
     assert any("r0-c0.tif: 'row 0, column 0' is no well" in warning for warning in plate.warnings)
 
 
+def test_a_plate_that_counts_from_0_is_not_cut_by_saying_1() -> None:
+    """Its first row and column would be lost, and all others be taken for their neighbours."""
+    with pytest.raises(WellTextError, match="--count-from 1 would leave out"):
+        names_of(("0", "0"), ("0", "1"), ("1", "0"), ("1", "1"), count_from=1)
+
+
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
