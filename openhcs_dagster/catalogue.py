@@ -67,6 +67,8 @@ class RunOptions:
     """Folder or URL for intermediates that are not in memory; None: in the output."""
     memory_budget: int | str | None = None
     """The most that a well's intermediates take in memory: bytes, or a size such as ``2GB``; None: no limit."""
+    renew: bool = False
+    """True: wells that were made before an update of this program are computed again, by the next night, too."""
     overview_channel: str = ""
     """Label of the channel that the report's overview image shows; empty: the images' first."""
 

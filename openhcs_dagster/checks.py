@@ -6,7 +6,7 @@ import dagster as dg
 
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.report import summarise
+from openhcs_dagster.report import WellState, summarise
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import NotAnOutputError
@@ -34,10 +34,14 @@ def wells_are_current(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         named = f"Not current: {', '.join(bad[:NAMED])}{more}."
         gaps = f" With gaps: {len(summary.with_gaps)}." if summary.with_gaps else ""
+        before = summary.counts.get(WellState.MADE_BEFORE, 0)
+        current = (
+            f"All {len(summary.wells)} wells are current{f', {before} of them made before the update' * bool(before)}."
+        )
         return dg.AssetCheckResult(
             passed=not bad,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{named if bad else f'All {len(summary.wells)} wells are current.'}{gaps}",
+            description=f"{named if bad else current}{gaps}",
             metadata={"wells": len(summary.wells), "not current": len(bad)},
         )
 

@@ -72,6 +72,9 @@ def add(
     memory_budget: Annotated[
         str | None, typer.Option("--memory-budget", metavar="SIZE", help="Most that a well's intermediates take: 2GB.")
     ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="The next run, or night, computes wells made before an update again.")
+    ] = False,
     overview_channel: Annotated[
         str, typer.Option("--overview-channel", metavar="NAME", help="Shown by the overview image; default: the first.")
     ] = "",
@@ -105,6 +108,7 @@ def add(
             intermediates=intermediates,
             scratch=scratch,
             memory_budget=memory_budget,
+            renew=renew,
             overview_channel=overview_channel,
         ).beside(Path.cwd()),
         reading=ReadOptions.of(reading),
@@ -136,13 +140,14 @@ def remove(plate_id: IdArgument) -> int:
 def materialize(
     plate_id: IdArgument,
     wells: Annotated[str | None, typer.Option("--wells", metavar="A01,B02", help="Only these wells.")] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Compute wells made before an update again, too.")] = False,
 ) -> int:
     """Run a plate's whole asset graph in this process, with its report; no server is needed."""
     settings = _prepared()
     entry = Catalogue(settings.catalogue).read(plate_id)
     _warn_of_pipelines([entry])
     asked = _wells_of(entry, wells)
-    runs = [_materialize(entry, settings, asked)]
+    runs = [_materialize(entry, settings, asked, renew=renew)]
     if not asked and runs[0].refusal is None and (new := _wells_since(entry, settings)):
         one = len(new) == 1
         more = "1 more well than was registered; it runs" if one else f"{len(new)} more wells than registered; they run"
@@ -257,13 +262,13 @@ def _wells_since(entry: CatalogueEntry, settings: Settings) -> tuple[str, ...]:
     return tuple(well for well in now if well not in entry.wells) if grown else ()
 
 
-def _materialize(entry: CatalogueEntry, settings: Settings, wells: tuple[str, ...]) -> PlateRun:
+def _materialize(entry: CatalogueEntry, settings: Settings, wells: tuple[str, ...], *, renew: bool = False) -> PlateRun:
     from openhcs_dagster.cli_output import PlateScreen
     from openhcs_dagster.materialize import local_instance, materialize_plate
 
     with local_instance() as instance, PlateScreen(entry, len(wells) or len(entry.wells)) as screen:
         run = materialize_plate(
-            entry, settings, instance, wells=wells, on_well=screen.show, on_note=openhcs_dagster.complain
+            entry, settings, instance, wells=wells, renew=renew, on_well=screen.show, on_note=openhcs_dagster.complain
         )
         screen.finish(run)
     return run

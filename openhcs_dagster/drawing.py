@@ -18,6 +18,7 @@ from openhcs_dagster.wells import PlateWells
 COLOURS: Final[Mapping[WellState, str]] = {
     WellState.DONE: "#2f9e68",
     WellState.UNCHANGED: "#7cc4a0",
+    WellState.MADE_BEFORE: "#9fb8d6",
     WellState.STALE: "#e0a426",
     WellState.FAILED: "#c93b3b",
     WellState.MISSING: "#b4bcc6",

@@ -12,6 +12,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 WELLS: Final = "processed_wells"
 GRAPH_VERSION: Final = "1"
 """Code version of the assets; what changes pixels is in the wells' fingerprints instead."""
+RENEW_TAG: Final = "openhcs/renew"
+"""Tag of a run that computes wells again which were made before an update of this program: ``true``."""
 
 
 @dataclass(frozen=True, slots=True)

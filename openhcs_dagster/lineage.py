@@ -5,6 +5,8 @@ so we write them; without them every well would show as "unsynced". The names ar
 GraphQL for ``staleStatus`` so that an upgrade that renames them is noticed.
 """
 
+from collections.abc import Mapping
+
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
@@ -24,6 +26,11 @@ def upstream_tags(instance: DagsterInstance, upstream: AssetKey) -> dict[str, st
         get_input_data_version_tag(upstream): (made.tags or {}).get(DATA_VERSION_TAG, ""),
         get_input_event_pointer_tag(upstream): str(records[0].storage_id),
     }
+
+
+def recorded_version(tags: Mapping[str, str] | None) -> str | None:
+    """The data version of a recorded event; None if it has none."""
+    return (tags or {}).get(DATA_VERSION_TAG)
 
 
 def version_tags(code_version: str, data_version: str) -> dict[str, str]:

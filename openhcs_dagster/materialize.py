@@ -16,7 +16,7 @@ from dagster._core.execution.execution_result import ExecutionResult
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.jobs import PLATE_TAG
-from openhcs_dagster.keys import PlateKeys, range_tags, stretches
+from openhcs_dagster.keys import RENEW_TAG, PlateKeys, range_tags, stretches
 from openhcs_dagster.lost_runs import fail_lost_runs, process_tag
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.plate_graph import plate_graph
@@ -55,21 +55,25 @@ def materialize_plate(
     instance: dg.DagsterInstance,
     *,
     wells: Sequence[str] = (),
+    renew: bool = False,
     on_well: OnWell | None = None,
     on_note: OnNote | None = None,
 ) -> PlateRun:
     """Materialize ``plate_index`` to ``plate_report``; wells that fail do not keep the report from being made.
 
-    Runs of this host that lost their process are settled first. KeyboardInterrupt if a signal ends a run.
+    Runs of this host that lost their process are settled first. KeyboardInterrupt if a signal ends a run. ``renew``
+    computes wells again that were made before an update of this program.
     """
     fail_lost_runs(instance)
     job = _job(entry, settings)
     listener = _listener(on_well, on_note)
     keys = PlateKeys(entry.id)
+    purpose = {RENEW_TAG: "true"} if renew else {}
     runs, refusal = [], None
     for number, stretch in enumerate(stretches(wells or entry.wells, entry.wells)):
         selection = keys.processing if number == 0 else [keys.wells]
-        result = _run(job, instance, selection, {**range_tags(stretch), PLATE_TAG: entry.id}, listener)
+        tags = {**range_tags(stretch), PLATE_TAG: entry.id, **purpose}
+        result = _run(job, instance, selection, tags, listener)
         runs.append(result.run_id)
         if refusal := _refusal(result):
             break

@@ -10,14 +10,14 @@ import dagster as dg
 
 from openhcs_dagster import checks, drawing, records, report, report_page, wells_table
 from openhcs_dagster.catalogue import CatalogueEntry
-from openhcs_dagster.compilation import compile_entry, plan_version
+from openhcs_dagster.compilation import compile_entry
 from openhcs_dagster.io_manager import WELLS_BACKEND, WELLS_FOLDER
-from openhcs_dagster.keys import GRAPH_VERSION, WELLS, PlateKeys
+from openhcs_dagster.keys import GRAPH_VERSION, RENEW_TAG, WELLS, PlateKeys
 from openhcs_dagster.lineage import upstream_tags, version_tags
 from openhcs_dagster.listing import PlateListing, read_listing
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.overview import draw_overview
-from openhcs_dagster.plan_changes import changes_since_last
+from openhcs_dagster.plan_changes import change_since_last
 from openhcs_dagster.registration import renewed
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, inherit_search_path
 from openhcs_dagster.wells import PlateWells
@@ -128,21 +128,21 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         code_version=GRAPH_VERSION,
     )
     def compiled_contexts(
-        plate_index: PlateListing, device_pool: DevicePool, io_manager: dg.ResourceParam[dg.IOManager]
+        context: dg.AssetExecutionContext,
+        plate_index: PlateListing,
+        device_pool: DevicePool,
+        io_manager: dg.ResourceParam[dg.IOManager],
     ) -> dg.Output[dict[str, ProcessingContext]]:
         try:
             compilation = compile_entry(entry, plate_index, device_pool.inventory())
         except OpenHCSError as error:
             raise dg.Failure(str(error), metadata=records.refusal_metadata(error), allow_retries=False) from None
+        contexts = compilation.contexts
+        change = change_since_last(context.instance, io_manager, PlateKeys(entry.id).contexts, contexts)
         return dg.Output(
-            compilation.contexts,
-            data_version=dg.DataVersion(plan_version(compilation.contexts)),
-            metadata={
-                **records.plan_metadata(compilation, entry),
-                "changes": dg.MetadataValue.md(
-                    changes_since_last(io_manager, PlateKeys(entry.id).contexts, compilation.contexts)
-                ),
-            },
+            contexts,
+            data_version=dg.DataVersion(change.version),
+            metadata={**records.plan_metadata(compilation, entry), "changes": dg.MetadataValue.md(change.told)},
         )
 
     return compiled_contexts
@@ -177,7 +177,8 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
         pictures = records.Pictures(entry, plate)
         outcomes: list[Outcome] = []
         try:
-            for result in _execute(entry, asked, device_pool, context.run.run_id):
+            renew = entry.options.renew or context.run.tags.get(RENEW_TAG) == "true"
+            for result in _execute(entry, asked, device_pool, context.run.run_id, renew=renew):
                 outcomes.append(Outcome.of(result, context.run.run_id))
                 contents = records.well_conditions(plate.plate_map, result.well)
                 if result.success:
@@ -218,7 +219,12 @@ def _asked_wells(partitions: Sequence[str], contexts: dict[str, ProcessingContex
 
 
 def _execute(
-    entry: CatalogueEntry, contexts: dict[str, ProcessingContext], device_pool: DevicePool, run_id: str
+    entry: CatalogueEntry,
+    contexts: dict[str, ProcessingContext],
+    device_pool: DevicePool,
+    run_id: str,
+    *,
+    renew: bool,
 ) -> Iterator[WellResult]:
     from openhcs_engine.execution.plate_run import execute_wells
 
@@ -236,6 +242,7 @@ def _execute(
                 run_id=run_id,
                 well_timeout=entry.options.well_timeout,
                 on_notice=log.warning,
+                renew=renew,
             )
     except OpenHCSError as error:
         raise dg.Failure(str(error), allow_retries=False) from error

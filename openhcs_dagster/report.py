@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.conditions import WellConditions
@@ -17,6 +18,10 @@ from openhcs_engine.context import ProcessingContext, digest, plan_fingerprint
 from openhcs_engine.execution.results import WellStatus
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import row_and_column
+from openhcs_engine.output.current import EarlierWells
+
+if TYPE_CHECKING:
+    from openhcs_engine.output.manifest import WellManifest
 
 
 class WellState(StrEnum):
@@ -26,6 +31,8 @@ class WellState(StrEnum):
     """Published; its last run computed it."""
     UNCHANGED = "unchanged"
     """Published; its last run found it current and computed nothing."""
+    MADE_BEFORE = "made before the update"
+    """Published by an earlier version, of the same files, steps, parameters, sources and packages."""
     STALE = "stale"
     """Published, but by another plan than the one compiled now."""
     FAILED = "failed"
@@ -36,7 +43,7 @@ class WellState(StrEnum):
     @property
     def is_current(self) -> bool:
         """True if the well's published result is that of the plan."""
-        return self in (WellState.DONE, WellState.UNCHANGED)
+        return self in (WellState.DONE, WellState.UNCHANGED, WellState.MADE_BEFORE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +82,9 @@ class PlateSummary:
 
     @property
     def counts(self) -> dict[WellState, int]:
-        """Wells in each state; all states, in their order."""
+        """Wells in each state, in the states' order; that of an update only where there are such wells."""
         found = Counter(well.state for well in self.wells)
-        return {state: found[state] for state in WellState}
+        return {state: found[state] for state in WellState if found[state] or state is not WellState.MADE_BEFORE}
 
     @property
     def not_current(self) -> tuple[WellSummary, ...]:
@@ -145,11 +152,12 @@ def summarise(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], 
     log = OutcomeLog(entry.output_plan.folder)
     last, computed = log.latest(), log.last_computed()
     first = next(iter(contexts.values()))
+    earlier = EarlierWells()
     return PlateSummary(
         entry=entry,
         plate=first.plate,
         wells=tuple(
-            _judge(context, wells.fingerprint(well), last.get(well), computed.get(well))
+            _judge(context, wells.manifest(well), last.get(well), computed.get(well), earlier)
             for well, context in contexts.items()
         ),
         fingerprint=plan_fingerprint(contexts.values()),
@@ -161,16 +169,20 @@ def summarise(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], 
 
 
 def _judge(
-    context: ProcessingContext, published: str | None, last: Outcome | None, computed: Outcome | None
+    context: ProcessingContext,
+    published: WellManifest | None,
+    last: Outcome | None,
+    computed: Outcome | None,
+    earlier: EarlierWells,
 ) -> WellSummary:
-    state, reason = _state(context, published, last)
+    state, reason = _state(context, published, last, earlier)
     return WellSummary(
         well=context.well,
         state=state,
         reason=reason,
         seconds=computed.seconds if computed and published else None,
         device=last.device if last else "",
-        fingerprint=published,
+        fingerprint=published.fingerprint if published else None,
         conditions=WellConditions.of(context.plate.plate_map, context.well),
     )
 
@@ -182,11 +194,14 @@ def _contents(conditions: WellConditions | None) -> tuple[object, ...]:
 _STALE = "Its result was made by another plan (changed pipeline, functions, packages or images); run it again."
 
 
-def _state(context: ProcessingContext, published: str | None, last: Outcome | None) -> tuple[WellState, str]:
-    if published == context.fingerprint:
+def _state(
+    context: ProcessingContext, published: WellManifest | None, last: Outcome | None, earlier: EarlierWells
+) -> tuple[WellState, str]:
+    if published is not None and published.fingerprint == context.fingerprint:
         unchanged = last is not None and last.status is WellStatus.UNCHANGED
-        gaps = " ".join(f"{sentence}." for sentence in context.gaps)
-        return (WellState.UNCHANGED if unchanged else WellState.DONE), gaps and f"Done with gaps: {gaps}"
+        return (WellState.UNCHANGED if unchanged else WellState.DONE), _gaps(context)
+    if published is not None and earlier.has(context, published):
+        return WellState.MADE_BEFORE, _gaps(context)
     if last is not None and last.error is not None:
         older = " An older result is still in the output." if published else ""
         return WellState.FAILED, last.error + older
@@ -195,6 +210,11 @@ def _state(context: ProcessingContext, published: str | None, last: Outcome | No
     if last is not None:
         return WellState.MISSING, "It was processed, but its output is gone; run it again."
     return WellState.MISSING, "It has not been run."
+
+
+def _gaps(context: ProcessingContext) -> str:
+    gaps = " ".join(f"{sentence}." for sentence in context.gaps)
+    return gaps and f"Done with gaps: {gaps}"
 
 
 def _versions(context: ProcessingContext) -> tuple[str, ...]:

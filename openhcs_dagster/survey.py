@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -41,6 +41,7 @@ class Verdict:
 class _Answer(msgspec.Struct):
     due: list[str]
     error: str | None = None
+    made_before: int = 0
 
 
 def survey(entries: Sequence[CatalogueEntry], *, budget_s: float, at_once: int = 2) -> list[Verdict]:
@@ -62,13 +63,29 @@ def judge(entry: CatalogueEntry, deadline: float) -> Verdict:
         return Verdict(plate_id=entry.id, start=False, reason=answer.error)
     if answer.due:
         return Verdict(plate_id=entry.id, start=True, reason=f"{len(answer.due)} wells are missing, failed or stale.")
-    return Verdict(plate_id=entry.id, start=False, reason="All its wells are current.")
+    reason = "All its wells are current."
+    if answer.made_before:
+        reason = f"All its wells are current, {answer.made_before} of them made before the update (--renew)."
+    return Verdict(plate_id=entry.id, start=False, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WellsNow:
+    """What the wells of a plate are by the plan that its pipeline gives now."""
+
+    due: list[str]
+    """Without a published result of the plan; all wells, if the plate map is another one."""
+    made_before: tuple[str, ...]
+    """Published before an update of this program, and the same by the law of then; due only if the entry says renew."""
 
 
 def due_wells(entry: CatalogueEntry) -> list[str]:
-    """Wells without a published result of the plan that the pipeline gives now; all, if the plate map is another one.
+    """The wells of ``wells_now`` that are due."""
+    return wells_now(entry).due
 
-    Compiles the plate in this process.
+
+def wells_now(entry: CatalogueEntry) -> WellsNow:
+    """Compare a plate with what is published of it. Compiles the plate in this process.
 
     Raises
     ------
@@ -77,26 +94,33 @@ def due_wells(entry: CatalogueEntry) -> list[str]:
     """
     from openhcs_dagster.compilation import compile_entry
     from openhcs_dagster.listing import read_listing
+    from openhcs_engine.output.current import current_wells
     from openhcs_engine.output.plate_folder import PlateFolder
 
     contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading)).contexts
     folder = PlateFolder(entry.output_plan.folder, entry.options.backend)
-    missing = [well for well, context in contexts.items() if not folder.published(well, context.fingerprint)]
-    if not missing and _map_changed(entry, contexts):
-        return list(contexts)
-    return missing or [well for well in contexts if well not in entry.wells]
+    current = current_wells(folder, contexts)
+    stay = {} if entry.options.renew else current.made_before
+    due = [well for well in contexts if well not in current.unchanged and well not in stay]
+    plans = {plan_fingerprint(contexts.values()), *(manifest.plan for manifest in stay.values() if manifest.plan)}
+    if not due and _map_changed(entry, contexts, plans):
+        due = list(contexts)
+    return WellsNow(
+        due=due or [well for well in contexts if well not in entry.wells], made_before=tuple(current.made_before)
+    )
 
 
 class _PlatePart(msgspec.Struct):
     plate: Plate
 
 
-def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext]) -> bool:
+def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], plans: Collection[str]) -> bool:
     """Whether the wells' records tell of another plate map than there is now; the last run kept the one it knew."""
-    kept = entry.output_plan.folder / "contexts" / f"{plan_fingerprint(contexts.values())}.json"
+    kept = [entry.output_plan.folder / "contexts" / f"{plan}.json" for plan in plans]
+    found = sorted((path for path in kept if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
     try:
-        told = msgspec.json.decode(kept.read_bytes(), type=_PlatePart).plate.plate_map
-    except (OSError, msgspec.MsgspecError):
+        told = msgspec.json.decode(found[-1].read_bytes(), type=_PlatePart).plate.plate_map
+    except (IndexError, OSError, msgspec.MsgspecError):
         return False
     return told != next(iter(contexts.values())).plate.plate_map
 
@@ -121,7 +145,8 @@ def main() -> None:
     """Read an entry from standard input, answer with one line of JSON."""
     entry = msgspec.json.decode(sys.stdin.buffer.read(), type=CatalogueEntry)
     try:
-        answer = _Answer(due=due_wells(entry))
+        wells = wells_now(entry)
+        answer = _Answer(due=wells.due, made_before=len(wells.made_before))
     except OpenHCSError as error:
         answer = _Answer(due=[], error=str(error))
     # A pipeline may print while it is imported: the answer is the last line.

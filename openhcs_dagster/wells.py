@@ -98,6 +98,10 @@ class PlateWells(Mapping[str, Well]):
     def __len__(self) -> int:
         return len(self._published)
 
+    def manifest(self, well: str) -> WellManifest | None:
+        """What says how a well was made; None if it is not published."""
+        return self._published.get(well)
+
     def fingerprint(self, well: str) -> str | None:
         """Fingerprint with which a well was published; None if it is not."""
         manifest = self._published.get(well)

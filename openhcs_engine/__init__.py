@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openhcs_engine.uses.opened_files import WATCH
+
+WATCH.start()  # what pipelines' modules read while they are imported after this one
+
 if TYPE_CHECKING:
     from openhcs_engine.memory.side_data import special_inputs, special_outputs
     from openhcs_engine.model.artifacts import ArtifactKind

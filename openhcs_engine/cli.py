@@ -92,6 +92,9 @@ NgffOption = Annotated[
 FsyncOption = Annotated[
     bool, typer.Option("--fsync", help="Each well is on the disk before it counts as done, should the power fail.")
 ]
+RenewOption = Annotated[
+    bool, typer.Option("--renew", help="Compute wells again that were made before an update of this program, too.")
+]
 WellsOption = Annotated[
     str | None,
     typer.Option(
@@ -267,6 +270,7 @@ def run(
     well_timeout: WellTimeoutOption = None,
     fsync: FsyncOption = False,
     ngff: NgffOption = NgffName.V05,
+    renew: RenewOption = False,
     *,
     reading: Reading,
 ) -> int:
@@ -288,6 +292,7 @@ def run(
         memory_budget=memory_budget,
         well_timeout=well_timeout,
         fsync=fsync,
+        renew=renew,
         images=ImageOptions(ngff=ngff.value),
         **reading,
     )

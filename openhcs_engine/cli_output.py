@@ -20,6 +20,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.completeness import describe_missing, missing_planes
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.output.current import RENEW_HINT
 from openhcs_engine.output.overview import Overview
 from openhcs_engine.output.repair import Repair
 from openhcs_engine.output.verify import PLATE, VerifyReport
@@ -192,6 +193,9 @@ class RunScreen:
         if with_gaps := [result for result in self._results if result.success and result.missing_planes]:
             console.print(f"[yellow]note:[/] {_with_gaps(with_gaps)}", soft_wrap=True, highlight=False)
         console.print(f"{', '.join(parts)} in {perf_counter() - self._started:.1f} s")
+        if counts[WellStatus.MADE_BEFORE]:
+            told = f"{counts[WellStatus.MADE_BEFORE]} {WellStatus.MADE_BEFORE}: {RENEW_HINT}"
+            console.print(f"[yellow]note:[/] {escape(told)}", soft_wrap=True, highlight=False)
         for told in _beside_images(self._results):
             console.print(told, soft_wrap=True, highlight=False)
         console.print(f"output: {folder}", soft_wrap=True, highlight=False)

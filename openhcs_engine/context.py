@@ -6,14 +6,15 @@ Values here are deeply immutable, hashable, picklable and JSON-able; ``plan_docu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Final, TypeAlias
+from pathlib import Path, PurePath
+from typing import Final, TypeAlias, TypedDict
 
 import msgspec
 
 from openhcs_engine.errors import OutputPlaceError
+from openhcs_engine.laws import now, one
 from openhcs_engine.model.artifacts import SideInput, SideOutput
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.frozen import FrozenMap
@@ -23,14 +24,27 @@ from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.scratch import ScratchPlan
 
-FORMAT: Final = 1
-"""Version of what fingerprints are made of; another one makes every well of every plate stale."""
-
 COORDINATES: Final = "coordinates"
 """The parameter in which functions that declare it are told where the planes of their stack lie."""
 
 CPU: Final = "cpu"
 """The logical device that every host has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedFile:
+    """A file that a module read while it was imported, as it was then."""
+
+    path: str
+    """Absolute. Its name alone is part of fingerprints."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return PurePath(self.path).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +56,7 @@ class FunctionCall:
     importable: bool = True
     """False: a function of a notebook, ``__main__`` or another function; only runs inside the process that compiled."""
     source_sha256: str
-    """Digest of its source text; a changed function makes its wells stale."""
+    """Digest of its source text and of what it uses; a changed function makes its wells stale."""
     version: str
     """``distribution==version`` the function comes from, or empty for a module that is no installed package."""
     kwargs: FrozenMap = field(default_factory=FrozenMap)
@@ -66,6 +80,18 @@ class FunctionCall:
     """Parameters that are filled while a well is processed."""
     cpu_twin: FunctionCall | None = None
     """What runs instead on the CPU if the device runs out of memory and the library has no CPU device."""
+    source_by_law_1: str = ""
+    """The digest by the first law, for wells that were published by it; no part of fingerprints."""
+    revision: int = 0
+    """Of a function of ours, how often its results changed since the first law; stands for its source."""
+    uses: FrozenMap = field(default_factory=FrozenMap)
+    """What it uses, by name: functions, classes and values with the beginning of their digest, packages with their
+    version. In fingerprints all of it is in ``source_sha256``."""
+    files: tuple[UsedFile, ...] = ()
+    """Files that the modules which it uses read while they were imported."""
+    unfollowed: tuple[str, ...] = ()
+    """What it uses and nobody can tell from another thing of its kind, each with the reason; no part of
+    fingerprints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +201,18 @@ StagePlace: TypeAlias = tuple[int, float, float]
 """A site, and y and x of its image's centre in µm, in the plate's stage frame."""
 
 
+Row: TypeAlias = tuple[
+    int | None, int | None, int | None, int | None, str | None, PlaneKind, bool, int, int, tuple[int, ...] | None
+]
+
+
+class _PlatePart(TypedDict):
+    planes: list[Row]
+    on_missing: OnMissing
+    channels: list[tuple[int, str | None]]
+    pixel_size_um: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessingContext:
     """Everything that will happen to one well."""
@@ -196,6 +234,8 @@ class ProcessingContext:
     devices: tuple[str, ...] = ()
     """Logical device of each step (``cpu``, ``gpu:0``, ``gpu:1`` …); empty: all on the CPU. The pool maps them to real
     devices at run time."""
+    law: int = now.LAW
+    """Number of the law by which its fingerprint is made: that of the version which compiled it."""
 
     beyond_plan: int = 0
     """Planes that the well lacks and that ``index`` has no row for, so that ``on_missing`` does not concern them: of
@@ -243,26 +283,27 @@ class ProcessingContext:
         """sha256 of what determines the well's results: steps, parameters, sources, versions, and its plane table.
 
         Of a step for some wells only whether it applies to this one is in it. Devices, workers, runner, the output's
-        backend and place, absolute paths and the pipeline's name are not in it.
+        backend and place, absolute paths, the pipeline's name and the version of this product are not in it.
         """
         if not self._fingerprint:
-            self._settle(pixels_of_steps(self.steps, self.well))
+            self.settle(SharedSteps(self.steps, self.law))
         return self._fingerprint
 
-    def _settle(self, steps: list[StepPlan] | msgspec.Raw) -> None:
-        """Compute the fingerprint, once and never another; ``steps``: those of ``pixels_of_steps``, or their JSON."""
-        found = digest(
-            {
-                "format": FORMAT,
-                "steps": steps,
-                "versions": self.versions,
-                "planes": [_row(plane) for plane in self.index],
-                "on_missing": self.on_missing,
-                "channels": [(channel.index, channel.name) for channel in self.plate.channels],
-                "pixel_size_um": self.plate.pixel_size_um,
-                **({"stage_um": self.stage_um} if self.stage_um else {}),
-            }
-        )
+    def settle(self, shared: SharedSteps) -> None:
+        """Compute the fingerprint, once and never another; ``shared`` are its own steps, by its own law."""
+        of_plate: _PlatePart = {
+            "planes": [_row(plane) for plane in self.index],
+            "on_missing": self.on_missing,
+            "channels": [(channel.index, channel.name) for channel in self.plate.channels],
+            "pixel_size_um": self.plate.pixel_size_um,
+        }
+        steps = shared.pixels_of(self.well)
+        if self.law == one.LAW:
+            found = one.fingerprint(steps=steps, versions=self.versions, stage_um=self.stage_um, **of_plate)
+        else:
+            stage = {"stage_um": self.stage_um} if self.stage_um else {}
+            versions = now.without_product(self.versions)
+            found = digest({"law": self.law, "steps": steps, "versions": versions, **of_plate, **stage})
         object.__setattr__(self, "_fingerprint", found)
 
     def __hash__(self) -> int:
@@ -272,20 +313,22 @@ class ProcessingContext:
 def plan_fingerprint(contexts: Iterable[ProcessingContext]) -> str:
     """Fingerprint of a whole plan: a hash over its wells'."""
     wells = tuple(contexts)
-    shared: dict[int, _SharedSteps] = {}
+    shared: dict[tuple[int, int], SharedSteps] = {}
     for context in wells:
         if not context._fingerprint:
-            if id(context.steps) not in shared:
-                shared[id(context.steps)] = _SharedSteps(context.steps)
-            context._settle(shared[id(context.steps)].pixels_of(context.well))
+            same = id(context.steps), context.law
+            if same not in shared:
+                shared[same] = SharedSteps(context.steps, context.law)
+            context.settle(shared[same])
     return digest({context.well: context.fingerprint for context in wells})
 
 
-class _SharedSteps:
+class SharedSteps:
     """What steps make of the wells of a plan, as JSON: written once for all wells that they treat alike."""
 
-    def __init__(self, steps: tuple[StepPlan, ...]) -> None:
+    def __init__(self, steps: tuple[StepPlan, ...], law: int) -> None:
         self.steps = steps
+        self.law = law
         self.filters = [
             frozenset(wells)  # 1,536 wells are searched in a set and not in a tuple
             for step in steps
@@ -295,11 +338,35 @@ class _SharedSteps:
         self.written: dict[tuple[bool, ...], msgspec.Raw] = {}
 
     def pixels_of(self, well: str) -> msgspec.Raw:
-        """The JSON of ``pixels_of_steps``."""
+        """The JSON of ``pixels_of_steps``, as the law writes it."""
         alike = tuple([well in wells for wells in self.filters])
         if alike not in self.written:
-            self.written[alike] = msgspec.Raw(canonical_json(pixels_of_steps(self.steps, well)))
+            steps = pixels_of_steps(self.steps, well)
+            self.written[alike] = one.steps_json(steps) if self.law == one.LAW else _steps_json(steps)
         return self.written[alike]
+
+
+def _steps_json(steps: Iterable[StepPlan]) -> msgspec.Raw:
+    return msgspec.Raw(canonical_json(now.worded([with_calls(step, _call_that_counts) for step in steps])))
+
+
+def _call_that_counts(call: FunctionCall) -> FunctionCall:
+    """A call without what people are told of it; functions of ours are known by their revision."""
+    files = tuple(replace(file, path=file.name) for file in call.files)
+    call = replace(call, source_by_law_1="", uses=FrozenMap(), unfollowed=(), files=files)
+    if now.is_ours(call.reference):
+        call = replace(call, source_sha256="", version="")
+    return call
+
+
+def with_calls(step: StepPlan, change: Callable[[FunctionCall], FunctionCall]) -> StepPlan:
+    """The step with each of its calls, CPU twins too, changed."""
+
+    def changed(call: FunctionCall) -> FunctionCall:
+        return change(replace(call, cpu_twin=call.cpu_twin and change(call.cpu_twin)))
+
+    routes = tuple(replace(route, calls=tuple(map(changed, route.calls))) for route in step.routes)
+    return replace(step, routes=routes)
 
 
 def digest(value: object) -> str:
@@ -312,9 +379,10 @@ def canonical_json(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
-def steps_digest(steps: tuple[StepPlan, ...]) -> str:
-    """Digest of what a pipeline does, backends left out."""
-    return digest([replace(step, reads="", writes="", materialize=_place_of(step.materialize)) for step in steps])
+def steps_digest(steps: tuple[StepPlan, ...], law: int = now.LAW) -> str:
+    """Digest of what a pipeline does, as a law writes it; backends left out."""
+    done = [replace(step, reads="", writes="", materialize=_place_of(step.materialize)) for step in steps]
+    return one.steps_digest(done) if law == one.LAW else digest(now.worded(done))
 
 
 def _place_of(kept: MaterializePlan | None) -> MaterializePlan | None:
@@ -334,10 +402,7 @@ def pixels_of_steps(steps: tuple[StepPlan, ...], well: str) -> list[StepPlan]:
 def _counted_anew(step: StepPlan, counted: Mapping[int, int]) -> StepPlan:
     if all(number == position for number, position in counted.items()):
         return step
-    routes = tuple(
-        replace(route, calls=tuple(_call_anew(call, counted) for call in route.calls)) for route in step.routes
-    )
-    return replace(step, number=counted[step.number], routes=routes)
+    return replace(with_calls(step, lambda call: _call_anew(call, counted)), number=counted[step.number])
 
 
 def _call_anew(call: FunctionCall, counted: Mapping[int, int]) -> FunctionCall:
@@ -349,8 +414,7 @@ def _call_anew(call: FunctionCall, counted: Mapping[int, int]) -> FunctionCall:
         )
         for wanted in call.side_inputs
     )
-    twin = call.cpu_twin and _call_anew(call.cpu_twin, counted)
-    return replace(call, side_inputs=inputs, cpu_twin=twin)
+    return replace(call, side_inputs=inputs)
 
 
 def pixels_of(step: StepPlan, well: str) -> StepPlan:
@@ -370,10 +434,6 @@ def _encode_extra(value: object) -> object:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra, order="sorted")
-
-Row = tuple[
-    int | None, int | None, int | None, int | None, str | None, PlaneKind, bool, int, int, tuple[int, ...] | None
-]
 
 
 def _row(plane: ImagePlane) -> Row:

@@ -75,6 +75,9 @@ class PipelineOrchestrator:
         replaced; the others go on. Default: never. Refused with ``threads``, which cannot be ended.
     fsync
         True: a well is on the disk, not only in the computer's memory, before it counts as done.
+    renew
+        True: wells that were made before an update of this program are computed again, although their files, steps,
+        parameters, sources and packages are the same.
     images
         How OME-Zarr images are stored: ``ImageOptions(ngff="0.4")`` for zarr v2; compression, chunks and
         resolutions.
@@ -116,6 +119,7 @@ class PipelineOrchestrator:
         memory_budget: int | float | str | None = None,
         well_timeout: int | float | str | None = None,
         fsync: bool = False,
+        renew: bool = False,
         images: ImageOptions = DEFAULT_OPTIONS,
         microscope: str | None = None,
         microscopes: Sequence[MicroscopeHandler] | None = None,
@@ -131,6 +135,7 @@ class PipelineOrchestrator:
         self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
         self.output = _output_place(output)
         self.fsync = fsync
+        self.renew = renew
         self.scratch = ScratchPlan.of(intermediates, scratch, memory_budget)
         self.runner = one_of("runner", runner, RUNNERS)
         self.well_timeout = well_limit(well_timeout)
@@ -268,6 +273,7 @@ class PipelineOrchestrator:
             functions=FunctionSource(local=table.functions),
             well_timeout=self.well_timeout,
             on_notice=on_notice,
+            renew=self.renew,
         )
 
     def _output_plan(self, plate: Plate, pipeline: Sequence[FunctionStep]) -> OutputPlan:

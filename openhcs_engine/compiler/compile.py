@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from openhcs_engine.compiler.contracts import calls_of, check_pixel_types
 from openhcs_engine.compiler.devices import assign_devices, offer_devices
-from openhcs_engine.compiler.functions import FunctionTable, package_version
+from openhcs_engine.compiler.functions import FunctionTable
 from openhcs_engine.compiler.materialize import KeptPlaces, check_kept_pixels
 from openhcs_engine.compiler.scratch import check_scratch
 from openhcs_engine.compiler.side_data import SideLinks, sites_without_place, stage_places, takes_stage_positions
@@ -26,11 +26,14 @@ from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.uses.packages import package_version
 from openhcs_engine.vfs.scratch import MEMORY
 from openhcs_engine.vfs.stamps import stamp
 
 _PIXEL_PACKAGES = ("openhcs_engine", "numpy", "tifffile", "imagecodecs")
 """What every well's pixels pass through; the functions' own packages are in their calls."""
+_UNFOLLOWED_SHOWN = 12
+"""Names in the sentence about one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def compile_plate(
         )
         for well in wells
     }
-    notes = (*_disabled(pipeline), *_undeclared(steps), *_only_here(steps), *assignment.notes)
+    notes = (*_disabled(pipeline), *_undeclared(steps), *_only_here(steps), *_unfollowed(steps), *assignment.notes)
     return Compilation(contexts, table, notes)
 
 
@@ -221,6 +224,23 @@ def _only_here(steps: tuple[StepPlan, ...]) -> list[str]:
         "ends all of them. Put it into a module."
         for reference in local
     ]
+
+
+def _unfollowed(steps: tuple[StepPlan, ...]) -> Iterator[str]:
+    """A sentence for each step with what its functions use and nobody can follow; each thing is named once."""
+    told = set[str]()
+    for step in steps:
+        calls = (each for route in step.routes for call in route.calls for each in (call, call.cpu_twin))
+        names = [name for call in calls if call is not None for name in call.unfollowed if name not in told]
+        names = list(dict.fromkeys(names))
+        told.update(names)
+        if names:
+            more = f" and {len(names) - _UNFOLLOWED_SHOWN} more" * (len(names) > _UNFOLLOWED_SHOWN)
+            yield (
+                f"Step {step.number} {step.name!r} uses what no fingerprint follows, so that a change there makes no "
+                f"well stale: {', '.join(names[:_UNFOLLOWED_SHOWN])}{more}. Give it as a parameter, or as a number, "
+                "text, list, dict or array of a module."
+            )
 
 
 def _disabled(pipeline: Sequence[FunctionStep]) -> Iterator[str]:

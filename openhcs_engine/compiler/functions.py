@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib import metadata
 
 from openhcs_engine.compiler.parameters import check_parameters, freeze_parameters, function_title
-from openhcs_engine.context import FunctionCall
-from openhcs_engine.function_reference import changed_since_import, resolve, source_sha256
+from openhcs_engine.context import FunctionCall, UsedFile
+from openhcs_engine.function_reference import changed_since_import, resolve
+from openhcs_engine.laws import now, one
 from openhcs_engine.memory.decorators import FunctionContract, contract_of
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.side_data import NOTHING, side_data_of
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import SideData, SideInput
+from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
+from openhcs_engine.uses.follow import Uses, follow
+from openhcs_engine.uses.packages import package_version
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class FunctionTable:
     """Functions by reference, for runs inside this process; grows while a pipeline is compiled."""
 
     functions: dict[str, StackFunction] = field(default_factory=dict)
+    followed: dict[int, Uses] = field(default_factory=dict)
+    """What functions use, by their ids; ``functions`` keeps them alive."""
 
     def reference(self, function: StackFunction) -> tuple[str, bool]:
         """``module:qualname`` of a named function, and whether another process can import it by that name."""
@@ -36,6 +39,12 @@ class FunctionTable:
             reference = f"{base}#{copies}"
         self.functions[reference] = function
         return reference, importable and copies == 1
+
+    def uses(self, function: StackFunction) -> Uses:
+        """What a function uses; each is followed once."""
+        if id(function) not in self.followed:
+            self.followed[id(function)] = follow(function)
+        return self.followed[id(function)]
 
 
 def freeze_call(call: DeclaredCall, table: FunctionTable, refuse: Refuse) -> FunctionCall | None:
@@ -66,14 +75,20 @@ def _freeze(
         )
         return None
     reference, importable = table.reference(function)
-    _check_kind(function, refuse)
+    uses = table.uses(function)
+    _check_kind(function, uses, refuse)
     inputs = tuple(SideInput(name=name) for name in side.inputs if name not in call.kwargs)
     check_parameters(call, contract, [each.name for each in inputs], refuse)
     _check_libraries(function, contract, refuse)
     return FunctionCall(
         reference=reference,
         importable=importable,
-        source_sha256=source_sha256(function),
+        source_sha256=uses.sha256,
+        source_by_law_1=one.source_sha256(function),
+        revision=now.REVISIONS.get(reference, 0),
+        uses=FrozenMap.of(uses.used),
+        files=tuple(UsedFile(path=file.path, size=file.size, mtime_ns=file.mtime_ns) for file in uses.files),
+        unfollowed=uses.unfollowed,
         version=_version(function),
         kwargs=freeze_parameters(call, refuse),
         input_type=str(contract.input_type),
@@ -152,14 +167,14 @@ def _check_libraries(function: StackFunction, contract: FunctionContract, refuse
             )
 
 
-def _check_kind(function: StackFunction, refuse: Refuse) -> None:
+def _check_kind(function: StackFunction, uses: Uses, refuse: Refuse) -> None:
     """Refuse functions whose call returns no array at all, and those that are no longer what their file says."""
     name = function_title(function)
     generates = inspect.isgeneratorfunction(function)
     if generates or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         kind = "a generator" if generates else "an async function"
         refuse(f"{name} is {kind}, whose call returns no array; write a plain function that returns the stack.", name)
-    if (file := changed_since_import(function)) is not None:
+    if (file := changed_since_import(uses)) is not None:
         refuse(
             f"{name} is not what {file} says now: the file was changed after this process imported it. Start a new "
             "process, or reload the module and declare the pipeline again.",
@@ -176,14 +191,3 @@ def _resolves(reference: str, function: StackFunction) -> bool:
 
 def _version(function: StackFunction) -> str:
     return package_version(function.__module__.partition(".")[0])
-
-
-@cache
-def package_version(package: str) -> str:
-    """``name==version`` of an importable package; empty for a module that is no installed package."""
-    name = "openhcs-dagster" if package in {"openhcs_engine", "openhcs_dagster"} else package
-    try:
-        return f"{name}=={metadata.version(name)}"
-    except metadata.PackageNotFoundError:
-        version = getattr(sys.modules.get(package), "__version__", None)
-        return f"{name}=={version}" if version else ""

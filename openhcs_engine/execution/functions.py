@@ -9,6 +9,8 @@ from typing import Any
 from openhcs_engine.context import FunctionCall
 from openhcs_engine.errors import ExecutionError
 from openhcs_engine.function_reference import resolve, source_sha256
+from openhcs_engine.laws import one
+from openhcs_engine.uses.opened_files import OpenedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,17 @@ class FunctionSource:
 
 
 def _verified(call: FunctionCall, function: Callable[..., Any]) -> Callable[..., Any]:
-    if source_sha256(function) != call.source_sha256:
+    if source_sha256(function) != call.source_sha256 and one.source_sha256(function) != call.source_sha256:
         raise ExecutionError(
             f"Function {call.reference} is not the one that was compiled (its source, or what it uses, changed); "
             "compile the plate again."
         )
+    for file in call.files:
+        if OpenedFile(file.path, file.size, file.mtime_ns).has_changed:
+            raise ExecutionError(
+                f"{file.path}, which the modules of {call.reference} read while they are imported, is another file now "
+                "than when the plate was compiled; compile the plate again."
+            )
     return function
 
 

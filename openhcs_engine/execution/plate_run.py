@@ -20,6 +20,7 @@ from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.staffing import Staffing, held_gpus
 from openhcs_engine.execution.well_watch import REMIND_S, Notice, Patience, refused_limit, well_limit
 from openhcs_engine.memory.devices import GPU, Device, DevicePolicy, DevicePool
+from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.manifest import WellManifest
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.plate_output import PlateOutput
@@ -41,10 +42,12 @@ def execute_wells(
     well_timeout: int | float | str | None = None,
     remind_s: float = REMIND_S,
     on_notice: Notice | None = None,
+    renew: bool = False,
 ) -> Iterator[WellResult]:
     """Execute contexts of one plate; yield each well's result as it finishes.
 
-    Wells that are published with the same fingerprint are yielded first, as ``unchanged``, and not computed. Everything
+    Wells that are published with the same fingerprint are yielded first, as ``unchanged``, and not computed; neither
+    are those ``made before the update``, by an earlier law of fingerprints that finds them the same. Everything
     that can be refused is refused before the first result: an output inside the raw plate, a full or read-only place.
     Closing the iterator, or Ctrl-C, ends the workers and leaves only whole wells.
 
@@ -77,6 +80,8 @@ def execute_wells(
         Seconds after which a well that still works is named in the log and by ``on_notice``, again and again.
     on_notice
         Called, from any thread, with what a person should know while the run goes on.
+    renew
+        True: wells that were made before the update are computed, too.
 
     Raises
     ------
@@ -104,7 +109,7 @@ def execute_wells(
     first = next(iter(contexts.values()))
     folder = open_output(first.output.address, first.output.backend)
     folder.check_place(first.plate.root)
-    unchanged = _unchanged(folder, contexts)
+    unchanged = _unchanged(folder, contexts, renew=renew)
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
     check_space(folder, waiting.values(), len(staffing.cpus))
     kept = [step.materialize for step in first.steps if step.materialize is not None]
@@ -239,24 +244,26 @@ def _cpu_names(workers: int | None, devices: Sequence[str | Device]) -> tuple[st
     )
 
 
-def _unchanged(folder: PlateOutput, contexts: Mapping[str, ProcessingContext]) -> dict[str, WellResult]:
-    """Wells that are published, whole, and made by the same fingerprint."""
-    manifests = folder.unchanged({well: context.fingerprint for well, context in contexts.items()})
+def _unchanged(folder: PlateOutput, contexts: Mapping[str, ProcessingContext], *, renew: bool) -> dict[str, WellResult]:
+    """Wells that are published, whole, and made by the same fingerprint, or before the update if they may stay."""
+    current = current_wells(folder, contexts)
+    results = {well: unchanged_result(folder, manifest) for well, manifest in current.unchanged.items()}
+    if not renew:
+        before = current.made_before.items()
+        results |= {well: unchanged_result(folder, manifest, WellStatus.MADE_BEFORE) for well, manifest in before}
     return {
-        well: replace(
-            unchanged_result(folder, manifest),
-            missing_planes=contexts[well].missing_planes,
-            notes=contexts[well].gaps,
-        )
-        for well, manifest in manifests.items()
+        well: replace(result, missing_planes=contexts[well].missing_planes, notes=contexts[well].gaps)
+        for well, result in results.items()
     }
 
 
-def unchanged_result(folder: PlateOutput, manifest: WellManifest) -> WellResult:
+def unchanged_result(
+    folder: PlateOutput, manifest: WellManifest, status: WellStatus = WellStatus.UNCHANGED
+) -> WellResult:
     """The result of a well that was not computed again."""
     return WellResult(
         well=manifest.well,
-        status=WellStatus.UNCHANGED,
+        status=status,
         fingerprint=manifest.fingerprint,
         device=manifest.device,
         store_path=folder.store_path(manifest.well),

@@ -14,6 +14,9 @@ class WellStatus(StrEnum):
     """Computed and published."""
     UNCHANGED = "unchanged"
     """Published before with the same fingerprint; nothing was computed."""
+    MADE_BEFORE = "made before the update"
+    """Published by an earlier version whose fingerprints were made otherwise, of the same files, steps, parameters,
+    sources and packages; nothing was computed, and ``renew`` makes it again."""
     FAILED = "failed"
     """Nothing of this run was published."""
 

@@ -13,6 +13,7 @@ import msgspec
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import ContextFileError, NotAnOutputError
 from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.opening import files_of, open_output
 from openhcs_engine.output.plans import plan_documents
@@ -60,10 +61,10 @@ def read_given_plan(address: str) -> GivenPlan:
 
 
 def published_with(output: str, contexts: Mapping[str, ProcessingContext]) -> tuple[str, ...]:
-    """Wells that the output holds whole, with the fingerprints of these contexts."""
+    """Wells that the output holds whole as these contexts make them, those made before the update included."""
     backend = next(iter(contexts.values())).output.backend
-    fingerprints = {well: context.fingerprint for well, context in contexts.items()}
-    return tuple(open_output(output, backend).unchanged(fingerprints))
+    current = current_wells(open_output(output, backend), contexts)
+    return (*current.unchanged, *current.made_before)
 
 
 def _of_output(address: str, documents: Iterator[tuple[str, bytes]]) -> GivenPlan:

@@ -51,6 +51,8 @@ class WellManifest:
     well: str
     fingerprint: str
     """Of the context that made it."""
+    law: int = 1
+    """Number of the law of that fingerprint; manifests without one are of the first."""
     plan: str = ""
     """Fingerprint of the whole plan; empty where the well was run by itself."""
     backend: str
@@ -91,6 +93,7 @@ class WellManifest:
         return cls(
             well=context.well,
             fingerprint=context.fingerprint,
+            law=context.law,
             plan=plan,
             backend=context.output.backend,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -161,7 +161,7 @@ class PlateBucket(PlateOutput):
         """The manifest of a well whose objects are all there with the right sizes; see PlateOutput."""
         return self._published({well: fingerprint}).get(well)
 
-    def unchanged(self, fingerprints: Mapping[str, str]) -> dict[str, WellManifest]:
+    def unchanged(self, fingerprints: Mapping[str, str | None]) -> dict[str, WellManifest]:
         """``published`` of many wells by one listing of the whole output; those that are not are left out."""
         return self._published(fingerprints)
 
@@ -218,7 +218,7 @@ class PlateBucket(PlateOutput):
         self.bucket.upload({f"{LOGS}/{log.name}": log})
         shutil.rmtree(log.parent, ignore_errors=True)
 
-    def _published(self, fingerprints: Mapping[str, str] | Mapping[str, str | None]) -> dict[str, WellManifest]:
+    def _published(self, fingerprints: Mapping[str, str | None]) -> dict[str, WellManifest]:
         files, found = self.files, dict[str, WellManifest]()
         paths = {path: well for well in fingerprints if (path := manifest_name(well)) in files.found()}
         for path, content in files.read_all(tuple(paths)):

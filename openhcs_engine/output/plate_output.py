@@ -107,8 +107,8 @@ class PlateOutput(ABC):
         ``verify``.
         """
 
-    def unchanged(self, fingerprints: Mapping[str, str]) -> dict[str, WellManifest]:
-        """``published`` of many wells, each with its fingerprint; those that are not are left out."""
+    def unchanged(self, fingerprints: Mapping[str, str | None]) -> dict[str, WellManifest]:
+        """``published`` of many wells, each with its fingerprint or None; those that are not are left out."""
         found = ((well, self.published(well, fingerprint)) for well, fingerprint in fingerprints.items())
         return {well: manifest for well, manifest in found if manifest is not None}
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from openhcs_engine.context import FunctionCall, digest
+from openhcs_engine.context import FunctionCall, UsedFile, digest
+from openhcs_engine.laws.now import is_ours
 from openhcs_engine.model.artifacts import SideInput, SideOutput
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.plan_diff.change import ChangeKind, from_to, listed, short, shown
@@ -33,8 +34,11 @@ _NAMES: Final = {
     "coordinates": (ChangeKind.CONTRACT, "is given coordinates:"),
     "declared": (ChangeKind.CONTRACT, "carries a decorator:"),
     "importable": (ChangeKind.CONTRACT, "can be imported:"),
+    "revision": (ChangeKind.SOURCE, "gives other results since an update of this program, revision"),
 }
 """Fields of a call that are one value each."""
+_UNTOLD: Final = frozenset({"source_by_law_1", "unfollowed"})
+"""Fields that no result depends on."""
 _NESTED: Final = frozenset({"kwargs", "cpu_twin"})
 """Fields that are equal to Python where they are not in a plan: 1 and 1.0 give other results."""
 
@@ -61,8 +65,13 @@ def function_label(call: FunctionCall) -> str:
 def compare_call(before: FunctionCall, after: FunctionCall, numbers: Mapping[int, int]) -> Iterator[Difference]:
     """The differences of two calls of functions of one name."""
     name = function_label(before)
+    ours = is_ours(before.reference) and is_ours(after.reference)
     for field in fields(FunctionCall):
         old, new = getattr(before, field.name), getattr(after, field.name)
+        if field.name in _UNTOLD or (ours and field.name in {"source_sha256", "version"}):
+            continue
+        if field.name == "source_sha256" and before.uses and after.uses and before.uses != after.uses:
+            continue  # what it uses tells more
         if field.name == "side_inputs":
             old = tuple(_renumbered(each, numbers) for each in old)
         if field.name in _NESTED or old != new:
@@ -78,6 +87,10 @@ def _of_field(name: str, field: str, old: Any, new: Any, numbers: Mapping[int, i
         case "source_sha256":
             what = f"the source of {name} changed ({from_to('', short(old), short(new))})"
             yield Difference(ChangeKind.SOURCE, what, old, new)
+        case "uses":
+            yield from _used(name, old, new)
+        case "files":
+            yield from _files(name, old, new)
         case "side_outputs":
             yield _outputs(name, old, new)
         case "side_inputs":
@@ -87,6 +100,31 @@ def _of_field(name: str, field: str, old: Any, new: Any, numbers: Mapping[int, i
         case _:
             kind, label = _NAMES.get(field, (ChangeKind.OTHER, f"{field}:"))
             yield Difference(kind, from_to(f"{name} {label}", old, new), plain(old), plain(new))
+
+
+def _used(name: str, old: FrozenMap, new: FrozenMap) -> Iterator[Difference]:
+    """What changed in what a function uses; nothing where the earlier plan does not say it."""
+    if not old or not new:
+        return
+    for used in sorted({*old, *new}):
+        before, after = old.get(used), new.get(used)
+        if before == after:
+            continue
+        kind, whose = (ChangeKind.SOURCE, "") if ":" in used else (ChangeKind.VERSION, "the version of ")
+        if used == name or used.endswith(f":{name}"):
+            what = f"the source of {name} changed ({from_to('', before, after)})"
+        elif before is None or after is None:
+            what = f"{name} uses {used}{'' if before is None else ' no more'}"
+        else:
+            what = f"{whose}{used}, which {name} uses, changed ({from_to('', before, after)})"
+        yield Difference(kind, what, before, after)
+
+
+def _files(name: str, old: Sequence[UsedFile], new: Sequence[UsedFile]) -> Iterator[Difference]:
+    before, after = ({(file.name, file.size, file.mtime_ns) for file in files} for files in (old, new))
+    for changed in sorted({file for file, _, _ in before ^ after}):
+        what = f"the file {changed}, which modules of {name} read while they are imported, changed"
+        yield Difference(ChangeKind.SOURCE, what)
 
 
 def _replaced(old: Sequence[FunctionCall], new: Sequence[FunctionCall]) -> Difference:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from openhcs_engine.earlier_law import compared
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.model.wells import plate_order
 from openhcs_engine.plan_diff.change import Change, ChangeKind, counted
@@ -72,7 +73,8 @@ class PlanDiff:
 def compare_plans(before: Plan, after: Plan) -> PlanDiff:
     """What changed from one plan of a plate to another, and which wells' results go stale.
 
-    A well goes stale exactly if its fingerprint differs, and then it has at least one reason.
+    A well goes stale exactly if its fingerprint differs, and then it has at least one reason. A plan that was made
+    before an update of this program is compared by the law of fingerprints of then.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def compare_plans(before: Plan, after: Plan) -> PlanDiff:
     """
     wells = tuple(sorted({*before, *after}, key=plate_order))
     both = tuple(well for well in wells if well in before and well in after)
+    after = compared(before, after)
     differing = frozenset(well for well in both if before[well].fingerprint != after[well].fingerprint)
     changes = [*_changes(before, after, both, differing), *_other_wells(before, after, wells)]
     return PlanDiff(

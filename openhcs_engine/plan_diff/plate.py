@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
 from openhcs_engine.context import OutputPlan, ProcessingContext
+from openhcs_engine.laws.now import PRODUCT
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan_diff.calls import plain
 from openhcs_engine.plan_diff.change import Change, ChangeKind, counted, from_to, listed
@@ -57,7 +58,8 @@ def compare_packages(before: tuple[str, ...], after: tuple[str, ...], wells: fro
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
     for name in names:
         what = from_to(name, old.get(name), new.get(name))
-        yield _of(ChangeKind.VERSION, "packages", what, old.get(name), new.get(name), wells)
+        stale = frozenset() if name == PRODUCT else wells  # what changed in its functions stands in their calls
+        yield _of(ChangeKind.VERSION, "packages", what, old.get(name), new.get(name), stale)
     if not names and before != after:
         yield _of(ChangeKind.VERSION, "packages", "told in another order", list(before), list(after), wells)
 

@@ -18,6 +18,7 @@ from openhcs_engine.context import (
     steps_digest,
 )
 from openhcs_engine.errors import ContextFileError, ContextFormatError
+from openhcs_engine.laws.now import LAW
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, OnMissing
 from openhcs_engine.model.plate import Plate
@@ -48,6 +49,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     index_sha256: str
     index: PlaneIndex
     wells: dict[str, _WellEntry]
+    law: int = 1
+    """Of its fingerprints; documents without a law are of the first."""
     explained: Any = msgspec.UNSET  # Any: JSON for people, which nothing reads back
 
 
@@ -82,6 +85,7 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
             on_missing=first.on_missing,
             index_sha256=digest(index),
             index=index,
+            law=first.law,
             wells={
                 well: _WellEntry(
                     context.fingerprint,
@@ -106,7 +110,7 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
         fingerprints.
     """
     parsed = _parse(document)
-    if parsed.steps and steps_digest(parsed.steps) != parsed.pipeline_digest:
+    if parsed.steps and steps_digest(parsed.steps, parsed.law) != parsed.pipeline_digest:
         raise ContextFileError(
             "The plan document names functions or parameters that its pipeline did not declare; it was changed after "
             f"it was written. {_AGAIN}"
@@ -136,6 +140,7 @@ def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str,
             devices=entry.devices,
             stage_um=entry.stage_um,
             beyond_plan=entry.beyond_plan,
+            law=parsed.law,
         )
         for well, entry in parsed.wells.items()
     }
@@ -148,6 +153,11 @@ def _parse(document: bytes) -> _Document:
         _refuse_other(_stated_format(document))
         raise ContextFileError(f"This is not a plan document of format {FORMAT}: {error}.") from error
     _refuse_other(parsed.format)
+    if parsed.law > LAW:
+        raise ContextFormatError(
+            f"The plan document is of law {parsed.law} of fingerprints; this version knows laws up to {LAW}. {_AGAIN}",
+            format=parsed.format,
+        )
     return parsed
 
 

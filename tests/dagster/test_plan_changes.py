@@ -12,7 +12,7 @@ from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.plan_changes import FIRST_PLAN, changes_since_last, told_changes
+from openhcs_dagster.plan_changes import FIRST_PLAN, change_since_last, told_changes
 from openhcs_dagster.plate_graph import plate_graph
 from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
@@ -90,11 +90,15 @@ def test_a_plan_that_cannot_be_read_is_no_reason_to_fail(tmp_path: Path) -> None
     manager, key = VfsIOManager(backend="disk", root=str(tmp_path)), PlateKeys("P1").contexts
     after = plan(FunctionStep(add))
 
-    assert changes_since_last(manager, key, after) == FIRST_PLAN
+    def told(keeper: object) -> str:
+        with dg.instance_for_test() as instance:
+            return change_since_last(instance, keeper, key, after).told
+
+    assert told(manager) == FIRST_PLAN
     manager.handle_output(dg.build_output_context(asset_key=key), after)
     next(tmp_path.rglob("compiled_contexts.plan.json")).write_text("{}")
-    assert changes_since_last(manager, key, after).startswith("The plan before cannot be compared: ")
-    assert changes_since_last(object(), key, after) == "The plan before is kept where it cannot be compared."
+    assert told(manager).startswith("The plan before cannot be compared: ")
+    assert told(object()) == "The plan before is kept where it cannot be compared."
 
 
 @pytest.mark.parametrize("backend", ["memory", "disk"])

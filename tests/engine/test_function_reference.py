@@ -169,12 +169,14 @@ def plain(stack):
 def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], ModuleType]]:
     """Writes a module of a given name and what its wrapper does, and imports it."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     written: list[str] = []
 
     def write(name: str, after: str) -> ModuleType:
         (tmp_path / f"{name}.py").write_text(MODULE.format(after=after))
         importlib.invalidate_caches()
         written.append(name)
+        sys.modules.pop(name, None)
         return importlib.import_module(name)
 
     yield write
@@ -188,8 +190,7 @@ def test_a_wrapper_that_was_changed_makes_another_function(
 ) -> None:
     """The function inside is the same text; the wrapper is a function, or an object that can be called."""
     one, same, other = (
-        source_sha256(getattr(write_module(f"lab_{number}_{name}", after), name))
-        for number, after in enumerate(["+ 1", "+ 1", "+ 2"])
+        source_sha256(getattr(write_module(f"lab_{name}", after), name)) for after in ("+ 1", "+ 1", "+ 2")
     )
 
     assert one == same != other

@@ -1,0 +1,490 @@
+"""From a function to everything of the user's own that runs, or is read, when it is called."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, is_dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from openhcs_engine.laws import now
+from openhcs_engine.uses.opened_files import WATCH, OpenedFile
+from openhcs_engine.uses.packages import Whose, file_of, is_compiled, package_of, whose
+from openhcs_engine.uses.texts import Texts
+from openhcs_engine.uses.values import LARGEST, Callers, UnfollowedError, Values, is_function, kind_of, slots_of
+from openhcs_engine.uses.writes import ITEM, Writes, writes_of
+
+SHOWN: Final = 12
+"""Letters of a digest that are told."""
+_CONSTRUCTORS: Final = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
+_NO_VALUES: Final = frozenset(
+    {"__builtins__", "__cached__", "__doc__", "__loader__", "__name__", "__package__", "__spec__", "__annotations__"}
+)
+_OF_CLASSES: Final = frozenset(
+    {"__abstractmethods__", "__dataclass_fields__", "__dataclass_params__", "__match_args__", "__parameters__",
+     "__orig_bases__", "__slots__", "__static_attributes__", "__firstlineno__", "__qualname__", "__module__",
+     "__dict__", "__weakref__", "_abc_impl", "_member_map_", "_member_names_", "_value2member_map_", "_member_type_",
+     *_NO_VALUES}
+)  # fmt: skip
+Key = tuple[str, str]
+"""A module and a name in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """A function, and all that it uses."""
+
+    sha256: str
+    """Digest of all of it but the files."""
+    used: Mapping[str, str]
+    """By name: the beginning of the digest of a function, class or value, the version of a package."""
+    files: tuple[OpenedFile, ...]
+    """Read by the modules while they were imported."""
+    unfollowed: tuple[str, ...]
+    """What nobody can tell from another thing of its kind, each with the reason."""
+    functions: tuple[Callable[..., Any], ...]
+    """The user's own that run when it is called, its wrappers included."""
+
+
+def follow(function: Callable[..., Any]) -> Uses:
+    """What a function is made of: its text and what it holds, and what it names in modules, and so on from there.
+
+    Modules that are the user's own are followed by text and by value, wherever they lie; packages by their version;
+    functions of this product by the number of times that their results changed. What the followed functions themselves
+    write to is a memory: of it only how the module makes it counts.
+    """
+    return _Follower().follow(function)
+
+
+class _Follower(Values):
+    def __init__(self) -> None:
+        self.texts = Texts()
+        self.digests: dict[str, str] = {}
+        self.packages: dict[str, str] = {}
+        self.missed: dict[str, None] = {}
+        self.modules: dict[str, None] = {}
+        self.functions: dict[int, Callable[..., Any]] = {}
+        self.named: set[str] = set()
+        self.waiting: list[Callable[[], None]] = []
+        self.values: dict[Key, object] = {}
+        self.written: set[Key] = set()
+        self.attributes: dict[Key, set[str]] = {}
+        self.where = ""
+
+    def follow(self, function: Callable[..., Any]) -> Uses:
+        self.where = _title(function)
+        root = _sha(self._callable(function, (), top=True))
+        done: set[Key] = set()
+        while self.waiting or self.values.keys() - done:
+            if self.waiting:  # what functions write to must be known before any value is told
+                self.waiting.pop()()
+                continue
+            key = min(self.values.keys() - done)
+            done.add(key)
+            if key not in self.written:
+                self.digests[f"{key[0]}:{key[1]}"] = self._value(key)
+        for key in self.written & self.values.keys():
+            self.digests[f"{key[0]}:{key[1]}"] = _sha(self._assignment(key))
+        files = WATCH.files(self.modules)
+        self._note_modules()
+        self.digests.setdefault(f"{_module_of(function)}:{_title(function)}", root)
+        used = {**self.digests, **self.packages}
+        whole = _sha(root + "".join(f"{name}={used[name]};" for name in sorted(used)))
+        return Uses(
+            sha256=whole,
+            used={name: self.packages.get(name, used[name][:SHOWN]) for name in sorted(used)},
+            files=files,
+            unfollowed=tuple(sorted(self.missed)),
+            functions=tuple(self.functions.values()),
+        )
+
+    # What is called
+
+    def function(self, value: Any, callers: Callers) -> str:
+        """A function by its name where a module has it, else whole."""
+        home = _module_of(value)
+        if self._is_elsewhere(home, value):
+            return f"function {home}:{_title(value)};"
+        if inspect.ismethod(value):
+            return f"method {self.function(value.__func__, callers)}{self.text(value.__self__, callers)}"
+        name = f"{home}:{_title(value)}"
+        if _has(home, _title(value), value):
+            if name not in self.named:
+                self.named.add(name)
+                self.waiting.append(lambda: self.digests.__setitem__(name, _sha(self._callable(value, ()))))
+            return f"function {name};"
+        return self._callable(value, callers)
+
+    def _callable(self, function: Any, callers: Callers, *, top: bool = False) -> str:
+        """Text and held values of a function, or of a callable object, and of everything that it wraps."""
+        return "".join(self._layer(layer, (*callers, function), top=top) for layer in layers(function))
+
+    def _layer(self, layer: Any, callers: Callers, *, top: bool) -> str:
+        if inspect.ismethod(layer):
+            holder = "" if isinstance(layer.__self__, types.ModuleType) else self.text(layer.__self__, callers)
+            return f"{self._layer(layer.__func__, callers, top=top)}{holder}"
+        code = getattr(layer, "__code__", None)
+        if not isinstance(code, types.CodeType):
+            return self._wrapping_object(layer, callers)
+        scope = layer.__globals__
+        home = str(scope.get("__name__"))
+        if whose(home) is not Whose.OWN:
+            self._is_elsewhere(home, layer)
+            return self._text_of(code, callers)[0] if top else f"{home}:{layer.__qualname__};"
+        self.functions[id(layer)] = layer
+        text, writes = self._text_of(code, callers)
+        memories = {path[0] for path in writes.paths}
+        self._follow_names(layer, writes, scope, home)
+        held = [
+            *(getattr(layer, "__defaults__", None) or ()),
+            *(item for _, item in sorted((getattr(layer, "__kwdefaults__", None) or {}).items())),
+            *_cells(layer, memories),
+            *(
+                item
+                for name, item in sorted(vars(layer).items())
+                if name in code.co_names and (name,) not in writes.paths
+            ),
+        ]
+        return text + "".join(self._in(home, item, (*callers, layer)) for item in held)
+
+    def _wrapping_object(self, layer: Any, callers: Callers) -> str:
+        """An object that stands for a function: what it holds counts if its class is the user's own."""
+        kind = type(layer)
+        if whose(kind.__module__) is Whose.OWN:
+            return self.instance(layer, callers)
+        self._is_elsewhere(kind.__module__, layer)
+        if getattr(layer, "__wrapped__", None) is None and not inspect.isroutine(layer):
+            self.unfollowed(layer, kind_of(layer))
+        return f"{kind_of(layer)};"
+
+    def _text_of(self, code: types.CodeType, callers: Callers) -> tuple[str, Writes]:
+        text, node = self.texts.of_code(code)
+        # A lambda shares its line with others; a class of data has methods without a text.
+        return text or self.code(code, callers), writes_of(node, code)
+
+    def _is_elsewhere(self, home: str, value: Any) -> bool:
+        """Whether a version, or a revision of ours, answers for a function or class; it is noted then."""
+        match whose(home):
+            case Whose.OWN:
+                return False
+            case Whose.INSTALLED:
+                self._package(home)
+            case Whose.OURS:
+                name = f"{home}:{_title(value)}"
+                if name in now.REVISIONS:
+                    self.packages[name] = f"revision {now.REVISIONS[name]}"
+        return True
+
+    def _package(self, module_name: str) -> None:
+        top = module_name.partition(".")[0]
+        told = package_of(top)
+        if told:
+            self.packages.update(
+                [(name, version) for name, _, version in (one.partition("==") for one in told.split(", "))]
+            )
+        else:
+            self.missed[f"{top} (an installed module without a version)"] = None
+
+    # What is named
+
+    def _follow_names(self, layer: Any, writes: Writes, scope: Mapping[str, Any], home: str) -> None:
+        names = {name for code in codes(layer.__code__) for name in code.co_names}
+        self._module_is_used(home)
+        for path in writes.paths:
+            self._note_write(path, scope, home)
+        for name in sorted(names & scope.keys() - _NO_VALUES):
+            self._name(home, name, scope[name], names, whole=name in writes.passed)
+        for imported, dots in writes.imports:
+            self._import(imported, dots, scope, names)
+        for call in writes.dynamic:
+            if not (call == "import_module" and "import_module" not in names):
+                self.missed[f"what {home}.{layer.__qualname__} asks {call} for"] = None
+
+    def _name(self, home: str, name: str, value: Any, names: set[str], *, whole: bool = False) -> None:
+        if isinstance(value, types.ModuleType):
+            self._module(value, names, whole=whole)
+        elif isinstance(value, type):
+            self.of_class(value)
+        elif is_function(value) and (_has(_module_of(value), _title(value), value) or self._is_foreign(value)):
+            self.function(value, ())
+        else:
+            self.values.setdefault((home, name), value)
+
+    def _is_foreign(self, value: Any) -> bool:
+        return not inspect.ismethod(value) and whose(_module_of(value)) is not Whose.OWN
+
+    def _module(
+        self, module: types.ModuleType, names: set[str], *, whole: bool = False, seen: frozenset[str] = frozenset()
+    ) -> None:
+        """What a function names of a module that it names; all of it if it names nothing there, or hands it on."""
+        name, inside = module.__name__, vars(module)
+        if name in seen:
+            return
+        match whose(name):
+            case Whose.INSTALLED:
+                self._package(name)
+            case Whose.OURS:
+                for each in names & inside.keys():
+                    if is_function(inside[each]):
+                        self._is_elsewhere(_module_of(inside[each]), inside[each])
+            case Whose.OWN:
+                self._module_is_used(name)
+                found = sorted((names & inside.keys()) - _NO_VALUES)
+                if whole or not found:
+                    found = sorted(each for each in inside if not each.startswith("__"))
+                for each in found:
+                    if isinstance(inside[each], types.ModuleType):
+                        self._module(inside[each], names, seen=seen | {name})
+                    else:
+                        self._name(name, each, inside[each], names)
+
+    def _import(self, name: str, dots: int, scope: Mapping[str, Any], names: set[str]) -> None:
+        """A module that is imported when the function is called: now, if it is the user's own."""
+        with suppress(ImportError, ValueError):
+            name = importlib.util.resolve_name("." * dots + name, scope.get("__package__") or "") if dots else name
+            match whose(name):
+                case Whose.INSTALLED:
+                    self._package(name)
+                case Whose.OURS if name in sys.modules:
+                    self._module(sys.modules[name], names)
+                case Whose.OWN if file_of(name) is not None or name in sys.modules:
+                    self._import_own(name, names)
+
+    def _import_own(self, name: str, names: set[str]) -> None:
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            return  # ``from module import function``: no module
+        except Exception as error:  # a user's module may raise anything
+            self.missed[f"{name} (its import fails: {type(error).__name__})"] = None
+            return
+        self._module(module, names)
+
+    def _module_is_used(self, name: str) -> None:
+        if name in self.modules:
+            return
+        self.modules[name] = None
+        module = sys.modules.get(name)
+        if module is not None and is_compiled(module):
+            self.digests[name] = self._machine_code(str(module.__file__))
+
+    def _machine_code(self, path: str) -> str:
+        try:
+            if os.path.getsize(path) <= LARGEST:  # noqa: PTH202 # a module's own text
+                with open(path, "rb") as file:  # noqa: PTH123
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            pass
+        self.missed[f"{path} (machine code)"] = None
+        return ""
+
+    def _note_modules(self) -> None:
+        """Say of which modules it is not known what they read while they were imported."""
+        own = [name for name in self.modules if name != "__main__"]
+        for name in WATCH.unwatched(own):
+            self.missed[f"what {name} read while it was imported (import openhcs_engine before it)"] = None
+        for name, what in WATCH.outside(own):
+            self.missed[f"what {name} got from {what} while it was imported"] = None
+
+    # What is held
+
+    def of_class(self, value: type) -> str:
+        """A class by its name; its text and members are followed where it is the user's own."""
+        home, qualname = value.__module__, value.__qualname__
+        if self._is_elsewhere(home, value):
+            return f"class {home}:{qualname};"
+        name = f"{home}:{qualname}"
+        if name not in self.named:
+            self.named.add(name)
+            self.waiting.append(lambda: self.digests.__setitem__(name, _sha(self._class(value))))
+        return f"class {name};"
+
+    def _class(self, kind: type) -> str:
+        home, members = kind.__module__, vars(kind)
+        self._module_is_used(home)
+        module_file = file_of(home) or next((each.__code__.co_filename for each in _functions(members.values())), "")
+        text = self.texts.file(module_file, vars(sys.modules[home]) if home in sys.modules else None).of_class(
+            kind.__qualname__
+        )
+        told = [text, *(self.of_class(base) for base in kind.__bases__ if base is not object)]
+        if type(kind) is not type:
+            told.append(self.of_class(type(kind)))
+        for name, member in sorted(members.items()):
+            inner = list(_functions([member]))
+            for function in inner:
+                is_in_text = text and self.texts.of_code(function.__code__)[0] in text
+                layer = self._layer(function, (kind,), top=False)
+                told.append("" if is_in_text and not _holds(function) else f"{name}{layer}")
+            if inner or name in _OF_CLASSES or inspect.isdatadescriptor(member) or name in self._attributes_of(kind):
+                continue
+            told.append(f"{name}{self._in(home, member, (kind,), f'{kind.__qualname__}.{name}')}")
+        return "".join(told)
+
+    def instance(self, value: object, callers: Callers) -> str:
+        """An object of a class of the user's own by what it holds, but for what its methods write to."""
+        kind = type(value)
+        if is_dataclass(value) and whose(kind.__module__) is Whose.OURS:
+            return f"{kind_of(value)}{self.text(list(slots_of(value)), callers)}"
+        foreign = [each for each in kind.__mro__ if whose(each.__module__) in {Whose.INSTALLED, Whose.OURS}]
+        if whose(kind.__module__) is not Whose.OWN or foreign:
+            for each in kind.__mro__:
+                self._is_elsewhere(each.__module__, each)
+            if whose(kind.__module__) is Whose.OWN:
+                self.of_class(kind)
+            raise UnfollowedError(kind_of(value))
+        written = self._attributes_of(kind)
+        if ITEM in written:
+            return self.of_class(kind)
+        held = "".join(
+            f"{name}={self.text(item, callers)}"
+            for name, item in slots_of(value)
+            if name not in written and not name.startswith("__")  # as wrappers have of what they wrap
+        )
+        return f"{self.of_class(kind)}{{{held}}}"
+
+    def of_module(self, value: types.ModuleType) -> str:
+        """A module that a value holds is used whole."""
+        self._module(value, set(), whole=True)
+        return f"module {value.__name__};"
+
+    def unfollowed(self, value: object, kind: str) -> None:
+        """Note it under the name in a module that leads to it."""
+        self.missed[f"{self.where} ({kind})"] = None
+
+    def _attributes_of(self, kind: type) -> set[str]:
+        """Attributes that the methods of a class write to, and those that others do."""
+        found = set(self.attributes.get((kind.__module__, kind.__qualname__), ()))
+        for each in kind.__mro__:
+            if whose(each.__module__) is not Whose.OWN:
+                continue
+            for name, member in vars(each).items():
+                if isinstance(member, cached_property):
+                    found.add(name)
+                for function in _functions([member]):
+                    if function.__name__ not in _CONSTRUCTORS:
+                        found |= set(_of_self(writes_of(self.texts.of_code(function.__code__)[1], function.__code__)))
+        return found
+
+    def _note_write(self, path: tuple[str, ...], scope: Mapping[str, Any], home: str) -> None:
+        root, *rest = path
+        if root not in scope:
+            return
+        owner, value = (home, root), scope[root]
+        while isinstance(value, types.ModuleType) and rest and rest[0] in vars(value):
+            owner, value, rest = (value.__name__, rest[0]), vars(value)[rest[0]], rest[1:]
+        if isinstance(value, type) and rest and rest[0] != ITEM:
+            self.attributes.setdefault((value.__module__, value.__qualname__), set()).add(rest[0])
+        elif rest and rest[0] != ITEM and not isinstance(value, Mapping | list):
+            self.attributes.setdefault(owner, set()).add(rest[0])
+            self.attributes.setdefault((type(value).__module__, type(value).__qualname__), set()).add(rest[0])
+        else:
+            self.written.add(owner)
+
+    def _value(self, key: Key) -> str:
+        before = len(self.missed)
+        told = self._in(key[0], self.values[key], (), key[1])
+        if len(self.missed) > before:  # the text of the assignment at least
+            told += self._assignment(key)
+        return _sha(told)
+
+    def _assignment(self, key: Key) -> str:
+        module, name = key
+        file = file_of(module)
+        return f"memory {self.texts.file(file).of_assignment(name) if file else ''}"
+
+    def _in(self, home: str, value: object, callers: Callers, name: str | None = None) -> str:
+        """A value of a module, as text."""
+        before = self.folder, self.where
+        file = file_of(home)
+        self.folder = os.path.dirname(file) if file else ""  # noqa: PTH120 # as text, to compare with text
+        if name is not None:
+            self.where = f"{home}.{name}"
+        try:
+            return self.text(value, callers)
+        finally:
+            self.folder, self.where = before
+
+
+def layers(function: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """The function inside all wrappers first, then each wrapper."""
+    found = [function]
+    while (inner := getattr(found[-1], "__wrapped__", None)) is not None and all(inner is not each for each in found):
+        found.append(inner)
+    return tuple(reversed(found))
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Code and all code in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
+
+
+def _functions(members: Iterable[Any]) -> Iterator[types.FunctionType]:
+    """The functions of a class with a text, those in properties and the like included."""
+    for member in members:
+        parts = (member, *(getattr(member, part, None) for part in ("__func__", "fget", "fset", "fdel", "func")))
+        for part in parts:
+            for layer in layers(part) if part is not None else ():
+                if isinstance(layer, types.FunctionType) and not layer.__code__.co_filename.startswith("<string"):
+                    yield layer
+
+
+def _holds(function: Any) -> bool:
+    return bool(function.__defaults__ or function.__kwdefaults__ or function.__closure__)
+
+
+def _of_self(writes: Writes) -> Iterator[str]:
+    """Attributes of its object that a method writes to."""
+    for path in writes.paths:
+        if path[0] == writes.first:
+            yield path[1] if len(path) > 1 else ITEM
+
+
+def _cells(function: Any, memories: set[str]) -> Iterator[object]:
+    """The variables of a function around that it reads and does not write to."""
+    names = function.__code__.co_freevars
+    for name, cell in zip(names, function.__closure__ or (), strict=False):
+        if name not in memories:
+            with suppress(ValueError):  # a variable that has no value yet
+                yield cell.cell_contents
+
+
+def _module_of(value: Any) -> str:
+    """The module in which a function was written; a wrapper may have borrowed the name of another."""
+    function = value.__func__ if inspect.ismethod(value) else value
+    scope = getattr(function, "__globals__", None)
+    if scope is not None and getattr(function, "__wrapped__", None) is None:
+        return str(scope.get("__name__"))
+    found = getattr(function, "__module__", None)
+    if found is None and (owner := getattr(function, "__self__", None)) is not None:
+        found = owner.__name__ if isinstance(owner, types.ModuleType) else type(owner).__module__
+    return str(found or getattr(function, "__objclass__", type(function)).__module__)
+
+
+def _title(value: Any) -> str:
+    return str(getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__)
+
+
+def _has(module: str, qualname: str, value: object) -> bool:
+    """Whether a module has a function by its own name."""
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+        found = getattr(found, "__func__", found)
+    return found is value
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+__all__ = ["Uses", "codes", "follow", "layers"]
