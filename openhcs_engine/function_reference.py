@@ -9,7 +9,8 @@ from importlib.abc import SourceLoader
 from types import CodeType, ModuleType
 from typing import Any
 
-from openhcs_engine.uses.follow import Uses, codes, follow
+from openhcs_engine.uses.follow import Uses, follow
+from openhcs_engine.uses.functions import codes
 
 
 def resolve(reference: str) -> Callable[..., Any]:

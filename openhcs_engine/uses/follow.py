@@ -8,13 +8,23 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
-from functools import cached_property
 from typing import Any, Final
 
 from openhcs_engine.laws import now
+from openhcs_engine.uses.functions import (
+    cells_of,
+    codes,
+    functions_of,
+    has_by_name,
+    holds_values,
+    layers,
+    module_of,
+    title_of,
+)
+from openhcs_engine.uses.memories import Key, Memories
 from openhcs_engine.uses.opened_files import WATCH, OpenedFile
 from openhcs_engine.uses.packages import Whose, file_of, is_compiled, package_of, whose
 from openhcs_engine.uses.texts import Texts
@@ -23,7 +33,6 @@ from openhcs_engine.uses.writes import ITEM, Writes, writes_of
 
 SHOWN: Final = 12
 """Letters of a digest that are told."""
-_CONSTRUCTORS: Final = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
 _NO_VALUES: Final = frozenset(
     {"__builtins__", "__cached__", "__doc__", "__loader__", "__name__", "__package__", "__spec__", "__annotations__"}
 )
@@ -33,8 +42,6 @@ _OF_CLASSES: Final = frozenset(
      "__dict__", "__weakref__", "_abc_impl", "_member_map_", "_member_names_", "_value2member_map_", "_member_type_",
      *_NO_VALUES}
 )  # fmt: skip
-Key = tuple[str, str]
-"""A module and a name in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +81,28 @@ class _Follower(Values):
         self.named: set[str] = set()
         self.waiting: list[Callable[[], None]] = []
         self.values: dict[Key, object] = {}
-        self.written: set[Key] = set()
-        self.attributes: dict[Key, set[str]] = {}
+        self.memories = Memories(self.texts)
         self.where = ""
 
     def follow(self, function: Callable[..., Any]) -> Uses:
-        self.where = _title(function)
+        self.where = title_of(function)
         root = _sha(self._callable(function, (), top=True))
         done: set[Key] = set()
         while self.waiting or self.values.keys() - done:
             if self.waiting:  # what functions write to must be known before any value is told
                 self.waiting.pop()()
                 continue
+            self.memories.spread()
             key = min(self.values.keys() - done)
             done.add(key)
-            if key not in self.written:
+            name, _, attribute = key[1].partition(".")
+            if key not in self.memories.names and attribute not in self.memories.of_name((key[0], name)):
                 self.digests[f"{key[0]}:{key[1]}"] = self._value(key)
-        for key in self.written & self.values.keys():
+        for key in self.memories.names & self.values.keys():
             self.digests[f"{key[0]}:{key[1]}"] = _sha(self._assignment(key))
         files = WATCH.files(self.modules)
         self._note_modules()
-        self.digests.setdefault(f"{_module_of(function)}:{_title(function)}", root)
+        self.digests.setdefault(f"{module_of(function)}:{title_of(function)}", root)
         used = {**self.digests, **self.packages}
         whole = _sha(root + "".join(f"{name}={used[name]};" for name in sorted(used)))
         return Uses(
@@ -109,13 +117,13 @@ class _Follower(Values):
 
     def function(self, value: Any, callers: Callers) -> str:
         """A function by its name where a module has it, else whole."""
-        home = _module_of(value)
+        home = module_of(value)
         if self._is_elsewhere(home, value):
-            return f"function {home}:{_title(value)};"
+            return f"function {home}:{title_of(value)};"
         if inspect.ismethod(value):
             return f"method {self.function(value.__func__, callers)}{self.text(value.__self__, callers)}"
-        name = f"{home}:{_title(value)}"
-        if _has(home, _title(value), value):
+        name = f"{home}:{title_of(value)}"
+        if has_by_name(home, title_of(value), value):
             if name not in self.named:
                 self.named.add(name)
                 self.waiting.append(lambda: self.digests.__setitem__(name, _sha(self._callable(value, ()))))
@@ -145,12 +153,7 @@ class _Follower(Values):
         held = [
             *(getattr(layer, "__defaults__", None) or ()),
             *(item for _, item in sorted((getattr(layer, "__kwdefaults__", None) or {}).items())),
-            *_cells(layer, memories),
-            *(
-                item
-                for name, item in sorted(vars(layer).items())
-                if name in code.co_names and (name,) not in writes.paths
-            ),
+            *cells_of(layer, memories),
         ]
         return text + "".join(self._in(home, item, (*callers, layer)) for item in held)
 
@@ -177,7 +180,7 @@ class _Follower(Values):
             case Whose.INSTALLED:
                 self._package(home)
             case Whose.OURS:
-                name = f"{home}:{_title(value)}"
+                name = f"{home}:{title_of(value)}"
                 if name in now.REVISIONS:
                     self.packages[name] = f"revision {now.REVISIONS[name]}"
         return True
@@ -197,8 +200,7 @@ class _Follower(Values):
     def _follow_names(self, layer: Any, writes: Writes, scope: Mapping[str, Any], home: str) -> None:
         names = {name for code in codes(layer.__code__) for name in code.co_names}
         self._module_is_used(home)
-        for path in writes.paths:
-            self._note_write(path, scope, home)
+        self.memories.note(layer, writes, scope, home)
         for name in sorted(names & scope.keys() - _NO_VALUES):
             self._name(home, name, scope[name], names, whole=name in writes.passed)
         for imported, dots in writes.imports:
@@ -212,13 +214,15 @@ class _Follower(Values):
             self._module(value, names, whole=whole)
         elif isinstance(value, type):
             self.of_class(value)
-        elif is_function(value) and (_has(_module_of(value), _title(value), value) or self._is_foreign(value)):
+        elif is_function(value) and (has_by_name(module_of(value), title_of(value), value) or self._is_foreign(value)):
             self.function(value, ())
+            for attribute in names & getattr(value, "__dict__", {}).keys():
+                self.values.setdefault((home, f"{name}.{attribute}"), vars(value)[attribute])
         else:
             self.values.setdefault((home, name), value)
 
     def _is_foreign(self, value: Any) -> bool:
-        return not inspect.ismethod(value) and whose(_module_of(value)) is not Whose.OWN
+        return not inspect.ismethod(value) and whose(module_of(value)) is not Whose.OWN
 
     def _module(
         self, module: types.ModuleType, names: set[str], *, whole: bool = False, seen: frozenset[str] = frozenset()
@@ -233,7 +237,7 @@ class _Follower(Values):
             case Whose.OURS:
                 for each in names & inside.keys():
                     if is_function(inside[each]):
-                        self._is_elsewhere(_module_of(inside[each]), inside[each])
+                        self._is_elsewhere(module_of(inside[each]), inside[each])
             case Whose.OWN:
                 self._module_is_used(name)
                 found = sorted((names & inside.keys()) - _NO_VALUES)
@@ -309,7 +313,7 @@ class _Follower(Values):
     def _class(self, kind: type) -> str:
         home, members = kind.__module__, vars(kind)
         self._module_is_used(home)
-        module_file = file_of(home) or next((each.__code__.co_filename for each in _functions(members.values())), "")
+        module_file = file_of(home) or next((each.__code__.co_filename for each in functions_of(members.values())), "")
         text = self.texts.file(module_file, vars(sys.modules[home]) if home in sys.modules else None).of_class(
             kind.__qualname__
         )
@@ -317,12 +321,17 @@ class _Follower(Values):
         if type(kind) is not type:
             told.append(self.of_class(type(kind)))
         for name, member in sorted(members.items()):
-            inner = list(_functions([member]))
+            inner = list(functions_of([member]))
             for function in inner:
                 is_in_text = text and self.texts.of_code(function.__code__)[0] in text
                 layer = self._layer(function, (kind,), top=False)
-                told.append("" if is_in_text and not _holds(function) else f"{name}{layer}")
-            if inner or name in _OF_CLASSES or inspect.isdatadescriptor(member) or name in self._attributes_of(kind):
+                told.append("" if is_in_text and not holds_values(function) else f"{name}{layer}")
+            if (
+                inner
+                or name in _OF_CLASSES
+                or inspect.isdatadescriptor(member)
+                or name in self.memories.attributes(kind)
+            ):
                 continue
             told.append(f"{name}{self._in(home, member, (kind,), f'{kind.__qualname__}.{name}')}")
         return "".join(told)
@@ -339,7 +348,7 @@ class _Follower(Values):
             if whose(kind.__module__) is Whose.OWN:
                 self.of_class(kind)
             raise UnfollowedError(kind_of(value))
-        written = self._attributes_of(kind)
+        written = self.memories.attributes(kind)
         if ITEM in written:
             return self.of_class(kind)
         held = "".join(
@@ -357,35 +366,6 @@ class _Follower(Values):
     def unfollowed(self, value: object, kind: str) -> None:
         """Note it under the name in a module that leads to it."""
         self.missed[f"{self.where} ({kind})"] = None
-
-    def _attributes_of(self, kind: type) -> set[str]:
-        """Attributes that the methods of a class write to, and those that others do."""
-        found = set(self.attributes.get((kind.__module__, kind.__qualname__), ()))
-        for each in kind.__mro__:
-            if whose(each.__module__) is not Whose.OWN:
-                continue
-            for name, member in vars(each).items():
-                if isinstance(member, cached_property):
-                    found.add(name)
-                for function in _functions([member]):
-                    if function.__name__ not in _CONSTRUCTORS:
-                        found |= set(_of_self(writes_of(self.texts.of_code(function.__code__)[1], function.__code__)))
-        return found
-
-    def _note_write(self, path: tuple[str, ...], scope: Mapping[str, Any], home: str) -> None:
-        root, *rest = path
-        if root not in scope:
-            return
-        owner, value = (home, root), scope[root]
-        while isinstance(value, types.ModuleType) and rest and rest[0] in vars(value):
-            owner, value, rest = (value.__name__, rest[0]), vars(value)[rest[0]], rest[1:]
-        if isinstance(value, type) and rest and rest[0] != ITEM:
-            self.attributes.setdefault((value.__module__, value.__qualname__), set()).add(rest[0])
-        elif rest and rest[0] != ITEM and not isinstance(value, Mapping | list):
-            self.attributes.setdefault(owner, set()).add(rest[0])
-            self.attributes.setdefault((type(value).__module__, type(value).__qualname__), set()).add(rest[0])
-        else:
-            self.written.add(owner)
 
     def _value(self, key: Key) -> str:
         before = len(self.missed)
@@ -412,79 +392,8 @@ class _Follower(Values):
             self.folder, self.where = before
 
 
-def layers(function: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
-    """The function inside all wrappers first, then each wrapper."""
-    found = [function]
-    while (inner := getattr(found[-1], "__wrapped__", None)) is not None and all(inner is not each for each in found):
-        found.append(inner)
-    return tuple(reversed(found))
-
-
-def codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Code and all code in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from codes(constant)
-
-
-def _functions(members: Iterable[Any]) -> Iterator[types.FunctionType]:
-    """The functions of a class with a text, those in properties and the like included."""
-    for member in members:
-        parts = (member, *(getattr(member, part, None) for part in ("__func__", "fget", "fset", "fdel", "func")))
-        for part in parts:
-            for layer in layers(part) if part is not None else ():
-                if isinstance(layer, types.FunctionType) and not layer.__code__.co_filename.startswith("<string"):
-                    yield layer
-
-
-def _holds(function: Any) -> bool:
-    return bool(function.__defaults__ or function.__kwdefaults__ or function.__closure__)
-
-
-def _of_self(writes: Writes) -> Iterator[str]:
-    """Attributes of its object that a method writes to."""
-    for path in writes.paths:
-        if path[0] == writes.first:
-            yield path[1] if len(path) > 1 else ITEM
-
-
-def _cells(function: Any, memories: set[str]) -> Iterator[object]:
-    """The variables of a function around that it reads and does not write to."""
-    names = function.__code__.co_freevars
-    for name, cell in zip(names, function.__closure__ or (), strict=False):
-        if name not in memories:
-            with suppress(ValueError):  # a variable that has no value yet
-                yield cell.cell_contents
-
-
-def _module_of(value: Any) -> str:
-    """The module in which a function was written; a wrapper may have borrowed the name of another."""
-    function = value.__func__ if inspect.ismethod(value) else value
-    scope = getattr(function, "__globals__", None)
-    if scope is not None and getattr(function, "__wrapped__", None) is None:
-        return str(scope.get("__name__"))
-    found = getattr(function, "__module__", None)
-    if found is None and (owner := getattr(function, "__self__", None)) is not None:
-        found = owner.__name__ if isinstance(owner, types.ModuleType) else type(owner).__module__
-    return str(found or getattr(function, "__objclass__", type(function)).__module__)
-
-
-def _title(value: Any) -> str:
-    return str(getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__)
-
-
-def _has(module: str, qualname: str, value: object) -> bool:
-    """Whether a module has a function by its own name."""
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-        found = getattr(found, "__func__", found)
-    return found is value
-
-
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-__all__ = ["Uses", "codes", "follow", "layers"]
+__all__ = ["Uses", "follow"]

@@ -10,7 +10,6 @@ import os
 import stat
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,11 @@ class OpenedFile:
 
 
 class ImportWatch:
-    """What modules opened while they were imported, by the modules' names."""
+    """What modules opened while they were imported last, by the modules' own files."""
 
     def __init__(self) -> None:
-        self._files: dict[str, dict[str, OpenedFile]] = defaultdict(dict)
-        self._outside: dict[str, dict[str, None]] = defaultdict(dict)
+        self._files: dict[str, dict[str, OpenedFile]] = {}
+        self._outside: dict[str, dict[str, None]] = {}
         self._before: frozenset[str] = frozenset()
         self._busy = threading.local()
 
@@ -64,19 +63,20 @@ class ImportWatch:
 
     def files(self, modules: Iterable[str]) -> tuple[OpenedFile, ...]:
         """Files that any of these modules read while it was imported, each once."""
-        return tuple(sorted({file for module in modules for file in tuple(self._files.get(module, {}).values())}))
+        own = map(_file_of, modules)
+        return tuple(sorted({file for module in own for file in tuple(self._files.get(module, {}).values())}))
 
     def outside(self, modules: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Modules that asked something else than files while they were imported, each with what it was."""
         for module in modules:
-            yield from ((module, what) for what in tuple(self._outside.get(module, {})))
+            yield from ((module, what) for what in tuple(self._outside.get(_file_of(module), {})))
 
     def unwatched(self, modules: Iterable[str]) -> list[str]:
         """Those of the modules that were imported before the watch began."""
-        return [module for module in modules if module in self._before]
+        return [module for module in modules if module in self._before and _file_of(module) not in self._files]
 
     def _look(self, event: str, arguments: tuple[Any, ...]) -> None:  # Any: what each event has
-        if event != "open" and event not in _OUTSIDE:
+        if event != "open" and event != "exec" and event not in _OUTSIDE:
             return
         if getattr(self._busy, "now", False):
             return
@@ -89,20 +89,29 @@ class ImportWatch:
             self._busy.now = False
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "exec":
+            code = arguments[0]
+            if code.co_name == "<module>":  # a module is imported, perhaps anew
+                self._files[code.co_filename], self._outside[code.co_filename] = {}, {}
+            return
         if event == "open" and not _is_reading(*arguments[:3]):
             return
         module = _module_being_imported(sys._getframe(2))
         if module is None:
             return
         if event != "open":
-            self._outside[module][_OUTSIDE[event]] = None
+            self._outside.setdefault(module, {})[_OUTSIDE[event]] = None
             return
         path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 # the folder of now, no link resolved
         if path.endswith(_SOURCES) or not _INSTALLED.isdisjoint(Path(path).parts):
             return
         found = _stamp(path)
         if found is not None:
-            self._files[module][path] = OpenedFile(path, *found)
+            self._files.setdefault(module, {})[path] = OpenedFile(path, *found)
+
+
+def _file_of(module_name: str) -> str:
+    return str(getattr(sys.modules.get(module_name), "__file__", None))
 
 
 def _is_being_imported(module: object) -> bool:
@@ -126,7 +135,7 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 
 def _module_being_imported(frame: FrameType | None) -> str | None:
-    """The module whose own text, or what that called, opens the file; None at any other time, and for imports."""
+    """The file of the module whose text, or what that called, opens a file; None at other times, and for imports."""
     if frame is not None and frame.f_code.co_filename == _IMPORT:
         return None  # the text of a module is read
     while frame is not None:
@@ -134,7 +143,7 @@ def _module_being_imported(frame: FrameType | None) -> str | None:
             scope: Mapping[str, Any] = frame.f_globals
             name = scope.get("__name__")
             own = isinstance(name, str) and name != "__main__" and scope.get("__file__") == frame.f_code.co_filename
-            return name if own else None
+            return frame.f_code.co_filename if own else None
         frame = frame.f_back
     return None
 

@@ -41,8 +41,10 @@ class Writes:
 
     paths: frozenset[Path] = frozenset()
     """Written to: names of the module or of a function around, and parameters of the function itself."""
-    first: str | None = None
-    """Its first parameter, which is the object if it is a method."""
+    parameters: tuple[str, ...] = ()
+    """The first is the object if it is a method."""
+    handed: tuple[tuple[Path, int | str, Path], ...] = ()
+    """What it hands on: to which function, as which argument, by position or name, and what."""
     passed: frozenset[str] = frozenset()
     """Names handed on whole, as arguments."""
     imports: tuple[tuple[str, int], ...] = ()
@@ -73,8 +75,8 @@ def _by_bytecode(code: CodeType) -> Writes:
                 names.add(str(each.argval))
             elif each.opname == "IMPORT_NAME":
                 imports.append((str(each.argval), 0))
-    first = code.co_varnames[0] if code.co_argcount else None
-    return Writes(frozenset((name,) for name in names), first, imports=tuple(imports))
+    parameters = code.co_varnames[: code.co_argcount]
+    return Writes(frozenset((name,) for name in names), parameters, imports=tuple(imports))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -103,7 +105,8 @@ class _Reader:
         calls = [inner for inner in self.nodes if isinstance(inner, ast.Call)]
         return Writes(
             paths=frozenset(self.paths),
-            first=self.parameters[0] if self.parameters else None,
+            parameters=tuple(self.parameters),
+            handed=tuple(handed for call in calls for handed in self._handed(call)),
             passed=frozenset(name for call in calls for name in _passed(call)),
             imports=tuple(dict.fromkeys(_imports(self.nodes))),
             dynamic=tuple(dict.fromkeys(filter(None, map(_dynamic, calls)))),
@@ -120,6 +123,17 @@ class _Reader:
             elif isinstance(inner, ast.Call):
                 self._read_call(inner)
 
+    def _handed(self, call: ast.Call) -> Iterator[tuple[Path, int | str, Path]]:
+        callee = _path(call.func)
+        if not callee or callee[-1] == ITEM:
+            return
+        arguments: list[tuple[int | str, ast.expr]] = list(enumerate(call.args))
+        arguments += [(keyword.arg or "", keyword.value) for keyword in call.keywords]
+        for where, argument in arguments:
+            path = self._beyond_aliases(_path(argument))
+            if path:
+                yield callee, where, path
+
     def _read_call(self, call: ast.Call) -> None:
         name = _called(call)
         if isinstance(call.func, ast.Attribute) and name in _MUTATORS:
@@ -134,14 +148,18 @@ class _Reader:
 
     def _write(self, path: Path, *, only_aliases: bool = False) -> None:
         """Note a write; one to a variable of the function is one to what the variable was taken from."""
+        beyond = self._beyond_aliases(path)
+        if beyond and (beyond != path or not only_aliases):
+            self.paths.add(beyond)
+
+    def _beyond_aliases(self, path: Path) -> Path:
+        """What a variable was taken from; empty if it is the function's own."""
         seen = set[str]()
-        is_alias = False
         while path and path[0] in self.aliases and path[0] not in seen:
             seen.add(path[0])
-            path, is_alias = _joined(self.aliases[path[0]], path[1:]), True
+            path = _joined(self.aliases[path[0]], path[1:])
         is_own = path and path[0] in self.local and path[0] not in self.parameters
-        if path and not is_own and (is_alias or not only_aliases):
-            self.paths.add(path)
+        return () if is_own else path
 
     def _find_aliases(self) -> Iterator[tuple[str, Path]]:
         for inner in self.nodes:
