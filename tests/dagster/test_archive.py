@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from openhcs_dagster.catalogue import Catalogue
+from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.cli import main
+from openhcs_dagster.compilation import compile_entry
+from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.inbox import InboxMemory, look_into
 from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys
+from openhcs_dagster.listing import read_listing
 from openhcs_dagster.outcomes import OutcomeLog
+from openhcs_dagster.plate_graph import plate_graph
+from openhcs_dagster.report import WellState, summarise
 from openhcs_dagster.settings import Inbox, Settings
-from openhcs_dagster.survey import due_wells
+from openhcs_dagster.survey import WellsNow, wells_now
 from openhcs_dagster.wells import PlateWells
+from openhcs_dagster.wells_table import wells_table
+from openhcs_engine.cli import openhcs
+from openhcs_engine.laws import now
+from openhcs_engine.laws.now import LAW
 from openhcs_engine.output.given_plan import read_given_plan
+from openhcs_engine.output.manifest import read_manifest
 from openhcs_engine.output.verify import verify
 from openhcs_engine.uses.packages import package_version
 from tests.archive.make_archive import PLATES
 from tests.archive.unpacked import ARCHIVES, unpack
+from tests.dagster.deployments import Deployment, stale_status
 
 WELLS = ("A01", "A02")
+MADE_BEFORE = "made before the update"
 MODULES = ("archived_lab", "archived_helpers")
 
 
@@ -38,14 +52,14 @@ def forget_modules() -> None:
 
 @pytest.fixture(params=list(ARCHIVES))
 def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An archive, unpacked; the packages that make pixels have the versions that they had then."""
+    """An archive, unpacked; the product is a later version, other packages have the versions that they had then."""
     folder = unpack(ARCHIVES[request.param], tmp_path / "lab")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "home"))
     monkeypatch.delenv("OPENHCS_CATALOGUE", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     told = json.loads((folder / "out" / "screen_zarr" / "wells" / "A01.json").read_text())["provenance"]["versions"]
-    then = dict(version.split("==") for version in told if not version.startswith("openhcs"))
+    then = dict(version.split("==") for version in told) | {"openhcs-dagster": "99.0"}
     ask = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: then.get(name) or ask(name))
     package_version.cache_clear()
@@ -109,7 +123,7 @@ def test_an_output_of_an_earlier_version_is_opened_and_verified(lab: Path, plate
 def test_a_home_of_an_earlier_version_is_opened(lab: Path) -> None:
     """Its runs and events are there, and so are the values that it keeps."""
     keeps = VfsIOManager(root=str(Settings(home=lab / "home", catalogue=lab / "home" / "plates").values))
-    with dg.DagsterInstance.from_ref(dg._core.instance.ref.InstanceRef.from_dir(str(lab / "home"))) as instance:
+    with opened(lab) as instance:
         for plate in PLATES:
             keys = PlateKeys(plate)
             assert set(instance.get_materialized_partitions(keys.wells)) == set(WELLS)
@@ -119,18 +133,124 @@ def test_a_home_of_an_earlier_version_is_opened(lab: Path) -> None:
 
 @pytest.mark.parametrize("plate", PLATES)
 def test_a_plate_of_an_earlier_version_is_run_again_and_nothing_is_computed(lab: Path, plate: str) -> None:
-    """Every well is recorded, the report is made anew, and no file of a well is another one."""
-    entry = Catalogue(lab / "home" / "plates").read(plate)
+    """Every well is recorded as made before the update, the report is made anew, no file of a well is another one."""
+    entry = entry_of(lab, plate)
     before = content_of(lab / "out" / plate)
     page = lab / "out" / plate / "report" / "index.html"
     page.unlink()
 
-    assert due_wells(entry) == []
+    assert wells_now(entry) == WellsNow(due=[], made_before=WELLS)
     assert run("materialize", plate) == 0
 
-    assert {str(outcome.status) for outcome in OutcomeLog(lab / "out" / plate).latest().values()} == {
-        "made before the update"
-    }
+    assert statuses(lab, plate) == {MADE_BEFORE}
     assert content_of(lab / "out" / plate) == before
-    assert page.is_file()
+    assert MADE_BEFORE in page.read_text()
     assert verify(str(lab / "out" / plate)).ok
+
+
+def test_an_update_shows_no_well_as_stale(lab: Path) -> None:
+    """Neither where nothing ran since, nor where the plate was compiled anew; the plan tells of no change."""
+    settings = Settings(home=lab / "home", catalogue=lab / "home" / "plates")
+    keys = PlateKeys("screen_disk")
+    with opened(lab) as instance:
+        deployment = Deployment(lab, settings, instance)
+        assert stale_status(deployment, keys.wells, "A01") == "FRESH"
+
+        job = dg.Definitions(
+            assets=plate_graph(entry_of(lab, "screen_disk")).assets, resources=build_resources(settings)
+        ).resolve_implicit_global_asset_job_def()
+        assert job.execute_in_process(instance=instance, asset_selection=[keys.index, keys.contexts]).success
+
+        assert stale_status(deployment, keys.wells, "A01") == "FRESH"
+        (record,) = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=keys.contexts), limit=1).records
+        assert record.asset_materialization is not None
+        assert record.asset_materialization.metadata["changes"].value == "**The plans are equal.**"
+
+
+def test_the_report_and_its_check_say_which_wells_were_made_before(lab: Path) -> None:
+    """They are current, need no attention, and are counted by themselves."""
+    entry = entry_of(lab, "screen_disk")
+    contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading)).contexts
+
+    summary = summarise(entry, contexts, PlateWells(lab / "out" / "screen_disk", "disk"))
+
+    assert summary.counts[WellState.MADE_BEFORE] == 2 and summary.not_current == ()
+    assert f"A01,A,1,{MADE_BEFORE}," in wells_table(summary)
+
+
+def test_renew_computes_wells_again_that_were_made_before(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On purpose, and once: then they are of the law of now."""
+    entry = entry_of(lab, "screen_disk")
+    assert wells_now(replace(entry, options=replace(entry.options, renew=True))).due == list(WELLS)
+
+    assert run("materialize", "screen_disk", "--renew") == 0
+    assert statuses(lab, "screen_disk") == {"done"}
+    manifest = read_manifest(lab / "out" / "screen_disk" / "wells" / "A01.json")
+    assert manifest is not None and manifest.law == LAW
+
+    assert wells_now(replace(entry, options=replace(entry.options, renew=True))) == WellsNow(due=[], made_before=())
+
+
+def test_the_command_line_of_the_engine_does_the_same(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``openhcs run`` says how many wells were made before, and how they are made again."""
+    command = ["run", "raw/screen_zarr", "--pipeline", "archived_lab:images", "--output", "out", "--runner", "threads"]
+    engine(command)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"0 done, 2 {MADE_BEFORE} in" in told and "--renew makes them again" in told
+
+    engine([*command, "--renew"])
+
+    assert "2 done in" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_earlier_version_is_stale_where_something_else_changed(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raw file, a source, a parameter, another package's version; each of them makes its own wells stale."""
+    raw = next((lab / "raw" / "screen_disk").rglob("*A02*.tif"))
+    os.utime(raw, (1, 1))
+    assert wells_now(entry_of(lab, "screen_disk")) == WellsNow(due=["A02"], made_before=("A01",))
+
+    module = lab / "archived_lab.py"
+    text = module.read_text()
+    for old, new in (
+        ("OFFSET = 7", "OFFSET = 8"),
+        ("threshold=700", "threshold=701"),
+        ("return stack +", "return 1 +"),
+    ):
+        module.write_text(text.replace(old, new))
+        forget_modules()
+        assert wells_now(entry_of(lab, "screen_tables")).due == list(WELLS)
+    module.write_text(text)
+    forget_modules()
+    assert wells_now(entry_of(lab, "screen_tables")).due == []
+
+    ask = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "tifffile" else ask(name))
+    package_version.cache_clear()
+    assert wells_now(entry_of(lab, "screen_tables")).due == list(WELLS)
+
+
+def test_only_wells_of_a_function_whose_results_changed_are_stale(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in the list of the law."""
+    monkeypatch.setattr(now, "REVISIONS", {"openhcs_engine.functions.normalize:stack_percentile_normalize": 1})
+
+    assert wells_now(entry_of(lab, "screen_zarr")).due == list(WELLS)
+    assert wells_now(entry_of(lab, "screen_disk")).due == []
+
+
+def entry_of(lab: Path, plate: str) -> CatalogueEntry:
+    return Catalogue(lab / "home" / "plates").read(plate)
+
+
+def statuses(lab: Path, plate: str) -> set[str]:
+    return {str(outcome.status) for outcome in OutcomeLog(lab / "out" / plate).latest().values()}
+
+
+def opened(lab: Path) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(lab / "home"))
+
+
+def engine(arguments: list[str]) -> None:
+    """A command of ``openhcs`` in this process."""
+    with pytest.raises(SystemExit) as exit_:
+        openhcs(arguments)
+    assert exit_.value.code == 0
