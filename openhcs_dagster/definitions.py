@@ -30,7 +30,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         jobs=[reports] if reports is not None else [],
         sensors=[*report_sensors(reports), new_plates_sensor(settings.inbox_file, plates), lost_runs],
         # Without any asset there is no job of all assets for the schedule to name.
-        schedules=[nightly_schedule(plates, settings.nightly, settings.timezone, settings.schedule_faults)]
+        schedules=[
+            nightly_schedule(
+                plates, settings.nightly, settings.timezone, settings.schedule_faults, memory=settings.home / "nightly"
+            )
+        ]
         if plates
         else [],
         resources=build_resources(settings),

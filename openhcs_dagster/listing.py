@@ -13,14 +13,33 @@ from openhcs_engine.errors import ContextFileError
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.vfs.array_listing import ArrayListing, FolderMemory
 from openhcs_engine.vfs.stamps import stamp
 
 FORMAT: Final = 1
 """Version of the listing document."""
 
-Row = tuple[
-    str, int | None, int | None, int | None, int | None, str | None, str, bool, int, int, tuple[int, ...] | None
-]
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One plane; a JSON list, to whose end later versions may add."""
+
+    well: str
+    site: int | None
+    channel: int | None
+    z_index: int | None
+    timepoint: int | None
+    path: str | None
+    kind: str
+    present: bool
+    size: int
+    mtime_ns: int
+    array_index: tuple[int, ...] | None
+    chunks: str = ""
+
+    def digested(self) -> tuple[object, ...]:
+        """What a digest covers; ``chunks`` of arrays alone, so that plates of files keep theirs."""
+        values = msgspec.structs.astuple(self)
+        return values if self.chunks else values[:-1]
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class PlateListing:
         for name in ("damaged_wells", "failed"):  # which versions before did not have: the same plate keeps its digest
             if not told[name]:
                 del told[name]
-        return digest([told, [_row(plane) for plane in self.index]])
+        return digest([told, [_row(plane).digested() for plane in self.index]])
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,8 +67,15 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     planes: list[Row]
 
 
-def read_listing(folder: str | Path, plate_id: str | None = None, reading: ReadOptions | None = None) -> PlateListing:
-    """List and parse a plate's folder once.
+def read_listing(
+    folder: str | Path,
+    plate_id: str | None = None,
+    reading: ReadOptions | None = None,
+    memory: FolderMemory | None = None,
+) -> PlateListing:
+    """List and parse a plate's folder once, with the chunks of its arrays.
+
+    With a ``memory``, folders of chunks are passed over whose own time is the one that it remembers.
 
     Raises
     ------
@@ -58,7 +84,10 @@ def read_listing(folder: str | Path, plate_id: str | None = None, reading: ReadO
     """
     options = reading or ReadOptions()
     plate, index = options.detect(str(folder)).read_plate(plate_id)
-    return PlateListing(options.describe(plate), stamp(index, plate.root))
+    arrays = ArrayListing(plate.root, memory)
+    stamped = stamp(index, plate.root, arrays)
+    plate = replace(plate, warnings=(*plate.warnings, *arrays.unstored_parts()))
+    return PlateListing(options.describe(plate), stamped)
 
 
 def listing_to_json(listing: PlateListing) -> bytes:
@@ -78,15 +107,16 @@ def listing_from_json(document: bytes) -> PlateListing:
 
 def _row(plane: ImagePlane) -> Row:
     key = plane.key
-    return (
+    size, mtime_ns = plane.stamp
+    return Row(
         key.well, key.site, key.channel, key.z_index, key.timepoint,
-        plane.path, plane.kind.value, plane.present, *plane.stamp, plane.array_index,
+        plane.path, plane.kind.value, plane.present, size, mtime_ns, plane.array_index, plane.chunks or "",
     )  # fmt: skip
 
 
 def _plane(row: Row) -> ImagePlane:
-    well, site, channel, z_index, timepoint, path, kind, present, size, mtime_ns, array_index = row
     return ImagePlane(
-        key=ImageKey(well, site, channel, z_index, timepoint),
-        path=path, kind=PlaneKind(kind), present=present, size=size, mtime_ns=mtime_ns, array_index=array_index,
+        key=ImageKey(row.well, row.site, row.channel, row.z_index, row.timepoint),
+        path=row.path, kind=PlaneKind(row.kind), present=row.present, size=row.size, mtime_ns=row.mtime_ns,
+        array_index=row.array_index, chunks=row.chunks,
     )  # fmt: skip

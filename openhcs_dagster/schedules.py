@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -16,12 +17,16 @@ SURVEY_S: Final = 45.0
 
 
 def nightly_schedule(
-    entries: Sequence[CatalogueEntry], cron: str = NIGHTLY, timezone: str = TIMEZONE, faults: Sequence[str] = ()
+    entries: Sequence[CatalogueEntry],
+    cron: str = NIGHTLY,
+    timezone: str = TIMEZONE,
+    faults: Sequence[str] = (),
+    memory: Path | None = None,
 ) -> dg.ScheduleDefinition:
     """The schedule of the plates that this code location was loaded with.
 
     ``faults`` say why nobody knows when it should start: then it is off, starts nothing if it is switched on, and says
-    why in its description.
+    why in its description. ``memory`` as ``survey`` has it.
     """
 
     @dg.schedule(
@@ -36,21 +41,21 @@ def nightly_schedule(
         if faults:
             return dg.SkipReason(" ".join(faults))
         night = _night(context)
-        verdicts = survey(entries, budget_s=SURVEY_S)
+        verdicts = survey(entries, budget_s=SURVEY_S, memory=memory, night=night.date())
         for verdict in verdicts:
             context.log.info(str(verdict))
         by_id = {entry.id: entry for entry in entries}
         started = [by_id[verdict.plate_id] for verdict in verdicts if verdict.start]
         if not started:
             return dg.SkipReason(f"Nothing to start. {' '.join(map(str, verdicts))}")
-        return [processing_request(entry, run_key=f"nightly:{entry.id}:{night}") for entry in started]
+        return [processing_request(entry, run_key=f"nightly:{entry.id}:{night.isoformat()}") for entry in started]
 
     return nightly
 
 
-def _night(context: dg.ScheduleEvaluationContext) -> str:
+def _night(context: dg.ScheduleEvaluationContext) -> datetime:
     """The scheduled time: a tick that is evaluated again asks for the same runs."""
     try:
-        return context.scheduled_execution_time.isoformat()
+        return context.scheduled_execution_time
     except dg.DagsterInvariantViolationError:  # started by hand
-        return datetime.now(UTC).isoformat()
+        return datetime.now(UTC)

@@ -12,14 +12,18 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.folder_memory import PlateFolders
 from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.vfs.array_listing import FolderMemory
 
 ONE_PLATE_S: Final = 120.0
 """Longest time one plate may take to compile, seconds."""
@@ -38,35 +42,71 @@ class Verdict:
         return f"Plate {self.plate_id}: {self.reason}"
 
 
+class _Question(msgspec.Struct):
+    entry: CatalogueEntry
+    memory: str | None
+    """File with what earlier nights know of the plate's folders of chunks."""
+    night: date
+
+
 class _Answer(msgspec.Struct):
     due: list[str]
     error: str | None = None
     made_before: int = 0
+    listed: str = ""
+    """Whether its chunks were listed whole."""
 
 
-def survey(entries: Sequence[CatalogueEntry], *, budget_s: float, at_once: int = 2) -> list[Verdict]:
-    """Judge all plates; those for which the time does not suffice are started, since current wells cost nothing."""
+def survey(
+    entries: Sequence[CatalogueEntry],
+    *,
+    budget_s: float,
+    at_once: int = 2,
+    memory: Path | None = None,
+    night: date | None = None,
+) -> list[Verdict]:
+    """Judge all plates; those for which the time does not suffice are started, since current wells cost nothing.
+
+    Parameters
+    ----------
+    entries
+        The plates.
+    budget_s
+        Seconds for all of them.
+    at_once
+        Plates that are compared at the same time.
+    memory
+        Folder for what a night remembers of the folders of chunks, so that the next one may pass over those whose own
+        time did not change; each plate is listed whole at least once in seven nights, and its verdict says which it
+        was. None: all are listed.
+    night
+        The date; default: today's.
+    """
     deadline = time.monotonic() + budget_s
+    tonight = night or datetime.now(UTC).date()
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(lambda entry: judge(entry, deadline), entries))
+        return list(pool.map(lambda entry: judge(entry, deadline, memory, tonight), entries))
 
 
-def judge(entry: CatalogueEntry, deadline: float) -> Verdict:
+def judge(entry: CatalogueEntry, deadline: float, memory: Path | None, night: date) -> Verdict:
     """Judge one plate: what needs no import first, then its plan."""
     if not entry.output_plan.folder.is_dir():
         return Verdict(plate_id=entry.id, start=True, reason="It is new.")
     left = min(ONE_PLATE_S, deadline - time.monotonic())
-    answer = _ask(entry, left) if left > 0 else None
+    kept = None if memory is None else str(memory / f"{entry.id}.msgpack")
+    answer = _ask(_Question(entry, kept, night), left) if left > 0 else None
     if answer is None:
         return Verdict(plate_id=entry.id, start=True, reason="There was no time to compare it with its plan.")
     if answer.error is not None:
         return Verdict(plate_id=entry.id, start=False, reason=answer.error)
+    listed = answer.listed and f" {answer.listed}"
     if answer.due:
-        return Verdict(plate_id=entry.id, start=True, reason=f"{len(answer.due)} wells are missing, failed or stale.")
+        reason = f"{len(answer.due)} wells are missing, failed or stale.{listed}"
+        return Verdict(plate_id=entry.id, start=True, reason=reason)
     reason = "All its wells are current."
     if answer.made_before:
         reason = f"All its wells are current, {answer.made_before} of them made before the update (--renew)."
-    return Verdict(plate_id=entry.id, start=False, reason=reason)
+    return Verdict(plate_id=entry.id, start=False, reason=f"{reason}{listed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +124,10 @@ def due_wells(entry: CatalogueEntry) -> list[str]:
     return wells_now(entry).due
 
 
-def wells_now(entry: CatalogueEntry) -> WellsNow:
+def wells_now(entry: CatalogueEntry, folders: FolderMemory | None = None) -> WellsNow:
     """Compare a plate with what is published of it. Compiles the plate in this process.
+
+    With ``folders``, those are passed over whose own time is the one that it knows.
 
     Raises
     ------
@@ -97,7 +139,7 @@ def wells_now(entry: CatalogueEntry) -> WellsNow:
     from openhcs_engine.output.current import current_wells
     from openhcs_engine.output.plate_folder import PlateFolder
 
-    contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading)).contexts
+    contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading, folders)).contexts
     folder = PlateFolder(entry.output_plan.folder, entry.options.backend)
     current = current_wells(folder, contexts)
     stay = {} if entry.options.renew else current.made_before
@@ -125,11 +167,11 @@ def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext
     return told != next(iter(contexts.values())).plate.plate_map
 
 
-def _ask(entry: CatalogueEntry, timeout_s: float) -> _Answer | None:
+def _ask(question: _Question, timeout_s: float) -> _Answer | None:
     command = [sys.executable, "-m", "openhcs_dagster.survey"]
     try:
         done = subprocess.run(
-            command, input=msgspec.json.encode(entry), capture_output=True, timeout=timeout_s, check=False
+            command, input=msgspec.json.encode(question), capture_output=True, timeout=timeout_s, check=False
         )
         return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Answer)
     except subprocess.TimeoutExpired:
@@ -141,12 +183,22 @@ def _ask(entry: CatalogueEntry, timeout_s: float) -> _Answer | None:
         )
 
 
+def _answer(question: _Question) -> _Answer:
+    entry, memory = question.entry, None if question.memory is None else Path(question.memory)
+    folders = PlateFolders.read(memory, str(entry.folder), question.night)
+    wells = wells_now(entry, folders)
+    if wells.due and folders.passed:  # a run that listed all may know chunks better than the memory
+        folders = PlateFolders.whole(question.night)
+        wells = wells_now(entry, folders)
+    folders.write(memory, str(entry.folder))
+    return _Answer(due=wells.due, made_before=len(wells.made_before), listed=folders.summary())
+
+
 def main() -> None:
-    """Read an entry from standard input, answer with one line of JSON."""
-    entry = msgspec.json.decode(sys.stdin.buffer.read(), type=CatalogueEntry)
+    """Read a question from standard input, answer with one line of JSON."""
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=_Question)
     try:
-        wells = wells_now(entry)
-        answer = _Answer(due=wells.due, made_before=len(wells.made_before))
+        answer = _answer(question)
     except OpenHCSError as error:
         answer = _Answer(due=[], error=str(error))
     # A pipeline may print while it is imported: the answer is the last line.

@@ -159,7 +159,9 @@ def inspect(
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli_output import inspection, print_inspection, print_json
 
-    found, index = _read(plate, positions, reading)
+    orchestrator = _orchestrator(plate, **reading)
+    found, index = orchestrator.locate() if positions else orchestrator.read
+    found = replace(found, warnings=(*found.warnings, *orchestrator.unstored_parts()))
     if as_json:
         print_json(inspection(found, index))
     else:

@@ -6,7 +6,7 @@ Values here are deeply immutable, hashable, picklable and JSON-able; ``plan_docu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Final, TypeAlias, TypedDict
@@ -201,13 +201,16 @@ StagePlace: TypeAlias = tuple[int, float, float]
 """A site, and y and x of its image's centre in µm, in the plate's stage frame."""
 
 
-Row: TypeAlias = tuple[
+FileRow: TypeAlias = tuple[
     int | None, int | None, int | None, int | None, str | None, PlaneKind, bool, int, int, tuple[int, ...] | None
+]
+ArrayRow: TypeAlias = tuple[
+    int | None, int | None, int | None, int | None, str | None, PlaneKind, bool, int, int, tuple[int, ...] | None, str
 ]
 
 
 class _PlatePart(TypedDict):
-    planes: list[Row]
+    planes: Sequence[FileRow | ArrayRow]
     on_missing: OnMissing
     channels: list[tuple[int, str | None]]
     pixel_size_um: float | None
@@ -292,7 +295,8 @@ class ProcessingContext:
     def settle(self, shared: SharedSteps) -> None:
         """Compute the fingerprint, once and never another; ``shared`` are its own steps, by its own law."""
         of_plate: _PlatePart = {
-            "planes": [_row(plane) for plane in self.index],
+            # The first law knew of an array nothing but its metadata.
+            "planes": [*map(_file_row if self.law == one.LAW else _row, self.index)],
             "on_missing": self.on_missing,
             "channels": [(channel.index, channel.name) for channel in self.plate.channels],
             "pixel_size_um": self.plate.pixel_size_um,
@@ -436,7 +440,13 @@ def _encode_extra(value: object) -> object:
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra, order="sorted")
 
 
-def _row(plane: ImagePlane) -> Row:
+def _row(plane: ImagePlane) -> FileRow | ArrayRow:
+    """What a fingerprint covers of a plane; ``chunks`` stands in those of arrays alone, so that files keep theirs."""
+    row = _file_row(plane)
+    return (*row, plane.chunks) if plane.chunks else row
+
+
+def _file_row(plane: ImagePlane) -> FileRow:
     key = plane.key
     return (
         key.site, key.channel, key.z_index, key.timepoint,

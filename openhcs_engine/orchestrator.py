@@ -30,8 +30,10 @@ from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.output.layout import BACKENDS
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.vfs.array_listing import ArrayListing
 from openhcs_engine.vfs.raw import is_remote, local_folder
 from openhcs_engine.vfs.scratch import MEMORY, ScratchPlan
+from openhcs_engine.vfs.stamps import stamp
 
 DEFAULT_OUTPUT = Path("openhcs_output")
 """Below the current folder: results never go into or beside the raw plate unasked."""
@@ -190,6 +192,19 @@ class PipelineOrchestrator:
     def index(self) -> ImageIndex:
         """Which planes exist, and where."""
         return self._initialized()[1]
+
+    def unstored_parts(self) -> tuple[str, ...]:
+        """Say of which of the plate's arrays a part is not stored; of a folder this lists their chunks.
+
+        Raises
+        ------
+        PlateError
+            If an array is gone since the plate was read.
+        """
+        plate, index = self._initialized()
+        arrays = ArrayListing(plate.root)
+        stamp(ImageIndex(tuple(plane for plane in index if plane.chunks is None)), plate.root, arrays)
+        return arrays.unstored_parts()
 
     def get_component_keys(self, component: GroupBy | Component | str) -> list[str]:
         """Values that a component has on this plate, as text, in order: wells by name, the others by number."""

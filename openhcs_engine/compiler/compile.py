@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openhcs_engine.compiler.contracts import calls_of, check_pixel_types
 from openhcs_engine.compiler.devices import assign_devices, offer_devices
@@ -27,6 +27,7 @@ from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.uses.packages import package_version
+from openhcs_engine.vfs.array_listing import ArrayListing
 from openhcs_engine.vfs.scratch import MEMORY
 from openhcs_engine.vfs.stamps import stamp
 
@@ -137,6 +138,9 @@ def compile_plate(
     violations += assignment.violations
     if violations:
         raise CompilationError.of(tuple(violations))
+    arrays = ArrayListing(plate.root)
+    stamped = {well: stamp(by_well[well], plate.root, arrays) for well in wells}
+    plate = replace(plate, warnings=(*plate.warnings, *arrays.unstored_parts()))
     versions = _versions(steps)
     made_by = steps_digest(steps)
     missing, waited_for = missing_planes(plate, index), index.without(index.plate_gaps()).missing()
@@ -145,7 +149,7 @@ def compile_plate(
             well=well,
             plate=plate,
             steps=steps,
-            index=stamp(by_well[well], plate.root),
+            index=stamped[well],
             output=output,
             versions=versions,
             pipeline_digest=made_by,

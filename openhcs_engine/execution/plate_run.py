@@ -18,6 +18,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.runners import RUNNERS, Finished, Runner, RunOrder
 from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.staffing import Staffing, held_gpus
+from openhcs_engine.execution.well import with_files_of_now
 from openhcs_engine.execution.well_watch import REMIND_S, Notice, Patience, refused_limit, well_limit
 from openhcs_engine.memory.devices import GPU, Device, DevicePolicy, DevicePool
 from openhcs_engine.output.current import current_wells
@@ -25,6 +26,7 @@ from openhcs_engine.output.manifest import WellManifest
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.plate_output import PlateOutput
 from openhcs_engine.plan_document import contexts_to_json
+from openhcs_engine.vfs.array_listing import ArrayListing
 from openhcs_engine.vfs.scratch import swept_scratch
 
 
@@ -109,7 +111,8 @@ def execute_wells(
     first = next(iter(contexts.values()))
     folder = open_output(first.output.address, first.output.backend)
     folder.check_place(first.plate.root)
-    unchanged = _unchanged(folder, contexts, renew=renew)
+    unchanged, changed = _unchanged(folder, contexts, renew=renew)
+    contexts = {well: changed[well][0] if well in changed else context for well, context in contexts.items()}
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
     check_space(folder, waiting.values(), len(staffing.cpus))
     kept = [step.materialize for step in first.steps if step.materialize is not None]
@@ -119,6 +122,7 @@ def execute_wells(
     folder.save_contexts(contexts_to_json(contexts), plan)
     log = RunLog(folder.log_folder(), run_id or new_run_id())
     log.start(contexts, chosen.name, staffing.cpus)
+    told = {well: (*notes, *(changed[well][1] if well in changed else ())) for well in waiting}
 
     def notice(sentence: str) -> None:
         log.note(sentence)
@@ -135,7 +139,7 @@ def execute_wells(
         replace(staffing, on_wait=notice),
         functions or FunctionSource(),
         plan,
-        notes,
+        told,
         patience,
     )
 
@@ -154,7 +158,7 @@ def _results(
     staffing: Staffing,
     functions: FunctionSource,
     plan: str,
-    notes: tuple[str, ...],
+    notes: Mapping[str, tuple[str, ...]],
     patience: Patience,
 ) -> Iterator[WellResult]:
     counts = dict.fromkeys(WellStatus, 0)
@@ -170,7 +174,7 @@ def _results(
                 for result, printed in finished:
                     counts[result.status] += 1
                     log.well(result, printed)
-                    yield replace(result, notes=(*notes, *result.notes))
+                    yield replace(result, notes=(*notes[result.well], *result.notes))
         ended = "run ended"
         for table, left_out in folder.make_tables().items():
             if left_out:
@@ -244,17 +248,28 @@ def _cpu_names(workers: int | None, devices: Sequence[str | Device]) -> tuple[st
     )
 
 
-def _unchanged(folder: PlateOutput, contexts: Mapping[str, ProcessingContext], *, renew: bool) -> dict[str, WellResult]:
-    """Wells that are published, whole, and made by the same fingerprint, or before the update if they may stay."""
+def _unchanged(
+    folder: PlateOutput, contexts: Mapping[str, ProcessingContext], *, renew: bool
+) -> tuple[dict[str, WellResult], dict[str, tuple[ProcessingContext, tuple[str, ...]]]]:
+    """Wells that are published, whole, and made by the same fingerprint, or before the update if they may stay.
+
+    A plan may be old: of wells that it calls so the raw files and chunks are looked at. Those of which they are others
+    are the second value, by contexts that say so, each with a note.
+    """
     current = current_wells(folder, contexts)
     results = {well: unchanged_result(folder, manifest) for well, manifest in current.unchanged.items()}
     if not renew:
         before = current.made_before.items()
         results |= {well: unchanged_result(folder, manifest, WellStatus.MADE_BEFORE) for well, manifest in before}
-    return {
+    raw = ArrayListing(next(iter(contexts.values())).plate.root)
+    now = {well: with_files_of_now(contexts[well], raw) for well in results}
+    changed = {well: (context, notes) for well, (context, notes) in now.items() if notes}
+    same = {
         well: replace(result, missing_planes=contexts[well].missing_planes, notes=contexts[well].gaps)
         for well, result in results.items()
+        if well not in changed
     }
+    return same, changed
 
 
 def unchanged_result(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.tables import with_tables
 from openhcs_engine.output.well_writer import stage_well
+from openhcs_engine.vfs.array_listing import ArrayListing
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.scratch import open_scratch
@@ -54,8 +54,11 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
     done: list[StepResult] = []
     try:
         refuse_damaged_well(context)
-        context, notes = with_files_of_now(context)
-        notes += (*note_passed_steps(context), *note_missing_planes(context))
+        raw, notes = ArrayListing(context.plate.root), tuple[str, ...]()
+        if not is_remote(raw.root):  # there each file would be a request, and the run's listing is young
+            context, notes = with_files_of_now(context, raw)
+        unstored = raw.unstored_parts()
+        notes += (*note_passed_steps(context), *note_missing_planes(context), *unstored)
         staged = _run_steps(context, functions, place, done)
         manifest = WellManifest.of(
             context,
@@ -66,6 +69,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             told={
                 "run": place.run_id,
                 "intermediates": context.output.scratch.told,
+                **({"unstored": unstored} if unstored else {}),
                 "steps": [told_of(step) for step in done],
             },
         )
@@ -158,14 +162,12 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def with_files_of_now(context: ProcessingContext) -> tuple[ProcessingContext, tuple[str, ...]]:
-    """The context with the sizes and times that its raw files have now, and a note if they changed since the plan.
+def with_files_of_now(context: ProcessingContext, raw: ArrayListing) -> tuple[ProcessingContext, tuple[str, ...]]:
+    """The context with the sizes and times that its raw files and chunks have now, and a note if they changed.
 
     A mended file may be run again without a new plan; the well must then carry the fingerprint of what was read.
     """
-    if is_remote(context.plate.root):
-        return context, ()
-    planes = tuple(_as_it_is_now(plane, context.plate.root) for plane in context.index)
+    planes = tuple(_as_it_is_now(plane, raw) for plane in context.index)
     changed = sum(1 for now, planned in zip(planes, context.index, strict=True) if now is not planned)
     if not changed:
         return context, ()
@@ -173,16 +175,22 @@ def with_files_of_now(context: ProcessingContext) -> tuple[ProcessingContext, tu
     return replace(context, index=ImageIndex(planes)), (note,)
 
 
-def _as_it_is_now(plane: ImagePlane, root: str) -> ImagePlane:
-    if not plane.present or plane.path is None or plane.array_index is not None:
+def _as_it_is_now(plane: ImagePlane, raw: ArrayListing) -> ImagePlane:
+    if not plane.present or plane.path is None:
         return plane
     try:
-        found = os.stat(f"{root}/{plane.path}")  # noqa: PTH116 # 40 planes a well: no Path objects
+        if plane.array_index is None:
+            size, mtime_ns = raw.stamp_of(plane.path)
+            chunks = plane.chunks
+        else:
+            array = raw.of(plane.path)
+            size, mtime_ns = array.metadata or plane.stamp
+            chunks = array.digest if plane.chunks else plane.chunks  # a plan of the first law followed none
     except OSError:
         return plane  # reading it will say why
-    if (found.st_size, found.st_mtime_ns) == (plane.size, plane.mtime_ns):
+    if (size, mtime_ns, chunks) == (*plane.stamp, plane.chunks):
         return plane
-    return plane.replace(size=found.st_size, mtime_ns=found.st_mtime_ns)
+    return plane.replace(size=size, mtime_ns=mtime_ns, chunks=chunks)
 
 
 def refuse_damaged_well(context: ProcessingContext) -> None:
@@ -233,4 +241,11 @@ def _take_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[t
         yield plane.key, array
 
 
-__all__ = ["WellPlace", "note_missing_planes", "note_passed_steps", "refuse_damaged_well", "run_well"]
+__all__ = [
+    "WellPlace",
+    "note_missing_planes",
+    "note_passed_steps",
+    "refuse_damaged_well",
+    "run_well",
+    "with_files_of_now",
+]

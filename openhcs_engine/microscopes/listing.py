@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from openhcs_engine.ngff.nodes import MAX_NODE_BYTES, METADATA_NAMES, chunks_among, is_array, level_0, may_be_node
+from openhcs_engine.vfs.array_listing import ArrayListing
 from openhcs_engine.vfs.raw import list_remote, open_header, open_raw
 
 
@@ -61,6 +62,8 @@ class FolderListing:
     """Folders of zarr arrays that hold no chunk."""
     documents: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Content of zarr metadata that had to be read for the listing, by path: so none is read twice."""
+    arrays: ArrayListing | None = field(default=None, repr=False, compare=False)
+    """Of a URL, what is stored of its arrays, which its listing tells; those of a folder are listed when needed."""
 
     @classmethod
     def of(
@@ -69,6 +72,7 @@ class FolderListing:
         files: Iterable[ListedFile],
         warnings: tuple[str, ...] = (),
         empty_arrays: frozenset[str] = frozenset(),
+        arrays: ArrayListing | None = None,
     ) -> FolderListing:
         """The listing of files in any order."""
         known = {file.path: file for file in files}
@@ -76,7 +80,7 @@ class FolderListing:
         for path in sorted(known):
             folder, _, name = path.rpartition("/")
             folders.setdefault(folder, []).append(name)
-        return cls(root, _in_order(folders), known, warnings, empty_arrays)
+        return cls(root, _in_order(folders), known, warnings, empty_arrays, arrays=arrays)
 
     @property
     def name(self) -> str:
@@ -198,6 +202,7 @@ def list_url(root: str) -> FolderListing:
         (file for file in kept if nodes.get(file) is None),
         warnings=tuple(f"{path!a} was ignored: its name has control characters." for path in refused),
         empty_arrays=frozenset(arrays.difference(nodes.values())),  # groups among them do no harm
+        arrays=ArrayListing.remote(root, found),
     )
 
 

@@ -145,6 +145,8 @@ def _absence(listing: FolderListing, source: PlateSource, absent: Sequence[str],
             f"These arrays have no stored chunk, so that all their pixels are the fill value: {_shown(hollow)}. If "
             "images were taken there, copy them again."
         )
+    if listing.arrays is not None:
+        yield from listing.arrays.unstored_parts()
 
 
 def _other_forms(source: PlateSource, numbering: Numbering) -> Iterable[str]:

@@ -145,6 +145,7 @@ def _planes(
     )
     gone = metadata_only or (image.own is not None and image.array in listing.empty_arrays)
     absent = _absent(image)
+    chunks = None if listing.arrays is None else listing.arrays.of(image.array).digest
     for index, t, c, z in image.places():
         kind, z_index = depths[z]
         yield ImagePlane(
@@ -155,6 +156,7 @@ def _planes(
             size=file.size,
             mtime_ns=file.mtime_ns,
             array_index=index,
+            chunks=chunks,
         )
 
 

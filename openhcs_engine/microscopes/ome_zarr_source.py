@@ -46,7 +46,13 @@ def nodes_of(listing: FolderListing) -> Nodes:
         file = listing.by_path.get(path)
         return None if file is None else listing.size_of(path)
 
-    return Nodes(size_of, lambda path: listing.read_bytes(path, listing.size_of(path)))
+    def content_of(path: str) -> bytes:
+        content = listing.read_bytes(path, listing.size_of(path))
+        if listing.arrays is not None:
+            listing.arrays.documents[path] = content  # behind a URL none is fetched twice
+        return content
+
+    return Nodes(size_of, content_of)
 
 
 def read_source(listing: FolderListing, base: str) -> PlateSource:

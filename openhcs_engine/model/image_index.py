@@ -98,6 +98,8 @@ class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
     """Time of its last change, ns since the epoch; None as above."""
     array_index: tuple[int, ...] | None = None
     """Where ``path`` is an array that holds many planes: the index of this one on its leading axes."""
+    chunks: str | None = ""
+    """Of such an array: digest of the chunks and shards that are stored (names, sizes, times); None: not listed yet."""
     x_um: float | None = None
     """Stage position of the plane's centre in the plate's stage frame, µm; None where the format does not give it."""
     y_um: float | None = None
@@ -107,7 +109,7 @@ class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
     @property
     def is_stamped(self) -> bool:
         """True if size and time are known, or there is no file to have them."""
-        return self.size is not None and self.mtime_ns is not None
+        return self.size is not None and self.mtime_ns is not None and self.chunks is not None
 
     @property
     def stamp(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ ARRAY_V2, GROUP_V2, ATTRIBUTES_V2 = ".zarray", ".zgroup", ".zattrs"
 METADATA_NAMES: Final = frozenset({NODE_V3, ARRAY_V2, GROUP_V2, ATTRIBUTES_V2, ".zmetadata"})
 MAX_NODE_BYTES: Final = 2**20
 """What arrays and images say of themselves is small; only groups with consolidated metadata grow."""
-_CHUNK = re.compile(r"c|c?(?:[./]?\d+)+", re.ASCII)
+_CHUNK = re.compile(r"c|(?:c[./])?\d+(?:[./]\d+)*", re.ASCII)
 """What lies in an array's folder, for every separator: ``c``, ``c.0.1``, ``0.1``, ``0``."""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
+
+from msgspec import Struct
 
 from openhcs_engine.context import FunctionCall, ProcessingContext, StepPlan
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
@@ -14,8 +15,7 @@ from openhcs_engine.model.image_index import ImageIndex, PlaneKind
 _DISTRIBUTION: Final = "openhcs-dagster"
 
 
-@dataclass(frozen=True, slots=True)
-class RawFile:
+class RawFile(Struct, frozen=True, omit_defaults=True):
     """One file that the well was made of, as it was when it was read."""
 
     path: str
@@ -24,12 +24,14 @@ class RawFile:
     """Bytes."""
     mtime_ns: int
     """Time of its last change; 0 where the store does not tell."""
+    chunks: str = ""
+    """Of an array, whose size and time are those of its metadata: digest of its stored chunks."""
 
 
 def raw_files(index: ImageIndex) -> tuple[RawFile, ...]:
     """Every file that holds a plane which is there, once."""
     found = {plane.path: plane for plane in index.present() if plane.path is not None}
-    return tuple(RawFile(path, *plane.stamp) for path, plane in sorted(found.items()))
+    return tuple(RawFile(path, *plane.stamp, plane.chunks or "") for path, plane in sorted(found.items()))
 
 
 def provenance_of(context: ProcessingContext, told: Mapping[str, object]) -> dict[str, object]:

@@ -25,6 +25,7 @@ from openhcs_engine.plan_document.path_templates import (
     to_templates,
 )
 from openhcs_engine.plan_document.well_spelling import find_spellings, spell_field
+from openhcs_engine.vfs.array_listing import DIGEST_LETTERS
 
 MAX_PLANES: Final = 2**24
 """Planes of one plan: 1,536 wells with 10,000 each. A document that claims more is refused before any is made."""
@@ -41,6 +42,8 @@ class WellPlanes(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     """Bytes of each file, as multiples of the column's unit above its first value."""
     mtime_ns: Numbers = 0
     """Times likewise, each behind the first as change from the plane before."""
+    chunks: str = ""
+    """Digests of the chunks of its arrays, one behind the other in the order in which its planes name them."""
     texts: list[str] = []
     """What stands for ``{text}``, of each plane whose template has it."""
 
@@ -118,6 +121,7 @@ class _Encoder(Struct):
             absent=to_runs(number for number, plane in enumerate(index) if not plane.present),
             size=self.size.encode([plane.stamp[0] for plane in index], differences=False),
             mtime_ns=self.mtime_ns.encode([plane.stamp[1] for plane in index], differences=True),
+            chunks=_join_digests(index),
             texts=[plane.text for plane in marked if plane.text is not None],
         )
 
@@ -151,7 +155,7 @@ class _Decoder:
                 size=sizes[number], mtime_ns=times[number], array_index=array_index,
             )  # fmt: skip
             found.append(plane)
-        return found
+        return _with_digests(found, own.chunks) if own.chunks else found
 
     def _choose(self, runs: Runs) -> list[Slot]:
         for run in runs:
@@ -186,6 +190,21 @@ def _paths(slots: Sequence[Slot], lines: str, texts: Sequence[str]) -> list[str 
     if taken != len(texts):
         raise ValueError(f"{len(texts)} texts stand for {taken} planes")
     return paths
+
+
+def _join_digests(index: ImageIndex) -> str:
+    """Digests of a well's arrays, each as wide as the others; empty if it has no array, or none was listed."""
+    digests = {plane.path: plane.chunks or "" for plane in index if plane.array_index is not None}
+    return "".join(digest.ljust(DIGEST_LETTERS) for digest in digests.values()) if any(digests.values()) else ""
+
+
+def _with_digests(planes: Sequence[ImagePlane], digests: str) -> list[ImagePlane]:
+    arrays = list(dict.fromkeys(plane.path for plane in planes if plane.array_index is not None))
+    if len(digests) != len(arrays) * DIGEST_LETTERS:
+        raise ValueError(f"the digests of {len(digests) / DIGEST_LETTERS:g} arrays stand for {len(arrays)}")
+    starts = range(0, len(digests), DIGEST_LETTERS)
+    of = {path: digests[at : at + DIGEST_LETTERS].rstrip() for path, at in zip(arrays, starts, strict=True)}
+    return [plane if plane.array_index is None else plane.replace(chunks=of[plane.path]) for plane in planes]
 
 
 def _absent(runs: Runs, planes: int) -> frozenset[int]:
