@@ -10,6 +10,7 @@ Source: CellProfiler's module LoadData, and the tables of the JUMP consortium.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -18,17 +19,20 @@ from urllib.parse import unquote, urlsplit
 
 from openhcs_engine.microscopes.cells import Table, TableError
 from openhcs_engine.microscopes.declared_planes import IMAGE_SUFFIXES, examples
+from openhcs_engine.microscopes.handler import is_inside
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.microscopes.plane_rows import OwnRows, PlaneRow, rows_of_plate
 
 _IMAGE_COLUMN = re.compile(r"(?:image_)?(filename|pathname|url)_(.+)", re.IGNORECASE)
+_FRAME_COLUMN = re.compile(r"(?:image_)?(?:frame|series)_.+", re.IGNORECASE)
+"""Which of several planes of a file is meant, counted from 0."""
 _METADATA: Final[Mapping[str, tuple[str, ...]]] = {
     "well": ("well", "wellid", "well_id", "wellname", "well_name", "well_position"),
     "row": ("row", "well_row", "wellrow"),
     "column": ("col", "column", "well_column", "well_col", "wellcolumn"),
     "site": ("site", "field", "fieldid", "field_id", "fov", "fieldofview", "field_of_view"),
     "z_index": ("plane", "planeid", "plane_id", "z", "zindex", "z_index", "zplane", "slice", "zslice"),
-    "timepoint": ("timepoint", "timepointid", "timepoint_id", "time_point", "t", "time", "frame"),
+    "timepoint": ("timepoint", "timepointid", "timepoint_id", "time_point", "t", "time"),
     "plate": ("plate", "plateid", "plate_id", "platename", "plate_name", "barcode", "plate_barcode"),
 }
 """What our columns are called behind ``Metadata_``, in small letters; the first that is there is taken."""
@@ -68,13 +72,14 @@ def rows_of_load_data(table: Table, header: int, listing: FolderListing, called:
     ]
     read = {*metadata.values(), *(column for channel in channels for column in channel.columns.values())}
     table.refuse_broken([row.number - 1 for row in said], read)
+    _refuse_frames(table, [row.number - 1 for row in said], names)
     own = rows_of_plate(said, called)
     sites = own.rows
     addresses = {channel.name: [_address(channel, table, row.number - 1) for row in sites] for channel in channels}
     images = [channel for channel in channels if _are_planes(addresses[channel.name])]
     if not images:
         raise TableError(f"none of its columns names images ({examples([name for name in names if name])})")
-    files = _Files(listing)
+    files = _Files(listing, [address for channel in images for address in addresses[channel.name] if address])
     rows = tuple(
         _plane_row(row, addresses[channel.name][at], order, channel, names, files)
         for at, row in enumerate(sites)
@@ -90,6 +95,18 @@ def rows_of_load_data(table: Table, header: int, listing: FolderListing, called:
         f"{absent} cells for images are empty: no such plane was declared." if absent else "",
     ]
     return replace(own, rows=rows, notes=(*own.notes, *(note for note in notes if note)))
+
+
+def _refuse_frames(table: Table, rows: Sequence[int], names: Sequence[str]) -> None:
+    """TableError if a column says which plane of a file that holds several is meant."""
+    for column, name in enumerate(names):
+        if _FRAME_COLUMN.fullmatch(name):
+            values = {table[row, column] for row in rows} - {"", "0", "0.0"}
+            if values:
+                raise TableError(
+                    f"its column {name} names planes inside of files ({examples(sorted(values))}), but a plane is a "
+                    "file; export each plane to a file of its own"
+                )
 
 
 def _plane_row(
@@ -122,7 +139,9 @@ def _channels(names: Sequence[str]) -> list[_Channel]:
 
 def _metadata(names: Sequence[str]) -> dict[str, int]:
     """Our name of a column → its number."""
-    plain = {re.sub(r"^(?:image_)?metadata_", "", name.lower()): number for number, name in enumerate(names) if name}
+    bare = {name.lower(): number for number, name in enumerate(names) if name}
+    prefix = re.compile(r"(?:image_)?metadata_")
+    plain = bare | {prefix.sub("", name): number for name, number in bare.items() if prefix.match(name)}
     found = {
         ours: next(plain[theirs] for theirs in aliases if theirs in plain)
         for ours, aliases in _METADATA.items()
@@ -157,33 +176,58 @@ def _are_planes(addresses: Sequence[str]) -> bool:
 
 
 class _Files:
-    """The files of a plate folder by their names."""
+    """The files of a plate folder, as the addresses of a table name them."""
 
-    def __init__(self, listing: FolderListing) -> None:
-        self.root = listing.root.rstrip("/")
+    def __init__(self, listing: FolderListing, addresses: Sequence[str]) -> None:
+        self.root = f"{_plain(listing.root.rstrip('/'))}/"
         self.paths = listing.by_path
         self.by_name: dict[str, list[str]] = {}
         for path in self.paths:
             self.by_name.setdefault(path.rpartition("/")[2].lower(), []).append(path)
+        self.names = Counter(address.rpartition("/")[2] for address in addresses)
+        self.folders: dict[str, set[str]] = {}
+        """Folder of the table → folders in which its files lie of whose names there are several."""
+        for address in addresses:
+            if len(self._alike(address)) > 1 and len(nearest := self._nearest(address)) == 1:
+                self.folders.setdefault(address.rpartition("/")[0], set()).add(nearest[0].rpartition("/")[0])
 
     def find(self, address: str, row: PlaneRow) -> str:
-        """The path of a listed file; of one that is not there, its name."""
-        inside = address.removeprefix(_plain(self.root) + "/")
+        """The path of a listed file; of one that is not there, a path that no other row has."""
+        inside = address.removeprefix(self.root)
         if inside in self.paths:
             return inside
-        name = address.rpartition("/")[2]
-        found = self.by_name.get(name.lower(), [])
-        same = [path for path in found if path.rpartition("/")[2] == name] or found
-        if not same:
-            return inside if inside != address else name
-        shared = {path: _shared(path, address) for path in same}
-        nearest = [path for path in same if shared[path] == max(shared.values())]
+        nearest = self._nearest(address)
+        folder, _, name = address.rpartition("/")
         if len(nearest) > 1:
             raise row.fail(
                 "path",
                 f"{name!r} is the name of several files ({examples(nearest)}), and the folder fits none of them best",
             )
-        return nearest[0]
+        known = self._known(folder)
+        if nearest and (not known or any(is_inside(nearest[0].rpartition("/")[0], other) for other in known)):
+            return nearest[0]
+        # A file of this name in a folder where the table's others do not lie is another plate's or well's.
+        if inside != address or self.names[name] == 1:
+            return inside if inside != address else name
+        return re.sub(r"^(?:[A-Za-z]:)?/*", "", address)
+
+    def _known(self, folder: str) -> set[str]:
+        """Where the files of a folder of the table lie, or those of the nearest folder above of which that is known."""
+        while folder and folder not in self.folders:
+            folder = folder.rpartition("/")[0]
+        return self.folders.get(folder, set())
+
+    def _alike(self, address: str) -> list[str]:
+        """Listed files of an address's name, in other case if there is none in the same."""
+        name = address.rpartition("/")[2]
+        found = self.by_name.get(name.lower(), [])
+        return [path for path in found if path.rpartition("/")[2] == name] or found
+
+    def _nearest(self, address: str) -> list[str]:
+        """Those of them that share most of the address's folders."""
+        alike = self._alike(address)
+        shared = [_shared(path, address) for path in alike]
+        return [path for path, count in zip(alike, shared, strict=True) if count == max(shared)]
 
 
 def _shared(path: str, address: str) -> int:

@@ -50,7 +50,8 @@ def read_names(
     matched = {file: matches.get(file.path) for file in listing.files if not file.name.startswith(".")}
     named = {file: groups for file, groups in matched.items() if groups is not None}  # ._A01.tif: left by macOS
     try:
-        wells = read_wells({_well_text(groups) for groups in named.values()}, numbering, fixed_letter=fixed_letter)
+        texts = {_well_text(groups) for file, groups in named.items() if is_image(file)}
+        wells = read_wells(texts, numbering, fixed_letter=fixed_letter)
         _refuse_other_axes(named)
         rejected = {file: problem for file, groups in named.items() if (problem := _problem(file, groups, wells.names))}
         sound = {file: groups for file, groups in named.items() if file not in rejected}
@@ -101,12 +102,14 @@ def _series(groups: Groups) -> tuple[str | None, ...]:
 def _problem(file: ListedFile, groups: Groups, wells: Mapping[WellText, str | None]) -> str:
     """Why a name declares no plane; empty if it declares one."""
     text = _well_text(groups)
+    if not is_image(file):
+        return "it is no TIFF or PNG"
     if wells[text] is None:
         return f"{str(text)!r} is no well"
     for name in _NUMBERED:
         if (given := groups.get(name)) and not is_number(given):
             return f"{name} {given!r} is no number"
-    return "" if is_image(file) else "it is no TIFF or PNG"
+    return ""
 
 
 def _refuse_other_axes(named: Mapping[ListedFile, Groups]) -> None:

@@ -83,6 +83,26 @@ def test_files_of_one_name_are_told_by_their_folders(tmp_path: Path) -> None:
         read(tmp_path, planes_csv=table(tmp_path, header, ["x.tif", "/mnt/other", "B2"]))
 
 
+def test_another_plates_file_never_stands_in(tmp_path: Path) -> None:
+    """Both plates have files of the same names; what this one lacks is missing, each under a path of its own."""
+    folder_of(tmp_path, "P1/a.tif", "P2/a.tif", "P2/b.tif")
+    header = ["FileName_DNA", "PathName_DNA", "Metadata_Well"]
+    rows = [["a.tif", "/x/P1", "A1"], ["b.tif", "/x/P1", "A2"], ["b.tif", "/x/P1/w", "A3"]]
+
+    _, index = read(tmp_path, planes_csv=table(tmp_path, header, *rows))
+
+    assert {plane.key.well: plane.path for plane in index.present()} == {"A01": "P1/a.tif"}
+    assert {plane.key.well: plane.path for plane in index.missing()} == {"A02": "x/P1/b.tif", "A03": "x/P1/w/b.tif"}
+
+
+def test_planes_inside_of_files_are_refused(tmp_path: Path) -> None:
+    """CellProfiler can name the frame of a stack; a plane is a file."""
+    folder_of(tmp_path, "a.tif")
+    header = ["FileName_DNA", "Frame_DNA", "Metadata_Well"]
+    with pytest.raises(UnreadablePlateError, match="Frame_DNA names planes inside of files"):
+        read(tmp_path, planes_csv=table(tmp_path, header, ["a.tif", "0", "A1"], ["a.tif", "1", "A2"]))
+
+
 def test_a_file_that_is_not_there_is_a_missing_plane(tmp_path: Path) -> None:
     """As in any table of planes."""
     path = jump(tmp_path)
