@@ -279,7 +279,7 @@ def _first_number(
             "say --count-from 0, by which 0 is the first of both, or --count-from 1, which leaves those out."
         )
     return 0, [
-        "Rows and columns were read as counted from 0: row 0, column 0 is A01. Say --count-from 0 or 1 to decide it."
+        "Rows and columns were read as counted from 0: row 0, column 0 is A01. Say --count-from 0 if that is right."
     ]
 
 
