@@ -20,6 +20,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.completeness import describe_missing, missing_planes
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wells import plate_order
 from openhcs_engine.output.current import RENEW_HINT
 from openhcs_engine.output.overview import Overview
 from openhcs_engine.output.repair import Repair
@@ -207,7 +208,7 @@ class RunScreen:
 def _with_gaps(results: Sequence[WellResult]) -> str:
     """Which published wells lack planes: a result that looks whole is not."""
     lacking = sum(result.missing_planes for result in results)
-    wells = tuple(result.well for result in results)
+    wells = tuple(sorted((result.well for result in results), key=plate_order))
     return (
         f"{len(wells)} {'well has' if len(wells) == 1 else 'wells have'} gaps: {lacking} "
         f"{'plane is' if lacking == 1 else 'planes are'} missing in {well_span(wells)}"

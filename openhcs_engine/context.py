@@ -271,7 +271,7 @@ class ProcessingContext:
             count = f"{self.beyond_plan} {'plane' if self.beyond_plan == 1 else 'planes'}"
             sentences.append(
                 f"{count} of the well {'is' if self.beyond_plan == 1 else 'are'} missing that no step waited for: no "
-                "well has the channel or z, or only other wells do; the plate's warnings say which"
+                "well has the channel or z, or only other wells do; the plate's warnings and notes say which"
             )
         return tuple(sentences)
 

@@ -93,8 +93,8 @@ def note_inferred(plate: Plate, index: ImageIndex) -> tuple[str, ...]:
         return ()
     first = f"well {inferred[0].well}, {inferred[0].inside_well}"
     return (
-        f"Missing although neither metadata nor files name them, as other wells have them: {len(inferred)} planes (the "
-        f"first: {first}).",
+        f"Missing although neither metadata nor files name them, as others have them: {len(inferred)} "
+        f"{'plane' if len(inferred) == 1 else 'planes'} (the first: {first}).",
     )
 
 

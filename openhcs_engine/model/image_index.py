@@ -69,7 +69,8 @@ class ImageKey(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 
     @property
     def inside_well(self) -> str:
         """The coordinate inside its well, for sentences."""
-        return f"site {self.site}, channel {self.channel}, z {self.z_index}, time {self.timepoint}"
+        depth = "projection" if self.z_index is None else f"z {self.z_index}"
+        return f"site {self.site}, channel {self.channel}, {depth}, time {self.timepoint}"
 
     def order(self) -> tuple[int, ...]:
         """Sort key inside a well; collapsed axes sort first."""

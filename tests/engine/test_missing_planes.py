@@ -113,7 +113,7 @@ def test_what_a_record_of_its_well_never_named_is_missing_where_other_wells_have
 
         assert not len(after.missing())
         assert lacking(folder) == gone
-        assert any("as other wells have them" in note for note in plate.notes)
+        assert any("as others have them" in note for note in plate.notes)
 
 
 def test_a_plate_of_names_alone_misses_what_most_wells_have(tmp_path: Path) -> None:
