@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -212,8 +214,15 @@ class TiffWellWriter:
         import tifffile
 
         stored = plane.astype(np.uint8) if plane.dtype == bool else plane
+        described = self._metadata(key, name)
         buffer = io.BytesIO()
-        tifffile.imwrite(buffer, stored, ome=True, photometric="minisblack", metadata=self._metadata(key, name))
+        tifffile.imwrite(
+            buffer,
+            stored,
+            ome=True,
+            photometric="minisblack",
+            metadata={"UUID": str(_uuid_of(stored, described)), **described},
+        )
         return buffer.getvalue()
 
     def _metadata(self, key: ImageKey, file: str) -> dict[str, object]:
@@ -230,6 +239,13 @@ class TiffWellWriter:
         told: dict[str, object] = {"Description": "; ".join(sentences)} if sentences else {}
         name = self.labels.get(key.channel) or default_label(key.channel)
         return {"axes": "YX", "Name": file, "Channel": {"Name": ImageInfo(channel=name).channel}, **physical, **told}
+
+
+def _uuid_of(plane: NDArray[Any], described: Mapping[str, object]) -> uuid.UUID:
+    """By the content: the same file has the same bytes whenever it is written."""
+    content = hashlib.sha256(json.dumps([plane.dtype.str, plane.shape, described], sort_keys=True).encode())
+    content.update(np.ascontiguousarray(plane).data)
+    return uuid.UUID(bytes=content.digest()[:16], version=5)
 
 
 _NAMED_AXES: Final = ("site", "channel", "z_index", "timepoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,6 +77,34 @@ def test_disk_wells_are_ome_tiff_with_names_and_pixel_size(tmp_path: Path) -> No
         xml = str(tiff.ome_metadata)
     for part in ('PhysicalSizeX="0.65"', 'PhysicalSizeXUnit="µm"', 'Name="DAPI"', "collapsed: z_index"):
         assert part in xml
+
+
+TWICE = """
+import sys
+from pathlib import Path
+from tests.engine.outputs import make_context, make_images
+from openhcs_engine.output.well_writer import stage_well
+
+with stage_well(Path(sys.argv[1]), make_context(Path(sys.argv[1]), backend="disk")) as stage:
+    images = make_images("A01", 3)
+    objects = [("nuclei", key, plane > 9) for key, plane in images.items()]
+    stage.write_results(images.items(), objects=objects)
+"""
+
+
+def test_ome_tiff_files_have_the_same_bytes_whenever_they_are_written(tmp_path: Path) -> None:
+    """By another process, too: UUIDs are those of the content, so files that differ have different ones."""
+    written: list[dict[str, bytes]] = []
+    for number in range(2):
+        place = tmp_path / str(number)
+        place.mkdir()
+        done = run_python(TWICE, str(place))
+        assert done.returncode == 0, done.stderr
+        files = (path for path in place.rglob("*.tif"))
+        written.append({path.name: path.read_bytes() for path in files})
+    assert written[0] == written[1] and len(written[0]) == 8
+    uuids = {re.search(rb'UUID="([^"]+)"', content)[1] for content in written[0].values()}
+    assert len(uuids) == 8
 
 
 def test_numbers_in_file_names_are_padded_so_that_they_sort(tmp_path: Path) -> None:
