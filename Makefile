@@ -6,7 +6,11 @@ PARALLEL ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/python requirements/install.py
 LOCKS := $(wildcard requirements/*.lock) requirements/install.py
 
-.PHONY: demo ui test test-often check audit docs format lock bench clean help
+PYTHON312 ?= python3.12
+READERS := .venv-readers
+NEWEST_READERS := iohub ome-zarr
+
+.PHONY: demo ui test test-often test-readers check audit docs format lock bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -41,6 +45,15 @@ test-often: $(VENV)/.installed-dev  ## Run all tests five times in random order,
 lock: $(VENV)/.installed-dev  ## Resolve requirements/*.lock anew
 	requirements/lock.sh $(BIN)/uv
 
+test-readers: $(VENV)/.installed-dev  ## Open plates with the newest readers, which need Python 3.12
+	@python=$$(for one in $(PYTHON312) $$(pyenv prefix 3.12 2>/dev/null)/bin/python; do \
+	  $$one -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && command -v $$one && break; done); \
+	if [ -z "$$python" ]; then \
+	  echo "skipped: $(PYTHON312) is not found; name a Python 3.12 with make test-readers PYTHON312=..."; exit 0; fi; \
+	test -x $(READERS)/bin/python || $$python -m venv $(READERS) && \
+	$(READERS)/bin/python -m pip install --quiet --upgrade $(NEWEST_READERS) && \
+	OPENHCS_READERS_PYTHON=$(CURDIR)/$(READERS)/bin/python $(BIN)/python -m pytest -m readers
+
 check: $(VENV)/.installed-dev docs  ## Format, lint, types, layers, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -68,4 +81,4 @@ bench: $(VENV)/.installed-dev  ## Compare with a plain script; takes minutes
 	$(BIN)/python benchmarks/end_to_end.py
 
 clean:  ## Remove what these targets made
-	rm -rf $(VENV) docs/build demo .dagster_home
+	rm -rf $(VENV) $(READERS) docs/build demo .dagster_home

@@ -111,7 +111,7 @@ def _timed(call: Callable[[Path], int], folder: Path) -> float:
 
 
 def _add_a_well(program: str, folder: Path, names: list[str], fields: int) -> float | None:
-    """One more well in the plate, which lists it already; other programs write all wells again."""
+    """One more well beside the others, without the plate's list; other programs write all wells again."""
     if not program.startswith("ours"):
         return None
     shutil.rmtree(folder / "plate" / names[-1][:-2] / names[-1][-2:])
@@ -133,15 +133,16 @@ def _names(wells: int) -> list[str]:
 def _create_ours(ngff: str) -> Callable[[Path, list[str], int], None]:
     def create(folder: Path, wells: list[str], fields: int) -> None:
         from openhcs_engine.model.plate import Plate
+        from openhcs_engine.ngff.plate_group import PlateGroup
         from openhcs_engine.ngff.plate_store import ImageOptions, write_plate_groups
 
         plate = Plate(
             plate_id="P1", name="P1", microscope="", root="", wells=tuple(wells), sites=tuple(range(1, fields + 1)),
             channels=(), z_indexes=(1,), timepoints=(1,),
         )  # fmt: skip
-        write_plate_groups(folder, plate, ImageOptions(ngff=ngff))
         for well in wells:
             _our_well(folder, well, fields, "ours" if ngff == "0.5" else "ours 0.4")
+        write_plate_groups(folder, PlateGroup.of(plate, ImageOptions(ngff=ngff), wells), wells)
 
     return create
 

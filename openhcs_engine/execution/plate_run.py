@@ -19,8 +19,10 @@ from openhcs_engine.execution.runners import RUNNERS, Finished, Runner, RunOrder
 from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.staffing import Staffing, held_gpus
 from openhcs_engine.execution.well import with_files_of_now
+from openhcs_engine.execution.well_lister import WellLister
 from openhcs_engine.execution.well_watch import REMIND_S, Notice, Patience, refused_limit, well_limit
 from openhcs_engine.memory.devices import GPU, Device, DevicePolicy, DevicePool
+from openhcs_engine.ngff.plate_group import PlateGroup
 from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.manifest import WellManifest
 from openhcs_engine.output.opening import open_output
@@ -118,6 +120,9 @@ def execute_wells(
     kept = [step.materialize for step in first.steps if step.materialize is not None]
     folder.prepare(first.plate, first.output.images, kept)
     folder.sweep()
+    group = PlateGroup.of(first.plate, first.output.images, contexts)
+    lister = WellLister(folder, group, folder.zarr_sets(kept))
+    lister.list()
     plan = plan_fingerprint(contexts.values())
     folder.save_contexts(contexts_to_json(contexts), plan)
     log = RunLog(folder.log_folder(), run_id or new_run_id())
@@ -141,6 +146,7 @@ def execute_wells(
         plan,
         told,
         patience,
+        lister,
     )
 
 
@@ -160,6 +166,7 @@ def _results(
     plan: str,
     notes: Mapping[str, tuple[str, ...]],
     patience: Patience,
+    lister: WellLister,
 ) -> Iterator[WellResult]:
     counts = dict.fromkeys(WellStatus, 0)
     ended = "run stopped"
@@ -169,7 +176,7 @@ def _results(
                 counts[result.status] += 1
                 log.well(result)
                 yield result
-            computed = _computed(folder, log.path.stem, runner, waiting, crew, functions, plan, patience)
+            computed = _computed(folder, log.path.stem, runner, waiting, crew, functions, plan, patience, lister)
             with closing(computed) as finished:
                 for result, printed in finished:
                     counts[result.status] += 1
@@ -200,13 +207,20 @@ def _computed(
     functions: FunctionSource,
     plan: str,
     patience: Patience,
+    lister: WellLister,
 ) -> Generator[Finished, None, None]:
     if not waiting:
         return
     scratch = next(iter(waiting.values())).output.scratch
-    with folder.staging(run_id) as staging, swept_scratch(scratch):
+    with lister, folder.staging(run_id) as staging, swept_scratch(scratch):
         order = RunOrder(
-            contexts=waiting, staging=staging, workers=crew, functions=functions, plan=plan, patience=patience
+            contexts=waiting,
+            staging=staging,
+            workers=crew,
+            functions=functions,
+            plan=plan,
+            patience=patience,
+            on_finished=lister.wake,
         )
         with closing(runner.run(order)) as finished:
             yield from finished

@@ -51,6 +51,8 @@ class RunOrder:
     """Fingerprint of the whole plan."""
     patience: Patience = field(default_factory=Patience)
     """How long wells may take, and who is told of those that take long."""
+    on_finished: Callable[[], object] = lambda: None
+    """Called, from any thread, when a well has ended, however long its result then waits to be asked for."""
 
     def place(self, devices: WorkerDevices) -> WellPlace:
         """What a well that a worker runs needs to know."""
@@ -93,6 +95,7 @@ class ThreadRunner(Runner):
                 with watch.over(context.well, devices.label):
                     return run_well(context, order.functions, order.place(devices))
             finally:
+                order.on_finished()
                 free.put(devices)
 
         watch = WellWatch(order.patience)
@@ -172,6 +175,7 @@ class _Crew:
                 return
             with self.watch.over(context.well, devices.label, worker.end) as watched:
                 finished = worker.run(context, partial(self.watch.begin, watched))
+            self.order.on_finished()
             if self.stopping.is_set():
                 return
             if watched.ended:

@@ -96,7 +96,8 @@ def _plate(
     channels, odd_channels = channels_of(source.images, numbering)
     # A well whose planes are all missing was promised, too: it fails, and is not passed over.
     wells = tuple(sorted({plane.key.well for plane in index}, key=plate_order))
-    absent = tuple(sorted((well.name for well in source.group.wells if well.name not in wells), key=plate_order))
+    known = {well.name for well in source.group.wells}.union(source.group.own_absent)
+    absent = tuple(sorted(known.difference(wells), key=plate_order))
     shapes, dtypes = {channel.shape for channel in channels}, {channel.dtype for channel in channels}
     pixel_size, odd_pixels = _pixel_size(source.images)
     z_step, odd_steps = _common([image.z_step_um for image in source.images], "distances of planes")

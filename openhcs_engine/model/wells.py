@@ -86,6 +86,14 @@ def well_of_row_and_column(row: str, column: str) -> str:
     return normalise_well(f"{row}{spelt}" if row_number is None else f"r{row_number}c{spelt}")
 
 
+def is_well(name: str) -> bool:
+    """True for the canonical name of a well."""
+    try:
+        return normalise_well(name) == name
+    except UnknownWellError:
+        return False
+
+
 def plate_order(well: str) -> tuple[int, int]:
     """Sort key of canonical well names: by row, then column (``Z01`` before ``AA01``)."""
     return row_and_column(well)

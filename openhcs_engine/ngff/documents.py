@@ -116,6 +116,13 @@ class OwnPlate(msgspec.Struct):
     """The same of the plate group."""
 
     plate_id: str
+    rows: int | None = None
+    """Of the plate's format, which the listed wells need not fill."""
+    columns: int | None = None
+    wells: list[str] = []
+    """Wells of the raw plate, published or not."""
+    asked: list[str] | None = None
+    """Wells that runs were asked for; None: an earlier version wrote it, which listed all wells."""
 
 
 class OwnWell(msgspec.Struct):

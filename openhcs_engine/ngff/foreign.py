@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import UNSET
 
 from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.documents import (
     ArrayDocument,
     Axis,
@@ -78,6 +79,8 @@ class OmeZarrPlate:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     """Which path is which well, where that is not what one reads."""
+    own_absent: tuple[str, ...] = ()
+    """Wells that our engine knew of and did not list, since they are not published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +156,21 @@ def read_plate(nodes: Nodes, folder: str) -> OmeZarrPlate:
     named = name_wells(group.plate, path)
     wells, warnings = _wells(group.plate, named.names, folder, path)
     own = group.own(OwnPlate, path)
+    rows, columns = named.rows, named.columns
+    absent = set[str]()
+    if own is not None and own.asked is not None:  # rows and columns are listed only where they hold wells
+        rows, columns = own.rows, own.columns
+        absent = {*own.wells, *own.asked} - {well.name for well in wells}
     return OmeZarrPlate(
         folder=folder,
         name=str(group.plate.name) if group.plate.name else None,
         version=version,
         wells=wells,
-        rows=named.rows,
-        columns=named.columns,
+        rows=rows,
+        columns=columns,
         acquisitions=acquisitions_of(group.plate),
         own_id=None if own is None else own.plate_id,
+        own_absent=tuple(sorted(filter(is_well, absent), key=plate_order)),
         warnings=tuple(warnings),
         notes=named.notes,
     )

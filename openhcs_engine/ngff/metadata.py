@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import normalise_well, row_and_column, row_letters
 
 OWN: Final = "openhcs"
@@ -67,35 +66,30 @@ def well_path(well: str) -> str:
     return f"{name[:-2]}/{name[-2:]}"
 
 
-def plate_attributes(plate: Plate, storage: Mapping[str, object]) -> dict[str, Any]:
-    """Attributes of the plate group: every well, whether it is written already or not.
+def plate_attributes(name: str, sites: int, wells: Sequence[str], own: Mapping[str, object]) -> dict[str, Any]:
+    """Attributes of a plate's group that lists these wells, and the rows and columns that hold them.
 
-    ``storage`` is how images are stored, kept beside ``ome``.
+    ``sites`` is the most that a well has; ``own`` is kept beside ``ome``.
     """
-    places = [row_and_column(well) for well in plate.wells]
-    rows = plate.rows or 1 + max(row for row, _ in places)
-    columns = plate.columns or 1 + max(column for _, column in places)
-    fields = max(len(plate.sites), 1)
+    places = [row_and_column(well) for well in wells]
+    rows, columns = (sorted({place[axis] for place in places}) for axis in (0, 1))
+    fields = max(sites, 1)
     return {
         "ome": {
             "plate": {
-                "name": plate.name or plate.plate_id,
+                "name": name,
                 "field_count": fields,
-                "acquisitions": [{"id": 0, "name": plate.name or plate.plate_id, "maximumfieldcount": fields}],
-                "rows": [{"name": row_letters(row)} for row in range(rows)],
-                "columns": [{"name": f"{column + 1:02d}"} for column in range(columns)],
+                "acquisitions": [{"id": 0, "name": name, "maximumfieldcount": fields}],
+                "rows": [{"name": row_letters(row)} for row in rows],
+                "columns": [{"name": f"{column + 1:02d}"} for column in columns],
                 "wells": [
-                    {"path": well_path(well), "rowIndex": row, "columnIndex": column}
-                    for well, (row, column) in zip(plate.wells, places, strict=True)
+                    # The places of their names among those of the plate's rows and columns that are listed.
+                    {"path": well_path(well), "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
+                    for well, (row, column) in zip(wells, places, strict=True)
                 ],
             },
         },
-        OWN: {
-            "plate_id": plate.plate_id,
-            "microscope": plate.microscope,
-            "sites": list(plate.sites),
-            "storage": storage,
-        },
+        OWN: own,
     }
 
 

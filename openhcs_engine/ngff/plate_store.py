@@ -1,56 +1,50 @@
-"""Writing an OME-Zarr plate: the groups above the wells once, and each well by itself, plane by plane."""
+"""Writing an OME-Zarr plate: the groups above the wells, and each well by itself, plane by plane."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import OutputPlaceError, StorageError
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.model.plate import Plate
 from openhcs_engine.ngff.field_writer import FieldWriter, describe
-from openhcs_engine.ngff.groups import GROUP_FILES, group_files, version_of, write_group
-from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, plate_attributes, well_attributes, well_path
+from openhcs_engine.ngff.groups import version_of, write_group
+from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, well_attributes
+from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, GROUP_V2, NODE_V3
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
+from openhcs_engine.ngff.plate_group import PlateGroup
 from openhcs_engine.ngff.reader import open_plate
 from openhcs_engine.ngff.stack_axes import LabelAxes, StackAxes
-from openhcs_engine.vfs.files import StoredFile, write_if_changed
+from openhcs_engine.vfs.files import StoredFile, remove_empty_parents, write_if_changed
+
+_REMOVED: Final = (NODE_V3, GROUP_V2, ATTRIBUTES_V2)
+"""Files of a group in the order in which they go: without the first there is none."""
 
 
-def write_plate_groups(folder: Path, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS) -> None:
-    """Write the plate's group, its rows, and an empty group for each well that is not there.
+def write_plate_groups(folder: Path, group: PlateGroup, wells: Collection[str]) -> None:
+    """Make a plate's group list these wells and no other, and its rows those that hold them; none: no group is left.
 
-    Files that are right already are left alone; wells are never touched. The empty groups list no image: programs that
-    open all wells that a plate lists would fail at the first one without a group.
+    Files that are right already are left alone, others are replaced whole; wells are never touched.
 
     Raises
     ------
     OutputPlaceError
         If the folder holds a plate of another version of OME-Zarr.
     """
-    refuse_other_version(folder, options.ngff)
-    for path, content in plate_group_files(plate, options).items():
+    refuse_other_version(folder, group.ngff)
+    files = group.files(wells)
+    for path, content in files.items():
         write_if_changed(folder / path, content)
-    for well in plate.wells:
-        write_empty_well(folder, well, options.ngff)
-
-
-def plate_group_files(plate: Plate, options: ImageOptions = DEFAULT_OPTIONS) -> dict[str, bytes]:
-    """The files of the rows' groups and, behind them, the plate's, by their paths in the plate."""
-    rows = sorted({well_path(well).split("/")[0] for well in plate.wells})
-    groups: dict[str, Mapping[str, Any]] = {f"{row}/": {} for row in rows}
-    groups[""] = plate_attributes(plate, options.as_recorded())
-    return {
-        f"{place}{name}": content
-        for place, attributes in groups.items()
-        for name, content in group_files(attributes, options.ngff).items()
-    }
+    # The plate's first: nobody may find a row named whose group is missing.
+    old = (place for pattern in ("", "*/") for name in _REMOVED for place in folder.glob(f"{pattern}{name}"))
+    for place in [place for place in old if place.relative_to(folder).as_posix() not in files]:
+        place.unlink(missing_ok=True)
+        remove_empty_parents(place, folder.parent)
 
 
 def refuse_other_version(folder: Path, ngff: str) -> None:
@@ -66,24 +60,6 @@ def refuse_version(place: str, found: str | None, ngff: str) -> None:
             f"wells; write version {found} (--ngff {found}), or choose another output.",
             path=place,
         )
-
-
-def write_empty_well(folder: Path, well: str, ngff: str | None = None) -> None:
-    """Make the group of a well without images, unless one with images is there; ``ngff`` None: as the plate's."""
-    place = folder / well_path(well)
-    if not place.is_dir() or is_empty_well(place):
-        _write_if_changed(place, well_attributes(well, {}), ngff or version_of(folder) or "0.5")
-
-
-def is_empty_well(place: Path) -> bool:
-    """True for the folder of a well that has no images, such as one that is not published yet."""
-    with os.scandir(place) as entries:
-        return all(entry.name in GROUP_FILES for entry in entries)
-
-
-def _write_if_changed(folder: Path, attributes: Mapping[str, Any], ngff: str) -> None:
-    for name, content in group_files(attributes, ngff).items():
-        write_if_changed(folder / name, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,12 +269,9 @@ __all__ = [
     "WellWriter",
     "WrittenWell",
     "default_label",
-    "is_empty_well",
     "open_plate",
-    "plate_group_files",
     "refuse_other_version",
     "refuse_version",
-    "write_empty_well",
     "write_field",
     "write_plate_groups",
 ]

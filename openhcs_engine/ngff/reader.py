@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import NotAnOutputError, UnknownWellError
-from openhcs_engine.model.wells import normalise_well, row_and_column, well_name
+from openhcs_engine.model.wells import normalise_well
 from openhcs_engine.ngff.groups import read_attributes, version_of
 from openhcs_engine.ngff.lazy_array import LazyArray
 from openhcs_engine.ngff.metadata import OWN, well_path
 from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
+from openhcs_engine.ngff.plate_group import PlateGroup, in_plate_order
 from openhcs_engine.ngff.stack_axes import Coordinate, LabelAxes, StackAxes
 from openhcs_engine.vfs.raw import is_remote, open_raw
 
@@ -46,10 +47,12 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
     listed = attributes.get("ome", {}).get("plate", {}).get("wells")
     if not isinstance(listed, list):
         raise NotAnOutputError(f"{place} is not an OME-Zarr plate (its group lists no wells).", path=str(place))
-    places = sorted(row_and_column(str(well["path"]).replace("/", "")) for well in listed)
-    names = [well_name(*spot) for spot in places]
-    there = [name for name in names if (_is_written(f"{place}/{well_path(name)}") if wells is None else name in wells)]
-    return PlateReader(place, attributes, tuple(names), tuple(there))
+    names = {normalise_well(str(well["path"]).replace("/", "")) for well in listed}
+    if wells is None:
+        wells = [name for name in names if _is_written(f"{place}/{well_path(name)}")]
+    own = PlateGroup.read(attributes, "")
+    known = () if own is None else (*own.own.wells, *(own.own.asked or ()))
+    return PlateReader(place, attributes, in_plate_order((*names, *known, *wells)), in_plate_order(wells))
 
 
 def _place(folder: str | PathLike[str]) -> Path:
@@ -80,7 +83,7 @@ class PlateReader(Mapping[str, "WellReader"]):
     folder: Path
     attributes: Mapping[str, Any]
     all_wells: tuple[str, ...]
-    """Every well of the plate, written or not."""
+    """Wells of the raw plate, and those that were asked for or are written."""
     wells: tuple[str, ...]
     """Wells that are written."""
 
@@ -319,7 +322,7 @@ def _open(folder: str, name: str) -> BinaryIO:
 
 
 def _is_written(well: str) -> bool:
-    """Wells that are not published yet have a group without images, those of other programs one without anything."""
+    """Earlier versions left groups without images, other programs leave groups without anything."""
     for name in (NODE_V3, ATTRIBUTES_V2):
         try:
             with _open(well, name) as file:

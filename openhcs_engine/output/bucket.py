@@ -83,6 +83,12 @@ class Bucket:
             return self.read(path)
         return None
 
+    def read_all(self, paths: Collection[str]) -> dict[str, bytes]:
+        """Contents of objects; those that are not there are left out."""
+        with ThreadPoolExecutor(self.at_once) as threads:
+            contents = zip(paths, threads.map(self.read_or_none, paths), strict=True)
+            return {path: content for path, content in contents if content is not None}
+
     def exists(self, path: str) -> bool:
         """True if there is an object of this name."""
         with self._errors(f"looking for {path}"):

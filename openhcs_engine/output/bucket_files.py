@@ -13,7 +13,7 @@ from openhcs_engine.output.layout import CONTEXTS, FREE, PUBLISHING, manifest_na
 from openhcs_engine.output.manifest import WellManifest, manifest_of_well
 from openhcs_engine.output.marks import Mark, read_marks
 from openhcs_engine.output.output_files import LITTER, Found, OutputFiles
-from openhcs_engine.output.versions import is_as_listed, is_well_group, stored
+from openhcs_engine.output.versions import is_as_listed, stored
 from openhcs_engine.vfs.files import StoredFile
 
 
@@ -79,7 +79,7 @@ class _View:
             if listed is None:
                 if mark.token in path:
                     del self.found[path]
-            elif path not in listed and not (is_well_group(path) and not listed):
+            elif path not in listed:
                 del self.found[path]
         for path, text in mark.groups:
             content = text.encode()

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from openhcs_engine.errors import UnknownWellError
-from openhcs_engine.model.wells import normalise_well
+from openhcs_engine.model.wells import is_well
 from openhcs_engine.ngff.metadata import well_path
 
 ZARR_IMAGES: Final = "images.zarr"
@@ -97,14 +96,6 @@ def _candidates(folder: Path, image_sets: Collection[str]) -> Iterator[tuple[Pat
         else:
             yield from ((path, path.name) for path in (folder / image_set).glob("*") if path.is_dir())
     yield from ((path, path.name.split(".")[0]) for path in (folder / TABLES).glob("*/*"))
-
-
-def is_well(name: str) -> bool:
-    """True for the canonical name of a well."""
-    try:
-        return normalise_well(name) == name
-    except UnknownWellError:
-        return False
 
 
 def manifest_name(well: str) -> str:

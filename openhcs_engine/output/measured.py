@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import ContextFileError, ManifestError
-from openhcs_engine.output.layout import CONTEXTS, WELLS, is_well
+from openhcs_engine.model.wells import is_well
+from openhcs_engine.output.layout import CONTEXTS, WELLS
 from openhcs_engine.output.manifest import WellManifest, read_manifest
 from openhcs_engine.plan_document import contexts_from_json
 from openhcs_engine.vfs.raw import is_remote

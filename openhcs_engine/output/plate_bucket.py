@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,16 @@ import msgspec
 from openhcs_engine.context import MaterializePlan
 from openhcs_engine.errors import ManifestError, OutputPlaceError
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.groups import attributes_in, version_by_files
-from openhcs_engine.ngff.metadata import OWN
-from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
+from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, GROUP_V2, NODE_V3
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
-from openhcs_engine.ngff.plate_store import plate_group_files, refuse_version
+from openhcs_engine.ngff.plate_group import VERSION_FILES, PlateGroup, rows_of, wells_listed
+from openhcs_engine.ngff.plate_store import refuse_version
 from openhcs_engine.output.bucket import MEMORY, Bucket, is_around
 from openhcs_engine.output.bucket_files import BucketFiles, listed_files
 from openhcs_engine.output.bucket_tables import make_bucket_tables
+from openhcs_engine.output.image_sets import KnownManifests
 from openhcs_engine.output.layout import (
     CONTEXTS,
     DISK_IMAGES,
@@ -43,10 +44,11 @@ from openhcs_engine.output.layout import (
     ZARR_IMAGES,
     image_place,
     image_sets_of,
-    is_well,
+    is_zarr,
     manifest_name,
     place_in_set,
     place_of_file,
+    well_of_manifest,
     well_of_path,
 )
 from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_of_well, manifest_to_json
@@ -54,7 +56,7 @@ from openhcs_engine.output.marks import PLATE, Held, Mark, hold, is_dead, read_m
 from openhcs_engine.output.output_files import Found
 from openhcs_engine.output.plans import image_sets_of_plans
 from openhcs_engine.output.plate_output import PlateOutput
-from openhcs_engine.output.versions import WellVersion, empty_group, empty_groups, is_as_listed, is_well_group
+from openhcs_engine.output.versions import WellVersion, is_as_listed, is_well_group
 from openhcs_engine.vfs.backend import check_key
 from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.unfinished import sweep, unfinished_folder
@@ -115,7 +117,7 @@ class PlateBucket(PlateOutput):
             )
         names = self.bucket.names()
         others = [name for name in (ZARR_IMAGES, DISK_IMAGES, TABLES) if name in names]
-        if others and not {CONTEXTS, PUBLISHING}.intersection(names) and not self._is_prepared():
+        if others and not {CONTEXTS, PUBLISHING}.intersection(names):
             raise OutputPlaceError(
                 f"{self.address} holds {' and '.join(others)} of something else (there are no {CONTEXTS}/ in it); "
                 "choose another output or plate id.",
@@ -128,13 +130,20 @@ class PlateBucket(PlateOutput):
     def prepare(
         self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
     ) -> None:
-        """Put the plate's and rows' groups, and an empty group of each well that has none; see PlateOutput."""
-        results = [ZARR_IMAGES] if self.backend == "zarr" else []
-        # One after another: a run that prepared before this one has a group for each of its wells, so that no group of
-        # a well that it publishes meanwhile can be replaced by an empty one.
-        with self._whole_plate():
-            for image_set in (*results, *(each.place for each in kept if each.backend == "zarr")):
-                self._put_groups(image_set, plate, options)
+        """Refuse images of another version of OME-Zarr; see PlateOutput."""
+        self.bucket.found(PUBLISHING)  # a bucket that does not exist is named before anything is computed
+        for image_set in self.zarr_sets(kept):
+            refuse_version(f"{self.address}/{image_set}", self._version(image_set), options.ngff)
+
+    def list_wells(
+        self, group: PlateGroup | None = None, image_sets: Collection[str] = (), known: KnownManifests | None = None
+    ) -> None:
+        """Make the groups of OME-Zarr plates list the published wells; see PlateOutput."""
+        known = known or KnownManifests()
+        self._update(known)  # most of it while others may write
+        if known.read or image_sets:
+            with self._whole_plate():
+                self._list(group, image_sets, known)
 
     def save_contexts(self, document: bytes, fingerprint: str) -> str:
         """Keep a plan document; see PlateOutput."""
@@ -182,13 +191,18 @@ class PlateBucket(PlateOutput):
         written = {owner[0] for path in images if (owner := well_of_path(path)) is not None}
         return open_plate(f"{self.address}/{ZARR_IMAGES}", written.intersection(self.wells()))
 
-    def drop(self, well: str) -> None:
-        """Remove a well, so that the next run makes it again; nothing published is fine."""
-        with self._well(well) as held:
-            held.note((*self._everywhere(well), *self._tables_of(well)), ())
-            held.check()
-            self.bucket.remove([manifest_name(well)])
-            self._tidy(held.mark.places, ())
+    def drop(self, *wells: str) -> None:
+        """Remove wells, so that the next run makes them again; nothing published is fine."""
+        if not wells:
+            return
+        with self._whole_plate():
+            self._list(without=wells)  # first: programs fail at listed wells without images
+            for well in wells:
+                with self._well(well) as held:
+                    held.note((*self._everywhere(well), *self._tables_of(well)), ())
+                    held.check()
+                    self.bucket.remove([manifest_name(well)])
+                    self._tidy(held.mark.places, ())
 
     def sweep(self) -> None:
         """Settle what dead publishers left; living ones, and wells whose manifest is damaged, are left alone."""
@@ -312,11 +326,8 @@ class PlateBucket(PlateOutput):
         self.bucket.remove([path for path in self._found(mark.places) if mark.token in path and path not in listed])
 
     def _tidy(self, places: Collection[str], listed: Collection[str]) -> None:
-        """Remove what is in these places of a well and not listed; an OME-Zarr plate keeps an empty group there."""
-        others = [path for path in self._found(places) if path not in listed]
-        groups = {path: empty_group(path) for path in others if is_well_group(path)}
-        self._put_changed(groups)
-        self.bucket.remove([path for path in others if path not in groups])
+        """Remove what is in these places of a well and not listed."""
+        self.bucket.remove([path for path in self._found(places) if path not in listed])
 
     def _found(self, places: Collection[str]) -> dict[str, Found]:
         """Objects in places of a well."""
@@ -348,27 +359,59 @@ class PlateBucket(PlateOutput):
         contents = ((path, self.bucket.read_or_none(path)) for path in sorted(paths) if is_well_group(path))
         return tuple((path, content.decode("utf-8", "replace")) for path, content in contents if content is not None)
 
-    def _is_prepared(self) -> bool:
-        """True where a run has put the plate's groups, which it does before it keeps its plan."""
-        contents = (self.bucket.read_or_none(f"{ZARR_IMAGES}/{name}") for name in (NODE_V3, ATTRIBUTES_V2))
-        return any(OWN in attributes_in(_group(content)) for content in contents if content is not None)
+    def _list(
+        self,
+        group: PlateGroup | None = None,
+        image_sets: Collection[str] = (),
+        known: KnownManifests | None = None,
+        without: Collection[str] = (),
+    ) -> None:
+        """As ``list_wells``, without some wells; the caller holds the plate's mark."""
+        known = known or KnownManifests()
+        self._update(known)
+        for image_set in sorted({*image_sets, *filter(is_zarr, self.bucket.names())}):
+            ngff, attributes = self._group(image_set)
+            before = None if ngff is None else PlateGroup.read(attributes, ngff)
+            wanted = group.joined(before) if group is not None and image_set in image_sets else before
+            if wanted is not None:
+                refuse_version(f"{self.address}/{image_set}", ngff, wanted.ngff)
+                wells = [well for well in known.wells(image_set, wanted.ngff) if well not in without]
+                self._put_groups(image_set, wanted, wells, rows_of(wells_listed(attributes)))
 
-    def _put_groups(self, image_set: str, plate: Plate, options: ImageOptions) -> None:
-        found = self.bucket.found(image_set)
-        top = (path.rpartition("/")[2] for path in found if path.count("/") == 1)
-        refuse_version(f"{self.address}/{image_set}", version_by_files(top), options.ngff)
-        wells = empty_groups(image_set, plate.wells, options.ngff)
-        # A place with images and without its group is damaged, and no empty one may hide that.
-        with_images = {"/".join(path.split("/")[:3]) for path in found if path.count("/") > 3}
-        shared = {f"{image_set}/{path}": content for path, content in plate_group_files(plate, options).items()}
-        self._put_changed(shared)
-        self.bucket.put_all(
-            {
-                path: content
-                for path, content in wells.items()
-                if path not in found and path.rpartition("/")[0] not in with_images
-            }
-        )
+    def _put_groups(self, image_set: str, group: PlateGroup, wells: Collection[str], before: Iterable[str]) -> None:
+        """Put a plate's group and those of its rows, and remove those of rows ``before`` that hold no such well."""
+        files = {f"{image_set}/{path}": content for path, content in group.files(wells).items()}
+        for path, content in files.items():  # one after another: whoever finds the plate's finds all that it names
+            self._put_changed({path: content})
+        names = (NODE_V3, GROUP_V2, ATTRIBUTES_V2)
+        old = [f"{image_set}/{name}" for name in names] + [
+            f"{image_set}/{row}/{name}" for row in before for name in names
+        ]
+        for gone in ([path for path in old if path.count("/") == level and path not in files] for level in (1, 2)):
+            self.bucket.remove(gone)
+
+    def _group(self, image_set: str) -> tuple[str | None, dict[str, Any]]:
+        """Version and attributes of a plate's group; nothing where there is none, or it is damaged."""
+        for name, version in VERSION_FILES.items():
+            if (content := self.bucket.read_or_none(f"{image_set}/{name}")) is not None:
+                return version, attributes_in(_group(content))
+        return None, {}
+
+    def _version(self, image_set: str) -> str | None:
+        return version_by_files(self.bucket.names(image_set))
+
+    def _update(self, known: KnownManifests) -> None:
+        found = self.bucket.found(WELLS)
+        stamps = {well: about for path, about in found.items() if (well := well_of_manifest(path)) is not None}
+        known.update(stamps, self._manifests)
+
+    def _manifests(self, wells: Collection[str]) -> dict[str, WellManifest | None]:
+        contents = self.bucket.read_all([manifest_name(well) for well in wells])
+        return {
+            well: _readable(content, name, well)
+            for well in wells
+            if (content := contents.get(name := manifest_name(well))) is not None
+        }
 
     def _put_changed(self, contents: Mapping[str, bytes]) -> None:
         """Put what is not there as it should be."""

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from openhcs_engine.context import MaterializePlan
-from openhcs_engine.errors import ManifestError, OutputPlaceError
+from openhcs_engine.errors import ManifestError, NotAnOutputError, OutputPlaceError
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.wells import plate_order
-from openhcs_engine.ngff.groups import version_of
+from openhcs_engine.model.wells import is_well, plate_order
+from openhcs_engine.ngff.groups import read_attributes, version_of
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
-from openhcs_engine.ngff.plate_store import is_empty_well, write_empty_well, write_plate_groups
+from openhcs_engine.ngff.plate_group import PlateGroup, version_file
+from openhcs_engine.ngff.plate_store import refuse_other_version, write_plate_groups
 from openhcs_engine.ngff.reader import PlateReader, open_plate
 from openhcs_engine.output.durable import flush_names, flush_tree
+from openhcs_engine.output.image_sets import KnownManifests
 from openhcs_engine.output.layout import (
     CONTEXTS,
     LOGS,
@@ -28,9 +30,8 @@ from openhcs_engine.output.layout import (
     ZARR_IMAGES,
     image_place,
     image_sets_of,
-    is_well,
-    is_zarr,
     manifest_path,
+    place_in_set,
     places_of_well,
     wells_with_places,
 )
@@ -95,20 +96,22 @@ class PlateFolder(PlateOutput):
     def prepare(
         self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
     ) -> None:
-        """Make the folder, and the plate's and rows' groups; changes nothing that is right already, and no well.
-
-        ``kept`` are the image sets in which steps keep their planes.
-
-        Raises
-        ------
-        OutputPlaceError
-            If the file system refuses, or the images there are of another version of OME-Zarr.
-        """
+        """Make the folder; see PlateOutput."""
         with self._lock(f"preparing the output of plate {plate.plate_id}"):
             (self.folder / CONTEXTS).mkdir(exist_ok=True)
-            results = [ZARR_IMAGES] if self.backend == "zarr" else []
-            for image_set in (*results, *(each.place for each in kept if each.backend == "zarr")):
-                write_plate_groups(self.folder / image_set, plate, options)
+            for image_set in self.zarr_sets(kept):
+                refuse_other_version(self.folder / image_set, options.ngff)
+
+    def list_wells(
+        self, group: PlateGroup | None = None, image_sets: Collection[str] = (), known: KnownManifests | None = None
+    ) -> None:
+        """Make the groups of OME-Zarr plates list the published wells; see PlateOutput."""
+        if not (self.folder / WELLS).is_dir():
+            return
+        known = known or KnownManifests()
+        self._update(known)  # most of it while others may publish
+        with self._lock("listing the wells of the plate"):
+            self._list(group, image_sets, known)
 
     def save_contexts(self, document: bytes, fingerprint: str) -> Path:
         """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
@@ -168,10 +171,7 @@ class PlateFolder(PlateOutput):
         With a fingerprint, only a well that was made by it, and for this folder's backend. Reads one small file and
         asks for sizes; contents are judged by ``verify``.
         """
-        try:
-            manifest = read_manifest(manifest_path(self.folder, well))
-        except ManifestError:
-            return None
+        manifest = self._manifest(well)
         if manifest is None:
             return None
         if fingerprint is not None and (manifest.fingerprint, manifest.backend) != (fingerprint, self.backend):
@@ -196,12 +196,17 @@ class PlateFolder(PlateOutput):
         wells = {well for well in self.wells() if (self.folder / image_place("zarr", well)).is_dir()}
         return open_plate(self.folder / ZARR_IMAGES, wells)
 
-    def drop(self, well: str) -> None:
-        """Remove a well, so that the next run makes it again; nothing published is fine."""
-        with self._lock(f"dropping well {well}"):
-            image_sets = image_sets_of_plans(plans_in(self.folder)) | image_sets_of(self._listed(well))
-            self._withdraw(well)
-            self._remove(well, list(places_of_well(self.folder, well, image_sets)))
+    def drop(self, *wells: str) -> None:
+        """Remove wells, so that the next run makes them again; nothing published is fine."""
+        if not wells:
+            return
+        with self._lock(f"dropping {', '.join(wells)}"):
+            self._list(without=wells)  # first: programs fail at listed wells without images
+            planned = image_sets_of_plans(plans_in(self.folder))
+            for well in wells:
+                image_sets = planned | image_sets_of(self._listed(well))
+                self._withdraw(well)
+                self._remove(list(places_of_well(self.folder, well, image_sets)))
 
     def sweep(self) -> None:
         """Remove what dead runs left: their staging folders, unfinished files, and results that no manifest lists.
@@ -212,8 +217,9 @@ class PlateFolder(PlateOutput):
             return
         with self._lock("removing the remains of an interrupted run"):
             dead = [(_hidden(place), lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
+            self._list()  # first: programs fail at listed wells without images
             for well, places in wells_with_places(self.folder, image_sets_of_plans(plans_in(self.folder))).items():
-                self._remove(well, self._debris(well, places))
+                self._remove(self._debris(well, places))
             for unfinished in [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]:
                 remove_if_dead(unfinished)
         for staged, lock in dead:
@@ -248,10 +254,7 @@ class PlateFolder(PlateOutput):
 
     def _listed(self, well: str) -> list[str]:
         """Files that a well's manifest lists; none if it cannot be read."""
-        try:
-            manifest = read_manifest(manifest_path(self.folder, well))
-        except ManifestError:
-            return []
+        manifest = self._manifest(well)
         return [] if manifest is None else [file.path for file in manifest.files]
 
     def _withdraw(self, well: str) -> None:
@@ -276,15 +279,64 @@ class PlateFolder(PlateOutput):
         if self.fsync:
             flush(self.folder / WELLS)
 
-    def _remove(self, well: str, places: list[str]) -> None:
-        """Remove places of a well; an OME-Zarr plate keeps an empty group for each well that it lists."""
+    def _remove(self, places: list[str]) -> None:
+        """Remove places of wells, and the folders above them that are empty then."""
         for place in places:
             remove(self.folder / place)
-            image_set = self.folder / place.split("/")[0]
-            if is_zarr(image_set.name) and version_of(image_set) is not None:
-                write_empty_well(image_set, well)
-            else:
-                remove_empty_parents(self.folder / place, self.folder)
+            remove_empty_parents(self.folder / place, self.folder)
+
+    def _list(
+        self,
+        group: PlateGroup | None = None,
+        image_sets: Collection[str] = (),
+        known: KnownManifests | None = None,
+        without: Collection[str] = (),
+    ) -> None:
+        """As ``list_wells``, without some wells; the caller holds the folder's lock."""
+        known = known or KnownManifests()
+        self._update(known)
+        for image_set in sorted({*image_sets, *(path.name for path in self.folder.glob("*.zarr"))}):
+            before = self._group(image_set)
+            wanted = group.joined(before) if group is not None and image_set in image_sets else before
+            if wanted is None:
+                continue
+            own = version_file(wanted.ngff)
+            wells = [
+                well
+                for well in known.wells(image_set, wanted.ngff)
+                if well not in without and (self.folder / place_in_set(image_set, well) / own).is_file()
+            ]
+            write_plate_groups(self.folder / image_set, wanted, wells)
+
+    def _update(self, known: KnownManifests) -> None:
+        known.update(self._stamps(), lambda wells: {well: self._manifest(well) for well in wells})
+
+    def _stamps(self) -> dict[str, tuple[int, int, int]]:
+        """For each well that has a manifest, what changes with it."""
+        with os.scandir(self.folder / WELLS) as entries:
+            found = {entry.name.removesuffix(".json"): entry for entry in entries if entry.name.endswith(".json")}
+            stamps = dict[str, tuple[int, int, int]]()
+            for well in filter(is_well, found):
+                with suppress(FileNotFoundError):  # replaced in this moment
+                    about = found[well].stat()
+                    stamps[well] = about.st_size, about.st_mtime_ns, about.st_ino
+        return stamps
+
+    def _manifest(self, well: str) -> WellManifest | None:
+        """A well's manifest; None without one, or if it cannot be read."""
+        try:
+            return read_manifest(manifest_path(self.folder, well))
+        except ManifestError:
+            return None
+
+    def _group(self, image_set: str) -> PlateGroup | None:
+        """What a plate's group that we wrote says; None without one, or if it is damaged."""
+        place = self.folder / image_set
+        ngff = version_of(place)
+        try:
+            return None if ngff is None else PlateGroup.read(read_attributes(place), ngff)
+        except NotAnOutputError:
+            return None
 
     def _claim(self, place: Path) -> int:
         """Make a run's staging folder anew and lock it; the caller holds the folder's lock."""
@@ -312,10 +364,7 @@ class PlateFolder(PlateOutput):
         except ManifestError:
             return []
         listed = () if manifest is None else manifest.files
-        debris = [place for place in places if not any(f"{file.path}/".startswith(f"{place}/") for file in listed)]
-        return [
-            place for place in debris if not ((self.folder / place).is_dir() and is_empty_well(self.folder / place))
-        ]
+        return [place for place in places if not any(f"{file.path}/".startswith(f"{place}/") for file in listed)]
 
     @contextmanager
     def _lock(self, doing: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from openhcs_engine.context import MaterializePlan
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
+from openhcs_engine.ngff.plate_group import PlateGroup
+from openhcs_engine.output.image_sets import KnownManifests
+from openhcs_engine.output.layout import ZARR_IMAGES
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.output_files import OutputFiles
 
@@ -71,7 +74,7 @@ class PlateOutput(ABC):
     def prepare(
         self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
     ) -> None:
-        """Write the plate's and rows' groups; changes nothing that is right already, and no well.
+        """Make the place ready for wells of a plate; changes no well.
 
         ``kept`` are the image sets in which steps keep their planes.
 
@@ -80,6 +83,35 @@ class PlateOutput(ABC):
         OutputPlaceError
             If the place refuses, or the images there are of another version of OME-Zarr.
         """
+
+    @abstractmethod
+    def list_wells(
+        self, group: PlateGroup | None = None, image_sets: Collection[str] = (), known: KnownManifests | None = None
+    ) -> None:
+        """Make the groups of OME-Zarr plates list the wells that are published now, and no other.
+
+        A plate without a published well has no group. Each group is replaced at once, from the manifests alone, so that
+        any number of runs may do it.
+
+        Parameters
+        ----------
+        group
+            What the groups of ``image_sets`` say beside the wells; the wells that were asked for before join it.
+        image_sets
+            OME-Zarr plates to which the caller adds wells. Others that we wrote go on to say what they said.
+        known
+            What was read of manifests before; it is brought up to date.
+
+        Raises
+        ------
+        OutputPlaceError
+            If the place refuses, or the images there are of another version of OME-Zarr.
+        """
+
+    def zarr_sets(self, kept: Iterable[MaterializePlan]) -> tuple[str, ...]:
+        """The OME-Zarr plates of a run: that of the results, and those in which steps keep their planes."""
+        results = (ZARR_IMAGES,) if self.backend == "zarr" else ()
+        return *results, *(each.place for each in kept if each.backend == "zarr")
 
     @abstractmethod
     def save_contexts(self, document: bytes, fingerprint: str) -> Path | str:
@@ -125,8 +157,8 @@ class PlateOutput(ABC):
         """A lazy reader of the published wells of the zarr backend; NotAnOutputError if there are no such images."""
 
     @abstractmethod
-    def drop(self, well: str) -> None:
-        """Remove a well, so that the next run makes it again; nothing published is fine."""
+    def drop(self, *wells: str) -> None:
+        """Remove wells, so that the next run makes them again; nothing published is fine."""
 
     @abstractmethod
     def sweep(self) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from openhcs_engine.context import digest
 from openhcs_engine.errors import TableError
-from openhcs_engine.model.wells import plate_order
-from openhcs_engine.output.layout import TABLES, WELLS, is_well
+from openhcs_engine.model.wells import is_well, plate_order
+from openhcs_engine.output.layout import TABLES, WELLS
 from openhcs_engine.output.manifest import WellManifest, read_manifest
 from openhcs_engine.output.place import locked, output_errors
 from openhcs_engine.vfs.files import StoredFile

@@ -36,8 +36,7 @@ def repair(folder: str | PathLike[str], report: VerifyReport) -> Repair:
     """
     dropped = tuple(damage.well for damage in report.damaged if damage.well != PLATE)
     output = open_output(folder)
-    for well in dropped:
-        output.drop(well)
+    output.drop(*dropped)
     return Repair(dropped=dropped, report=verify(folder))
 
 

@@ -10,17 +10,18 @@ from typing import Final
 import msgspec
 
 from openhcs_engine.errors import ManifestError, NotAnOutputError
-from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.groups import GROUP_FILES, attributes_in, group_files, version_by_files
 from openhcs_engine.ngff.metadata import well_path
 from openhcs_engine.ngff.options import NGFF_VERSIONS
+from openhcs_engine.ngff.plate_group import lists_published_wells, wells_listed
+from openhcs_engine.output.image_sets import zarr_sets_of
 from openhcs_engine.output.layout import (
     CONTEXTS,
     IMAGE_SETS,
     TABLES,
     WELLS,
     image_sets_of,
-    is_well,
     is_zarr,
     well_of_manifest,
     well_of_path,
@@ -133,7 +134,7 @@ class _Output:
     own: Mapping[str, frozenset[str]]
     """Files that lie where only those of a well's manifest may."""
     empty: frozenset[str]
-    """Places of wells with an empty group, which belongs to the plate."""
+    """Places of wells with a group that lists no image, as earlier versions left them."""
 
     @classmethod
     def read(cls, files: OutputFiles) -> _Output:
@@ -196,14 +197,14 @@ class _Output:
         return tuple(sorted(path for path in others if not self._belongs_to_plate(path)))
 
     def plate_faults(self) -> Iterator[str]:
-        """The groups above the wells of every OME-Zarr plate must be there and list every published well."""
+        """The groups above the wells of every OME-Zarr plate must be there and list every published well, no other."""
         published: dict[str, list[str]] = {}
         for manifest in self.manifests.values():
-            for image_set in image_sets_of(file.path for file in manifest.files):
-                if is_zarr(image_set):
-                    published.setdefault(image_set, []).append(manifest.well)
-        for image_set, wells in sorted(published.items()):
-            yield from self._group_faults(image_set, wells)
+            for image_set in zarr_sets_of(manifest):
+                published.setdefault(image_set, []).append(manifest.well)
+        groups = {image_set for image_set in self.image_sets if is_zarr(image_set) and self._version(image_set)}
+        for image_set in sorted(published.keys() | groups):
+            yield from self._group_faults(image_set, published.get(image_set, []))
 
     def _group_faults(self, image_set: str, wells: list[str]) -> Iterator[str]:
         groups = [image_set, *(f"{image_set}/{well_path(well)}" for well in wells)]
@@ -214,8 +215,15 @@ class _Output:
         names = group_files({"ome": {}}, ngff)
         if damaged := self._damaged_file(image_set, names):
             yield f"{image_set}/{damaged} is missing or damaged; the next run writes it again"
-        elif unlisted := [well for well in wells if well_path(well) not in self._wells_of(image_set, names)]:
+            return
+        attributes = attributes_in(self._document(f"{image_set}/{[*names][-1]}") or {})
+        listed = wells_listed(attributes)
+        if unlisted := [well for well in wells if well not in listed]:
             yield f"{image_set}: its group does not list {', '.join(unlisted)}; the next run writes it again"
+        if not lists_published_wells(attributes):
+            return  # an earlier version listed all wells of the plate, each with a group
+        if absent := [well for well in listed if well not in (*wells, *self.broken)]:
+            yield f"{image_set}: its group lists {', '.join(absent)}, not published; the next run writes it again"
 
     def _version(self, group: str) -> str | None:
         return version_by_files(name for name in GROUP_FILES if f"{group}/{name}" in self.found)
@@ -229,15 +237,6 @@ class _Output:
             return msgspec.json.decode(self.files.read(path), type=dict[str, object])
         except (OSError, msgspec.MsgspecError):
             return None
-
-    def _wells_of(self, image_set: str, names: Iterable[str]) -> set[str]:
-        """Paths of the wells that a plate's group lists."""
-        attributes = attributes_in(self._document(f"{image_set}/{[*names][-1]}") or {})
-        try:
-            wells = msgspec.convert(attributes, _PlateGroup).ome.plate.wells
-        except msgspec.ValidationError:
-            return set()
-        return {str(well.get("path")) for well in wells}
 
     def _belongs_to_plate(self, path: str) -> bool:
         match path.split("/"):
@@ -281,23 +280,11 @@ def _places(found: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str
 
 
 def _is_empty_group(place: str, places: Mapping[tuple[str, str], list[str]]) -> bool:
-    """True for the place of a well that has no images, such as one that is not published yet."""
+    """True for the place of a well that has no images, as earlier versions left it for each unpublished well."""
     image_set, *parts = place.split("/")
     if not is_zarr(image_set):
         return False
     return all(path.removeprefix(f"{place}/") in GROUP_FILES for path in places["".join(parts), place])
-
-
-class _PlateWells(msgspec.Struct):
-    wells: list[dict[str, object]]
-
-
-class _Ome(msgspec.Struct):
-    plate: _PlateWells
-
-
-class _PlateGroup(msgspec.Struct):
-    ome: _Ome
 
 
 def _wells_by_plan(plans: Collection[Plan], manifests: Mapping[str, WellManifest]) -> dict[str, tuple[str, ...]]:

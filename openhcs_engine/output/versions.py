@@ -7,7 +7,7 @@ keep their names, and each of them is replaced by one request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ import google_crc32c
 import msgspec
 
 from openhcs_engine.errors import StorageError
-from openhcs_engine.ngff.groups import GROUP_FILES, group_files
-from openhcs_engine.ngff.metadata import document, well_attributes, well_path
-from openhcs_engine.ngff.nodes import NODE_V3
+from openhcs_engine.ngff.groups import GROUP_FILES
+from openhcs_engine.ngff.metadata import document
 from openhcs_engine.output.layout import TABLES, is_zarr
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.vfs.files import StoredFile
@@ -92,21 +91,6 @@ def is_as_listed(file: StoredFile, content: bytes | None) -> bool:
     return content is not None and stored(file.path, content) == file
 
 
-def empty_group(path: str) -> bytes:
-    """What stands at the path of a well's group while the well is not published."""
-    _, row, column, name = path.split("/")
-    return group_files(well_attributes(row + column, {}), "0.5" if name == NODE_V3 else "0.4")[name]
-
-
-def empty_groups(image_set: str, wells: Iterable[str], ngff: str) -> dict[str, bytes]:
-    """Groups of wells that are not published, by path."""
-    return {
-        f"{image_set}/{well_path(well)}/{name}": content
-        for well in wells
-        for name, content in group_files(well_attributes(well, {}), ngff).items()
-    }
-
-
 class _Path(msgspec.Struct):
     path: str
 
@@ -127,4 +111,4 @@ def _renamed(content: bytes, token: str, path: str) -> bytes:
     return document(found)
 
 
-__all__ = ["WellVersion", "empty_group", "empty_groups", "is_as_listed", "is_well_group", "stored", "versioned"]
+__all__ = ["WellVersion", "is_as_listed", "is_well_group", "stored", "versioned"]

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.ngff.options import ImageOptions
+from openhcs_engine.ngff.plate_group import PlateGroup
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.plate_output import PlateOutput
 from openhcs_engine.output.well_writer import write_well
 from openhcs_engine.plan_document import contexts_to_json
 from tests.engine.plates import make_plate, output_plan
@@ -67,7 +70,14 @@ def publish(folder: PlateFolder, well: str, seed: int = 0, plan: str = "plan 1",
         staged = stage(folder, staging, well, seed, plan)
         manifest = manifest_for(folder, staged, plan)
         folder.publish(staged, manifest)
+    list_wells(folder)
     return manifest
+
+
+def list_wells(output: PlateOutput, ngff: str = "0.5") -> None:
+    """What a run does after it has published wells of plate P1, of which all are asked for."""
+    plate = make_context(Path("/results")).plate
+    output.list_wells(PlateGroup.of(plate, ImageOptions(ngff=ngff), WELLS), output.zarr_sets(()))
 
 
 def all_files(folder: Path) -> set[str]:

@@ -17,7 +17,7 @@ from openhcs_engine.output.plate_output import PlateOutput
 from openhcs_engine.output.tables import with_tables
 from openhcs_engine.output.well_writer import write_well
 from openhcs_engine.plan_document import contexts_to_json
-from tests.engine.outputs import WELLS, make_context, make_images
+from tests.engine.outputs import WELLS, list_wells, make_context, make_images
 
 
 def context_at(root: str, well: str = "A01", backend: str = "zarr", plan: str = "plan 1") -> ProcessingContext:
@@ -43,11 +43,12 @@ def published(
     ngff: str = "0.5",
     rows: int = 0,
     before: Callable[[StagedWell], object] = lambda staged: None,
+    run: str = "run",
 ) -> WellManifest:
     """Write and publish one well, with a table of so many rows; returns what was given to be its manifest."""
     root = output.address.rpartition("/")[0]
     context = context_at(root, well, output.backend, plan)
-    with output.staging("run") as staging:
+    with output.staging(run) as staging:
         images = make_images(well, seed).items()
         staged = write_well(staging, context, images, options=ImageOptions(ngff=ngff))
         if rows:
@@ -55,6 +56,7 @@ def published(
         manifest = WellManifest.of(context, staged, seconds=1.5, device="cpu:0")
         before(staged)
         output.publish(staged, manifest)
+    list_wells(output, ngff)
     return manifest
 
 

@@ -22,10 +22,10 @@ from openhcs_engine.output.marks import Mark
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.plate_bucket import PlateBucket
 from openhcs_engine.output.plate_output import PlateOutput
-from openhcs_engine.output.verify import verify
+from openhcs_engine.output.verify import PLATE, verify
 from openhcs_engine.output.writers import Writer
 from openhcs_engine.vfs.raw import remote
-from tests.engine.outputs import WELLS, make_images
+from tests.engine.outputs import WELLS, list_wells, make_images
 from tests.engine.plate_outputs import bucket_of, change, contents, prepared, published
 
 OTHERS = WELLS[1:]
@@ -87,6 +87,7 @@ class Case:
     work: Callable[[PlateOutput], object]
     good: tuple[int | None, ...]
     """Seeds of the images that the well may have afterwards; None: it is absent."""
+    ngff: str = "0.5"
 
     def __str__(self) -> str:
         return self.name
@@ -116,7 +117,7 @@ def new(ngff: str = "0.5", rows: int = 3) -> Callable[[PlateOutput], object]:
 CASES = (
     Case("first publishing", others, "zarr", new(), (None, 7)),
     Case("new version", old("0.5"), "zarr", new(), (0, 7)),
-    Case("new version of 0.4", old("0.4"), "zarr", new("0.4"), (0, 7)),
+    Case("new version of 0.4", old("0.4"), "zarr", new("0.4"), (0, 7), "0.4"),
     Case("new version without a table", old("0.5"), "zarr", new(rows=0), (0, 7)),
     Case("drop", old("0.5"), "zarr", lambda output: output.drop("A01"), (0, None)),
 )
@@ -137,9 +138,11 @@ def test_whatever_request_is_the_last_the_well_is_old_new_or_absent(case: Case, 
         assert state in case.good
         assert_whole(output, state)
         output.sweep()
+        list_wells(output, case.ngff)
         assert bucket_of(output).found(".publishing") == {}
         assert seed_of(output) == state
         assert_whole(output, state)
+        assert verify(output.address).damaged == ()
         if state == case.good[0] and died:
             assert contents(output) == before
         states.add(state)
@@ -170,9 +173,9 @@ def first_plane(seed: int) -> NDArray[np.uint16]:
 
 
 def assert_whole(output: PlateOutput, state: int | None) -> None:
-    """Nothing is damaged or foreign, and every program can open what the groups name."""
+    """No well is damaged, nothing is foreign, and what the well's group names can be opened."""
     report = verify(output.address)
-    assert (report.damaged, report.foreign) == ((), ())
+    assert ([damage.well for damage in report.damaged if damage.well != PLATE], report.foreign) == ([], ())
     assert report.missing == (() if state is not None else ("A01",))
     if state is not None:
         read = output.open_images()["A01"][1].plane(channel=1)
@@ -180,13 +183,14 @@ def assert_whole(output: PlateOutput, state: int | None) -> None:
 
 
 def test_a_well_that_changes_its_form_is_whole_whenever_it_dies(dead: Writer) -> None:
-    """From OME-Zarr to OME-TIFF: the OME-Zarr plate keeps an empty group for it."""
+    """From OME-Zarr to OME-TIFF: the OME-Zarr plate lists it no more."""
     for changes in range(10_000):
         root = f"memory://crashes/{uuid.uuid4().hex}"
         old("0.5")(root)
         output = open_output(f"{root}/P1", "disk")
         died = killed(output.address, "disk", changes, dead, new())
         output.sweep()
+        output.list_wells()
         report = verify(output.address)
         assert (report.whole, report.damaged, report.foreign) == (WELLS, (), ())
         manifest = output.published("A01")

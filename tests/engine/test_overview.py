@@ -16,7 +16,7 @@ from openhcs_engine.output.overview import OVERVIEW, write_overview
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.verify import verify
 from openhcs_engine.output.well_writer import write_well
-from tests.engine.outputs import make_context, manifest_for, open_folder
+from tests.engine.outputs import list_wells, make_context, manifest_for, open_folder
 from tests.engine.plates import make_plate
 
 
@@ -31,6 +31,7 @@ def publish_even(folder: PlateFolder, well: str, value: int, ngff: str = "0.5") 
         context = make_context(folder.folder.parent, well)
         staged = write_well(staging, context, images.items(), options=ImageOptions(ngff=ngff))
         folder.publish(staged, manifest_for(folder, staged))
+    list_wells(folder, ngff)
 
 
 def pixels_of(folder: Path) -> np.ndarray:
@@ -123,6 +124,7 @@ def publish_planes(folder: PlateFolder, well: str, planes: Planes) -> None:
     with folder.staging("run") as staging:
         staged = write_well(staging, make_context(folder.folder.parent, well), planes.items())
         folder.publish(staged, manifest_for(folder, staged))
+    list_wells(folder)
 
 
 def even(value: float, dtype: str = "uint16", shape: tuple[int, int] = (300, 300)) -> np.ndarray:

@@ -17,7 +17,7 @@ from openhcs_engine.output.opening import files_of, open_output
 from openhcs_engine.output.plate_output import PlateOutput
 from openhcs_engine.output.repair import repair
 from openhcs_engine.output.verify import verify
-from tests.engine.outputs import WELLS, make_images
+from tests.engine.outputs import WELLS, list_wells, make_images
 from tests.engine.plate_outputs import change, contents, context_at, prepared, published
 
 
@@ -139,7 +139,7 @@ def test_damage_is_found_and_names_well_and_file(root: str, damage: Damage) -> N
         assert verify(output.address).ok and verify(output.address).foreign == ()
     else:
         assert done.dropped == () and not done.ok
-        prepared(root)
+        list_wells(output)
         assert verify(output.address).ok
 
 
@@ -211,21 +211,22 @@ def test_the_plates_tables_are_joined(any_root: str) -> None:
     assert not any(path.startswith("tables/") for path in contents(output))
 
 
-def test_preparing_again_changes_nothing(root: str) -> None:
+def test_preparing_and_listing_again_change_nothing(root: str) -> None:
     """Neither a group nor a well; a group that is gone comes back."""
     output = prepared(root)
     published(output, "A01")
     before = contents(output)
     prepared(root)
+    list_wells(output)
     assert contents(output) == before
     change(output, "images.zarr/A/zarr.json", None)
-    prepared(root)
+    list_wells(output)
     assert contents(output) == before
 
 
 def test_another_version_of_ome_zarr_is_refused(root: str) -> None:
     """Readers follow one version throughout a plate."""
-    prepared(root)
+    published(prepared(root), "A01")
     with pytest.raises(OutputPlaceError, match=r"is an OME-Zarr plate of version 0\.5"):
         prepared(root, ngff="0.4")
 

@@ -32,6 +32,7 @@ from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.ngff.groups import read_attributes
 from openhcs_engine.ngff.metadata import PixelScale
+from openhcs_engine.ngff.plate_group import PlateGroup
 from openhcs_engine.ngff.plate_store import ImageOptions, WellWriter, open_plate, write_field, write_plate_groups
 from openhcs_engine.ngff.pyramid import halve, level_shapes
 from openhcs_engine.ngff.reader import LazyArray
@@ -55,6 +56,9 @@ PLATE = Plate(
 )
 
 
+GROUP = PlateGroup.of(PLATE, ImageOptions(), ("AA03", "B01"))
+
+
 def make_planes(
     well: str, dtype: str = "uint16", shape: tuple[int, int] = SHAPE
 ) -> dict[ImageKey, NDArray[np.generic]]:
@@ -67,7 +71,7 @@ def make_planes(
 def plate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[ImageKey, NDArray[np.generic]]]:
     """A plate of three wells, the last of which is not written; z 3 of channel 2 does not exist."""
     folder = tmp_path_factory.mktemp("plate") / "images.zarr"
-    write_plate_groups(folder, PLATE)
+    write_plate_groups(folder, GROUP, ("AA03", "A02"))
     written = {}
     for well, path in (("A02", "A/02"), ("AA03", "AA/03")):
         planes = {key: plane for key, plane in make_planes(well).items() if (key.channel, key.z_index) != (2, 3)}
@@ -83,27 +87,46 @@ def document(folder: Path) -> dict:
     return json.loads((folder / "zarr.json").read_text())
 
 
-def test_the_plate_group_lists_every_well_by_layout(plate: tuple[Path, dict]) -> None:
-    """Written or not; indexes point into the rows and columns; the version is where the specification wants it."""
+def test_the_plate_group_lists_the_written_wells_by_layout(plate: tuple[Path, dict]) -> None:
+    """With the rows and columns that hold them, and no other; the version is where the specification wants it."""
     attributes = document(plate[0])["attributes"]["ome"]
     listed = attributes["plate"]
     assert attributes["version"] == listed["version"] == "0.5"
-    assert [well["path"] for well in listed["wells"]] == ["A/02", "B/01", "AA/03"]
+    assert [well["path"] for well in listed["wells"]] == ["A/02", "AA/03"]
     for well in listed["wells"]:
         row, column = listed["rows"][well["rowIndex"]]["name"], listed["columns"][well["columnIndex"]]["name"]
         assert well["path"] == f"{row}/{column}"
-    assert (len(listed["rows"]), len(listed["columns"]), listed["field_count"]) == (32, 48, 2)
-    assert listed["name"] == "Plate 1" and listed["acquisitions"][0]["id"] == 0
-    for row in ("A", "B", "AA"):
+    assert [row["name"] for row in listed["rows"]] == ["A", "AA"]
+    assert [column["name"] for column in listed["columns"]] == ["02", "03"]
+    assert listed["name"] == "Plate 1" and listed["acquisitions"][0]["id"] == 0 and listed["field_count"] == 2
+    for row in ("A", "AA"):
         assert document(plate[0] / row)["node_type"] == "group"
+    own = document(plate[0])["attributes"]["openhcs"]
+    assert (own["wells"], own["asked"]) == (["A02", "B01", "AA03"], ["B01", "AA03"])
+    assert (own["rows"], own["columns"]) == (32, 48)
 
 
 def test_writing_the_plate_groups_again_changes_nothing(tmp_path: Path) -> None:
-    """Not even the times of files; a grown plate changes its own group alone."""
-    write_plate_groups(tmp_path, PLATE)
+    """Not even the times of files."""
+    write_plate_groups(tmp_path / "P.zarr", GROUP, PLATE.wells)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")}
-    write_plate_groups(tmp_path, PLATE)
+    write_plate_groups(tmp_path / "P.zarr", GROUP, PLATE.wells)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")} == before
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+def test_rows_and_the_plate_itself_are_groups_while_they_hold_a_listed_well(tmp_path: Path, ngff: str) -> None:
+    """A row that lost its last well is none, and with the last well of all the plate is gone."""
+    folder, group = tmp_path / "P.zarr", PlateGroup.of(PLATE, ImageOptions(ngff=ngff), ())
+    write_plate_groups(folder, group, ())
+    assert not folder.exists()
+    write_plate_groups(folder, group, PLATE.wells)
+    rows = {path.parent.name for path in folder.glob("*/*")}
+    assert rows == {"A", "B", "AA"}
+    write_plate_groups(folder, group, ("B01",))
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["B"]
+    write_plate_groups(folder, group, ())
+    assert not folder.exists()
 
 
 def test_a_field_says_what_its_pixels_are(plate: tuple[Path, dict]) -> None:
@@ -179,7 +202,7 @@ def test_the_models_of_the_specification_accept_plate_well_and_image(plate: tupl
     """ome-zarr-models reads each group without complaint."""
     folder, _ = plate
     model = HCS.from_zarr(zarr.open_group(folder, mode="r"))
-    assert len(model.attributes.ome.plate.wells) == 3
+    assert len(model.attributes.ome.plate.wells) == 2
     WellModel.from_zarr(zarr.open_group(folder / "A/02", mode="r"))
     image = Image.from_zarr(zarr.open_group(folder / "AA/03/1", mode="r"))
     assert len(image.attributes.ome.multiscales[0].datasets) == 3
@@ -190,7 +213,7 @@ def test_ngio_opens_the_plate(plate: tuple[Path, dict]) -> None:
     folder, planes = plate
     opened = ngio.open_ome_zarr_plate(str(folder), mode="r")
     image = opened.get_image("AA", 3, "1").get_image()
-    assert set(opened.wells_paths()) == {"A/02", "B/01", "AA/03"}
+    assert set(opened.wells_paths()) == {"A/02", "AA/03"}
     assert (image.pixel_size.x, image.pixel_size.z) == (0.65, 2.0)
     pixels = image.get_as_numpy()
     assert pixels.shape == (1, 2, 3, *SHAPE)
@@ -296,14 +319,14 @@ def test_opening_reads_no_pixels(plate: tuple[Path, dict], monkeypatch: pytest.M
 
 def test_an_empty_group_left_by_another_program_is_no_well(tmp_path: Path) -> None:
     """Programs that open a plate for writing create groups for the wells they look for."""
-    write_plate_groups(tmp_path, PLATE)
+    write_plate_groups(tmp_path, GROUP, ["B01"])
     zarr.open_group(tmp_path / "B" / "01", mode="a")
     assert list(open_plate(tmp_path)) == []
 
 
 def test_collapsed_axes_have_size_one(tmp_path: Path) -> None:
     """A composite of one well: one field, one channel, one z, said in our attribute."""
-    write_plate_groups(tmp_path, PLATE)
+    write_plate_groups(tmp_path, GROUP, ["B01"])
     writer = WellWriter(tmp_path / "B" / "01", "B01", SITES)
     writer.write(ImageKey("B01", None, None, None, 1), np.ones((8, 8), np.uint8))
     writer.finish({}, PixelScale(pixel_size_um=1.0, z_step_um=3.0))
@@ -322,7 +345,7 @@ def test_every_field_of_a_well_has_the_same_axes(tmp_path: Path) -> None:
         writer.write(key, np.full((4, 4), key.channel, np.uint8))
     written = writer.finish({}, PixelScale())
     assert written.absent == (ImageKey("A02", 7, 1, 1, 1),)
-    write_plate_groups(tmp_path, PLATE)
+    write_plate_groups(tmp_path, GROUP, ["A02"])
     plane = open_plate(tmp_path)["A02"][7].plane(channel=2)
     assert plane is not None and plane.max() == 2
 

@@ -19,6 +19,7 @@ from openhcs_engine.model.wells import well_name
 from openhcs_engine.ngff.lazy_array import LazyArray
 from openhcs_engine.ngff.metadata import PixelScale, well_path
 from openhcs_engine.ngff.options import CODECS, SHUFFLES, Compression, ImageOptions
+from openhcs_engine.ngff.plate_group import PlateGroup
 from openhcs_engine.ngff.plate_store import WellWriter, open_plate, write_field, write_plate_groups
 from openhcs_engine.ngff.pyramid import halve
 from openhcs_engine.vfs.array_source import read_array_plane
@@ -65,7 +66,7 @@ def _does_not_exist(key: ImageKey) -> bool:
 def plate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
     options = ImageOptions(ngff=request.param)
     folder = tmp_path_factory.mktemp("plate") / "images.zarr"
-    write_plate_groups(folder, PLATE, options)
+    write_plate_groups(folder, PlateGroup.of(PLATE, options, PLATE.wells), PUBLISHED)
     rng = np.random.default_rng(3)
     planes, absent, files = {}, set(), {}
     for well in PUBLISHED:
@@ -85,16 +86,16 @@ def plate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_the_models_of_the_specification_accept_everything(plate: Written) -> None:
-    """Plate, wells, those without images too, images, and labels."""
+    """Plate, wells, images, and labels."""
     judged = judged_by_models(plate.folder, plate.ngff)
-    assert (judged["wells"], judged["images"]) == (3, 4)
+    assert (judged["wells"], judged["images"]) == (2, 4)
     assert judged["labels"] == {f"{well_path(well)}/{place}": ["nuclei"] for well in PUBLISHED for place in (0, 1)}
 
 
 def test_ngio_opens_all_images_of_a_plate_that_is_half_published(plate: Written) -> None:
-    """The well that is not published has none; pixels, labels, channel names and sizes of the others are ours."""
+    """The well that is not published is none; pixels, labels, channel names and sizes of the others are ours."""
     opened = opened_by_ngio(plate.folder)
-    assert opened["wells"] == ["A/02", "B/01", "AA/03"]
+    assert opened["wells"] == ["A/02", "AA/03"]
     assert set(opened["images"]) == {f"{well_path(well)}/{place}" for well in PUBLISHED for place in (0, 1)}
     for well in PUBLISHED:
         for place, site in enumerate(SITES):
@@ -152,11 +153,12 @@ def test_planes_that_do_not_exist_have_no_chunk_and_come_back_as_missing(plate: 
 
 
 def test_a_plate_that_we_wrote_is_an_input_plate_with_equal_pixels(plate: Written) -> None:
-    """Same wells, sites, channels, numbers and sizes; absent planes are missing, and the empty well is absent."""
+    """Same wells, sites, channels, numbers and sizes; absent planes are missing, and so is the well."""
     found, index = detect_microscope(plate.folder).read_plate()
     assert {plane.key for plane in index.present()} == set(plate.planes)
     assert {plane.key for plane in index.missing()} <= plate.absent
     assert (found.wells, found.absent_wells) == (PUBLISHED, ("B01",))
+    assert (found.rows, found.columns) == (32, 48)
     assert [channel.name for channel in found.channels] == ["DAPI", "GFP"]
     assert (found.pixel_size_um, found.z_step_um, found.sites) == (0.65, 2.0, SITES)
     for plane in index.present():
@@ -167,20 +169,21 @@ def test_a_plate_that_we_wrote_is_an_input_plate_with_equal_pixels(plate: Writte
 @pytest.mark.slow
 @pytest.mark.parametrize("ngff", ["0.5", "0.4"])
 def test_a_plate_of_1536_wells_is_accepted_and_opened(tmp_path: Path, ngff: str) -> None:
-    """Rows A to AF, in the order of the layout; the sites of a well need not begin at 1, nor be those of others."""
+    """Rows A to AF; the sites of a well need not begin at 1, nor be those of others."""
     wells = tuple(well_name(row, column) for row in range(32) for column in range(48))
     options, folder = ImageOptions(ngff=ngff), tmp_path / "images.zarr"
-    write_plate_groups(folder, replace(PLATE, wells=wells), options)
+    group = PlateGroup.of(replace(PLATE, wells=wells), options, wells)
     published = {"Z48": SITES, "AF48": SITES[1:]}
     for well, sites in published.items():
         writer = WellWriter(folder / well_path(well), well, SITES, options)
         for site in sites:
             writer.write(ImageKey(well, site, 1, 1, 1), np.full((8, 8), site, np.uint8))
         writer.finish({1: "DAPI"}, PixelScale())
+    write_plate_groups(folder, group, tuple(published))
 
-    assert judged_by_models(folder, ngff) == {"wells": 1536, "images": 3, "labels": {}}
+    assert judged_by_models(folder, ngff) == {"wells": 2, "images": 3, "labels": {}}
     opened = opened_by_ngio(folder)
-    assert opened["wells"] == [well_path(well) for well in wells]
+    assert opened["wells"] == [well_path(well) for well in published]
     assert {path: image["sum"] for path, image in opened["images"].items()} == {
         "Z/48/0": 64 * 3, "Z/48/1": 64 * 7, "AF/48/1": 64 * 7,
     }  # fmt: skip
@@ -221,7 +224,7 @@ def test_the_plate_says_how_it_was_stored(plate: Written) -> None:
 def test_writing_the_groups_again_touches_no_file(plate: Written) -> None:
     """Neither groups nor wells, published or not."""
     before = {path: path.stat().st_mtime_ns for path in plate.folder.rglob("*") if path.is_file()}
-    write_plate_groups(plate.folder, PLATE, ImageOptions(ngff=plate.ngff))
+    write_plate_groups(plate.folder, PlateGroup.of(PLATE, ImageOptions(ngff=plate.ngff), PLATE.wells), PUBLISHED)
     assert {path: path.stat().st_mtime_ns for path in plate.folder.rglob("*") if path.is_file()} == before
 
 
@@ -230,7 +233,7 @@ def test_two_versions_in_one_plate_are_refused(plate: Written) -> None:
     other = "0.4" if plate.ngff == "0.5" else "0.5"
     before = sorted(plate.folder.rglob("*"))
     with pytest.raises(OutputPlaceError, match=rf"plate of version {plate.ngff}, and wells of version {other}.*--ngff"):
-        write_plate_groups(plate.folder, PLATE, ImageOptions(ngff=other))
+        write_plate_groups(plate.folder, PlateGroup.of(PLATE, ImageOptions(ngff=other), ()), PUBLISHED)
     assert sorted(plate.folder.rglob("*")) == before
 
 
@@ -238,7 +241,7 @@ def test_two_versions_in_one_plate_are_refused(plate: Written) -> None:
 def test_a_chunk_that_was_lost_is_an_error_and_not_black(tmp_path: Path, ngff: str) -> None:
     """Whatever part of the array is asked for."""
     plane = np.full((20, 30), 7, np.uint16)
-    write_plate_groups(tmp_path / "plate", PLATE, ImageOptions(ngff=ngff))
+    write_plate_groups(tmp_path / "plate", PlateGroup.of(PLATE, ImageOptions(ngff=ngff), ()), ["B01"])
     writer = WellWriter(tmp_path / "plate/B/01", "B01", SITES, ImageOptions(ngff=ngff))
     for z in (1, 2):
         writer.write(ImageKey("B01", 3, 1, z, 1), plane)

@@ -173,7 +173,7 @@ def test_files_of_the_plate_are_named_wherever_steps_keep_theirs(folder: PlateFo
     """Another OME-Zarr plate beside the results needs its groups as well."""
     with folder.staging("run") as staging:
         staged = stage(folder, staging, "A01")
-        file = write_new(staged.folder, "flat.zarr/A/01/image.bin", b"pixels")
+        file = write_new(staged.folder, "flat.zarr/A/01/zarr.json", b"{}")
         kept = replace(staged, places=(*staged.places, "flat.zarr/A/01"), files=(*staged.files, file))
         folder.publish(kept, manifest_for(folder, kept))
     (found,) = verify(folder.folder).damaged
