@@ -19,6 +19,7 @@ from openhcs_engine.execution.well_watch import refused_limit, well_limit
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import OnMissing, Projections
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
 from openhcs_engine.ngff.options import NGFF_VERSIONS, ImageOptions
 from openhcs_engine.vfs.files import write_whole
@@ -283,7 +284,7 @@ def _read(path: Path) -> CatalogueEntry | BrokenEntry:
             raise CatalogueError(f"It describes plate {entry.id!r}; name the file {entry.id}.json.", plate_id=entry.id)
         _check(entry)
     except (msgspec.MsgspecError, OSError, ValueError, LookupError) as error:
-        return BrokenEntry(path=str(path), reason=str(error))
+        return BrokenEntry(path=str(path), reason=f"{explained(error)}.")
     return entry
 
 

@@ -24,6 +24,7 @@ from openhcs_engine.microscopes.detect import DetectedMicroscope
 from openhcs_engine.microscopes.ome_zarr import OmeZarrHandler
 from openhcs_engine.microscopes.presets import PRESETS
 from openhcs_engine.model.completeness import missing_planes
+from openhcs_engine.model.system_errors import told_with_file
 from openhcs_engine.model.wells import plate_order
 
 DESCRIPTIONS: Final = {
@@ -106,7 +107,7 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
         try:
             found, footprints[folder.name] = _judge(inbox, catalogue, folder, memory)
         except OSError as error:  # one folder that cannot be read must not keep the others waiting
-            notes.append(f"{folder.name}: it cannot be read ({error}); it is looked at again.")
+            notes.append(f"{folder.name}: it cannot be read ({told_with_file(error)}); it is looked at again.")
             continue
         if isinstance(found, CatalogueEntry):
             registered.append(found)

@@ -15,6 +15,7 @@ from dagster._core.execution.execution_result import ExecutionResult
 
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
+from openhcs_dagster.failures import home_errors, innermost
 from openhcs_dagster.jobs import PLATE_TAG
 from openhcs_dagster.keys import RENEW_TAG, PlateKeys, range_tags, stretches
 from openhcs_dagster.lost_runs import fail_lost_runs, process_tag
@@ -156,7 +157,7 @@ def _refusal(result: ExecutionResult) -> str | None:
         failure = event.step_failure_data
         told = failure.user_failure_data
         if told is None:
-            return failure.error_display_string
+            return innermost(failure.error)
         if "wells failed" not in told.metadata:
             return told.description
     return None
@@ -167,5 +168,5 @@ def local_instance() -> Iterator[dg.DagsterInstance]:
     """The instance of DAGSTER_HOME."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
-        with dg.DagsterInstance.get() as instance:
+        with home_errors(), dg.DagsterInstance.get() as instance:
             yield instance

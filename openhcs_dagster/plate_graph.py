@@ -1,6 +1,5 @@
 """The factory: a catalogue entry becomes that plate's assets."""
 
-import errno
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import dagster as dg
 from openhcs_dagster import checks, drawing, records, report, report_page, wells_table
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.compilation import compile_entry
+from openhcs_dagster.failures import as_failure, sentence_of
 from openhcs_dagster.io_manager import WELLS_BACKEND, WELLS_FOLDER
 from openhcs_dagster.keys import GRAPH_VERSION, RENEW_TAG, WELLS, PlateKeys
 from openhcs_dagster.lineage import upstream_tags, version_tags
@@ -25,23 +25,13 @@ from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.memory.devices import DevicePolicy
+from openhcs_engine.model.system_errors import told_with_file
 
 RETRIES: Final = 2
 RETRY_AFTER_S: Final = 15.0
 """The folder is looked at again after so many seconds if its drive was away; nobody is there to do it at night."""
 NAMED: Final = 12
 """Wells that a sentence names before it only counts."""
-_TRANSIENT: Final = frozenset(
-    {
-        errno.EIO,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.ECONNRESET,
-        errno.ECONNABORTED,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +69,12 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
     def plate_index(
         context: dg.AssetExecutionContext, catalogue: CatalogueResource, code_location: CodeLocation
     ) -> dg.Output[PlateListing]:
-        try:
+        with as_failure(f"reading plate {entry.id}", retries=True):
             listing = read_listing(entry.folder, entry.id, entry.reading)
-        except (OpenHCSError, OSError) as error:
-            raise dg.Failure(str(error), allow_retries=_may_pass(error)) from None
         metadata = records.listing_metadata(listing)
         if listing.plate.wells != entry.wells:
-            catalogue.open().replace(renewed(entry, listing))
+            with as_failure(f"writing plate {entry.id} into the catalogue"):
+                catalogue.open().replace(renewed(entry, listing))
             told = _other_wells(entry, listing, code_location.reload())
             if not set(entry.wells).issubset(listing.plate.wells):
                 raise dg.Failure(told, allow_retries=False)
@@ -95,12 +84,6 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
         return dg.Output(listing, data_version=dg.DataVersion(listing.digest), metadata=metadata)
 
     return plate_index
-
-
-def _may_pass(error: BaseException) -> bool:
-    """True for what a network drive says when it was away for a moment."""
-    errors = (error, error.__cause__, error.__context__)
-    return any(isinstance(each, OSError) and each.errno in _TRANSIENT for each in errors)
 
 
 def _other_wells(entry: CatalogueEntry, listing: PlateListing, reloaded: str) -> str:
@@ -137,6 +120,8 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
             compilation = compile_entry(entry, plate_index, device_pool.inventory())
         except OpenHCSError as error:
             raise dg.Failure(str(error), metadata=records.refusal_metadata(error), allow_retries=False) from None
+        except OSError as error:
+            raise dg.Failure(sentence_of(error, f"compiling plate {entry.id}"), allow_retries=False) from None
         contexts = compilation.contexts
         change = change_since_last(context.instance, io_manager, PlateKeys(entry.id).contexts, contexts)
         return dg.Output(
@@ -201,7 +186,9 @@ def _keep(outcomes: list[Outcome], entry: CatalogueEntry, context: dg.AssetExecu
     try:
         OutcomeLog(entry.output_plan.folder).record(context.run.run_id, outcomes)
     except OSError as error:  # a full disk, which must not hide why the wells failed
-        context.log.error(f"The report will not know how these wells ended, since that could not be written: {error}.")
+        context.log.error(
+            f"The report will not know how these wells ended, since that could not be written: {told_with_file(error)}."
+        )
 
 
 def _asked_wells(partitions: Sequence[str], contexts: dict[str, ProcessingContext]) -> dict[str, ProcessingContext]:
@@ -244,8 +231,8 @@ def _execute(
                 on_notice=log.warning,
                 renew=renew,
             )
-    except OpenHCSError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+    except (OpenHCSError, OSError) as error:
+        raise dg.Failure(sentence_of(error, f"running plate {entry.id}"), allow_retries=False) from error
 
 
 def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
@@ -266,9 +253,10 @@ def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
     def plate_report(
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells
     ) -> dg.MaterializeResult[None]:
-        summary = report.summarise(entry, compiled_contexts, processed_wells)
-        pictures, overview = drawing.draw(summary, processed_wells), draw_overview(entry)
-        page, table = report_page.write_page(summary, pictures, overview), wells_table.write_table(summary)
+        with as_failure(f"making the report of plate {entry.id}"):
+            summary = report.summarise(entry, compiled_contexts, processed_wells)
+            pictures, overview = drawing.draw(summary, processed_wells), draw_overview(entry)
+            page, table = report_page.write_page(summary, pictures, overview), wells_table.write_table(summary)
         metadata = records.report_metadata(summary, pictures, page, table)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(summary.digest), metadata={**metadata, **records.overview_metadata(overview)}

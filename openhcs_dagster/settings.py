@@ -13,6 +13,7 @@ from openhcs_dagster.catalogue import RunOptions, remote_output
 from openhcs_dagster.environment import NIGHTLY, TIMEZONE, clock_of, ui_hosts_of, webserver_of
 from openhcs_engine.errors import OpenHCSError, OptionError
 from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.files import write_whole
 from openhcs_engine.vfs.raw import is_remote, local_folder
 
@@ -153,7 +154,7 @@ class Inbox:
             document = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
             return cls._of(document, file.parent)
         except (msgspec.MsgspecError, OpenHCSError, OSError, ValueError) as error:
-            return f"The inbox file {file} cannot be used: {str(error).rstrip('.')}. Write it as in {_EXAMPLE}."
+            return f"The inbox file {file} cannot be used: {explained(error)}. Write it as in {_EXAMPLE}."
 
     @classmethod
     def _of(cls, document: Mapping[str, object], beside: Path) -> Inbox:

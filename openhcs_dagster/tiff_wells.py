@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import NotAnOutputError, PlaneMismatchError, PlaneReadError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.lazy_array import LazyPlanes
 from openhcs_engine.ngff.tiles import Window
 from openhcs_engine.vfs.source import Header, read_header, read_plane
@@ -150,5 +151,5 @@ def _channel_name(path: Path, channel: int) -> str:
             document = tiff.ome_metadata
         name = read_ome(document).channel if document else None
     except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise PlaneReadError(f"{path} cannot be read: {error}.", path=str(path)) from error
+        raise PlaneReadError(f"{path} cannot be read: {explained(error)}.", path=str(path)) from error
     return name or f"Channel {channel}"

@@ -17,6 +17,7 @@ from typing import Annotated, Final, ParamSpec
 import typer
 
 from openhcs_engine.errors import CompilationError, OpenHCSError
+from openhcs_engine.model.system_errors import told_file, told_with_file
 
 P = ParamSpec("P")
 OK: Final = 0
@@ -130,7 +131,7 @@ class CommandLine:
         except OpenHCSError as error:
             self.complain(str(error))
         except OSError as error:
-            self.complain(f"{error.filename or 'writing the output'}: {error.strerror or error}.")
+            self.complain(f"{told_with_file(error, '' if told_file(error) else 'reading or writing')}.")
         return REFUSED
 
     def warn_of_open_folders(self, what: str, folders: Iterable[Path]) -> None:

@@ -31,6 +31,7 @@ from openhcs_engine.execution.well_watch import Patience, WellWatch
 from openhcs_engine.execution.worker_environment import environment_of, load_libraries, search_path
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.durations import told_duration
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.plan_document import contexts_to_json
 
 Finished = tuple[WellResult, str]
@@ -236,7 +237,7 @@ def _failed(context: ProcessingContext, device: str, error: ExecutionError) -> W
 
 def _not_started(context: ProcessingContext, device: str, error: OSError) -> Finished:
     reason = WorkerDiedError(
-        f"Well {context.well}: no worker process could be started ({error.strerror or error}); run with fewer workers.",
+        f"Well {context.well}: no worker process could be started ({explained(error)}); run with fewer workers.",
         well=context.well,
     )
     return _failed(context, device, reason), ""

@@ -26,6 +26,7 @@ from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
 from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.vfs.array_source import read_array_header, read_array_plane
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.source import describe_form, read_plane, read_plane_header
@@ -140,7 +141,8 @@ def _apply_route(
     except OpenHCSError as error:
         raise _step_error(plan, stack, _with_function(calls.call, str(error))) from error
     except BaseException as error:  # a user's function may raise anything; its sys.exit() ends the well, not the run
-        reason = f"{calls.call.reference} raised {type(error).__name__}: {error}"
+        remedy = f"; {explained(error).partition('; ')[2]}" if is_system_error(error) else ""
+        reason = f"{calls.call.reference} raised {type(error).__name__}: {error}{remedy}"
         raise _step_error(plan, stack, f"{reason} (stack {_describe(stack)}).") from error
 
 

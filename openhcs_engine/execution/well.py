@@ -18,6 +18,7 @@ from openhcs_engine.execution.side_tables import join_rows
 from openhcs_engine.execution.steps import SOURCE, WellPlaces, drop_planes, run_step, take_planes
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
+from openhcs_engine.model.system_errors import is_system_error, told_with_file
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.tables import with_tables
@@ -152,7 +153,10 @@ def _ran_on(steps: Sequence[StepResult], devices: WorkerDevices) -> str:
 
 def _sentence(well: str, error: Exception) -> str:
     """What a person reads; every sentence names the well."""
-    text = _encodable(str(error) if isinstance(error, OpenHCSError) else f"{type(error).__name__}: {error}")
+    if isinstance(error, OSError) and is_system_error(error) and not isinstance(error, OpenHCSError):
+        text = _encodable(f"{told_with_file(error)}.")
+    else:
+        text = _encodable(str(error) if isinstance(error, OpenHCSError) else f"{type(error).__name__}: {error}")
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text)} letters; see the log)"
     return shown if shown.startswith(f"Well {well}") else f"Well {well}: {shown}"
 

@@ -36,6 +36,7 @@ from openhcs_engine.microscopes.imagexpress_planes import Remarks
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
 _MLF: Final = "measurementdata.mlf"
@@ -150,7 +151,7 @@ def _records_of(listing: FolderListing, base: str, mlf: ListedFile | None, remar
         with listing.open(mlf.path) as stream:
             return read_records(stream, mlf.path)
     except OSError as error:
-        raise UnreadablePlateError(f"{mlf.path} cannot be read: {error.strerror}.", path=mlf.path) from error
+        raise UnreadablePlateError(f"{mlf.path} cannot be read: {explained(error)}.", path=mlf.path) from error
 
 
 def _lost_records(source: _Source) -> str:
@@ -182,7 +183,7 @@ def _read_beside(
         except UnreadablePlateError as error:
             remarks.warnings.append(f"{file.path} was not used: {error}")
         except OSError as error:
-            remarks.warnings.append(f"{file.path} was not used: it cannot be read ({error.strerror}).")
+            remarks.warnings.append(f"{file.path} was not used: it cannot be read ({explained(error)}).")
     return None
 
 

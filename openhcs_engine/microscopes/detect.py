@@ -17,6 +17,7 @@ from openhcs_engine.microscopes.patterns import PresetHandler
 from openhcs_engine.model.completeness import note_inferred
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate, SitePosition
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.raw import is_remote, local_folder
 
 
@@ -100,7 +101,7 @@ def _listed(folder: str | os.PathLike[str]) -> FolderListing:
             raise
         raise NotAPlateError(f"{shown} cannot be the name of a folder.", path=str(folder)) from error
     except OSError as error:
-        raise UnreadablePlateError(f"{shown} cannot be listed: {error.strerror}.", path=str(folder)) from error
+        raise UnreadablePlateError(f"{shown} cannot be listed: {explained(error)}.", path=str(folder)) from error
     if not listing.names:
         raise NotAPlateError(f"{shown} is empty: there is no plate in it.", path=str(folder))
     return listing
@@ -112,7 +113,7 @@ def _listed_url(url: str) -> FolderListing:
     except FileNotFoundError as error:
         raise NotAPlateError(f"There is no folder {url}; give the folder of a plate.", path=url) from error
     except OSError as error:
-        raise UnreadablePlateError(f"{url} cannot be listed: {error}.", path=url) from error
+        raise UnreadablePlateError(f"{url} cannot be listed: {explained(error)}.", path=url) from error
     if not listing.names:
         raise NotAPlateError(f"{url} is empty or does not exist: there is no plate in it.", path=url)
     return listing

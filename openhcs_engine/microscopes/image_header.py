@@ -8,6 +8,7 @@ from typing import Final
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.microscopes.png_header import PNG_START, read_png_header
 from openhcs_engine.microscopes.tiff_header import read_tiff_header
+from openhcs_engine.model.system_errors import explained
 
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -60,7 +61,7 @@ def read_image_header(listing: FolderListing, path: str) -> ImageHeader:
 
 def why_unreadable(path: str, error: Exception) -> str:
     """The sentence about a file whose header cannot be read."""
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    reason = explained(error)
     return f"{path} cannot be read: {reason}."
 
 

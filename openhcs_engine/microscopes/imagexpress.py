@@ -27,6 +27,7 @@ from openhcs_engine.microscopes.imagexpress_repeats import repeated_places
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, start_of
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
 
@@ -180,7 +181,7 @@ def _read_htd(
         try:
             content = parse_htd(listing.read_bytes(file.path, MAX_HTD_BYTES), file.path)
         except (UnreadablePlateError, OSError) as error:
-            remarks.warnings.append(f"{file.path} was not used: {error}")
+            remarks.warnings.append(f"{file.path} was not used: {explained(error)}.")
             continue
         others = {_stem(other) for other in files} - {_stem(file)}
         if others:

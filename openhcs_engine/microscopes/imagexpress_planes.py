@@ -18,6 +18,7 @@ from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.microscopes.metaseries import MetaSeries, parse_metaseries
 from openhcs_engine.microscopes.tiff_header import TiffHeader, TiffHeaderError, read_tiff_header
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
+from openhcs_engine.model.system_errors import explained
 
 _TRIES: Final = 10
 """Unreadable files of one folder and channel before its metadata are given up."""
@@ -120,7 +121,7 @@ def read_header(listing: FolderListing, path: str) -> tuple[TiffHeader, MetaSeri
 def _reason(error: Exception) -> str:
     if isinstance(error, TiffHeaderError):
         return str(error)
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return explained(error)
 
 
 def z_of(group: ImageGroup, neighbours: frozenset[int | None]) -> int | None:

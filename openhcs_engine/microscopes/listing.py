@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from msgspec import Struct
 
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.nodes import MAX_NODE_BYTES, METADATA_NAMES, chunks_among, is_array, level_0, may_be_node
 from openhcs_engine.vfs.array_listing import ArrayListing
 from openhcs_engine.vfs.raw import list_remote, open_header, open_raw
@@ -312,7 +313,7 @@ class _Walk:
         except OSError as error:
             if not prefix:
                 raise
-            self.warnings.append(f"The folder {prefix.rstrip('/')} cannot be listed: {error.strerror}.")
+            self.warnings.append(f"The folder {prefix.rstrip('/')} cannot be listed: {explained(error)}.")
             return []
         # isprintable() is False for control characters, line breaks and undecodable bytes (surrogates).
         if "".join([entry.name for entry in found]).isprintable():
@@ -326,7 +327,7 @@ class _Walk:
         try:
             found = entry.stat()
         except OSError as error:
-            self.warnings.append(f"The link {relative} leads nowhere: {error.strerror}.")
+            self.warnings.append(f"The link {relative} leads nowhere: {explained(error)}.")
             return
         if stat.S_ISDIR(found.st_mode):
             self.links.append((entry.path, relative))

@@ -35,6 +35,7 @@ from openhcs_engine.microscopes.imagexpress_planes import Remarks
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Channel, PlaneCoordinate, Plate, StageFrame, grid_of
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
 
 _HEAD = 4096
@@ -141,7 +142,7 @@ def _read_index(listing: FolderListing, base: str, remarks: Remarks) -> LocatedI
             refusals.append(error)
             continue
         except OSError as error:
-            refusals.append(UnreadablePlateError(f"{file.path} cannot be read: {error.strerror}.", path=file.path))
+            refusals.append(UnreadablePlateError(f"{file.path} cannot be read: {explained(error)}.", path=file.path))
             continue
         others = [other for other in files if other.path != file.path]
         _remark_on_others(listing, file, others, refusals, remarks)

@@ -18,6 +18,7 @@ from openhcs_engine.microscopes.planes_csv import CsvHandler
 from openhcs_engine.microscopes.plate_map_file import doses_told, join_plate_map, load_plate_map
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMapColumns
+from openhcs_engine.model.system_errors import explained
 
 _SAID_BY_PEOPLE = (PatternHandler.name, CsvHandler.name)
 """Formats whose wells are what a person says of names or a table."""
@@ -124,7 +125,9 @@ def _declared_map(path: Path) -> tuple[Path, PlateMapColumns | None]:
     try:
         declared = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError) as error:
-        raise PlateMapError(f"{path} cannot be read as a plate map's declaration: {error}.", path=str(path)) from error
+        raise PlateMapError(
+            f"{path} cannot be read as a plate map's declaration: {explained(error)}.", path=str(path)
+        ) from error
     table = declared.pop("table", None)
     if not isinstance(table, str):
         raise PlateMapError(f'{path} names no table; add "table": "my_map.csv".', path=str(path))

@@ -11,6 +11,7 @@ from typing import Final
 
 from openhcs_engine.microscopes.cells import Table, TableError, refuse_size
 from openhcs_engine.microscopes.workbook import read_workbook
+from openhcs_engine.model.system_errors import explained
 
 MAX_BYTES: Final = 256 << 20
 """Of a table's file; one row for each plane of the largest plates is 100 MB."""
@@ -35,7 +36,7 @@ def read_tables(path: Path) -> tuple[Table, ...]:
             return read_workbook(path)
         return (_read_text(path.read_bytes()),)
     except OSError as error:
-        raise TableError(f"it cannot be opened: {error.strerror or error}") from error
+        raise TableError(f"it cannot be opened: {explained(error)}") from error
 
 
 def shown_tables(tables: Sequence[Table]) -> tuple[tuple[Table, ...], tuple[str, ...]]:

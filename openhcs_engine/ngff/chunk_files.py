@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import PlaneReadError
+from openhcs_engine.model.system_errors import unreadable
 from openhcs_engine.ngff.metadata import document
 from openhcs_engine.ngff.nodes import ARRAY_V2
 from openhcs_engine.ngff.options import Compression
@@ -118,7 +119,7 @@ class ChunkFileReader(FormedArray):
         try:
             return self.form.assemble(self._chunks(folder, self.form.numbers_in(window)))[window]
         except (OSError, ValueError) as error:
-            raise PlaneReadError(f"{folder} is damaged: {error}.", path=str(folder)) from error
+            raise PlaneReadError(f"{folder} {unreadable(error)}.", path=str(folder)) from error
 
     def _chunks(self, folder: Path, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         for number in numbers:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.nodes import ARRAY_V2, ATTRIBUTES_V2, NODE_V3
 
 MAX_DOCUMENT_BYTES: Final = 64 * 2**20
@@ -254,7 +255,7 @@ class Nodes:
         try:
             return self.content_of(path)
         except OSError as error:
-            raise UnreadablePlateError(f"{path} cannot be read: {error.strerror or error}.", path=path) from error
+            raise UnreadablePlateError(f"{path} cannot be read: {explained(error)}.", path=path) from error
 
 
 def acquisitions_of(plate: PlateDocument) -> dict[int, str | None]:

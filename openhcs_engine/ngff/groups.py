@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from openhcs_engine.errors import NotAnOutputError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.metadata import OWN, document
 from openhcs_engine.ngff.nodes import ARRAY_V2, ATTRIBUTES_V2, GROUP_V2, NODE_V3
 from openhcs_engine.vfs.files import StoredFile, write_new
@@ -97,7 +98,9 @@ def _read(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
         except FileNotFoundError:
             continue
         except (OSError, msgspec.MsgspecError) as error:
-            raise NotAnOutputError(f"{folder} holds no readable {name}: {error}.", path=str(folder)) from error
+            raise NotAnOutputError(
+                f"{folder} holds no readable {name}: {explained(error)}.", path=str(folder)
+            ) from error
     raise NotAnOutputError(f"{folder} holds neither {' nor '.join(names)}.", path=str(folder))
 
 

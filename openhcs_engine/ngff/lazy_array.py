@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import PlaneReadError
+from openhcs_engine.model.system_errors import unreadable
 from openhcs_engine.ngff.groups import read_array_document
 from openhcs_engine.ngff.tiles import Window
 
@@ -184,7 +185,7 @@ class _ForeignReader:
         try:
             return np.asarray(self.array[(*place, *window)])
         except (ValueError, RuntimeError, OSError) as error:
-            raise PlaneReadError(f"{self.folder} is damaged: {error}.", path=str(self.folder)) from error
+            raise PlaneReadError(f"{self.folder} {unreadable(error)}.", path=str(self.folder)) from error
 
 
 def _full(selection: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:

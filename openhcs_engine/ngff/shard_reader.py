@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import PlaneReadError
+from openhcs_engine.model.system_errors import unreadable
 from openhcs_engine.ngff.options import Compression
 from openhcs_engine.ngff.shards import ABSENT, SHUFFLE_NAMES, shard_document, shard_key
 from openhcs_engine.ngff.tiles import FormedArray, PlaneForm, Window
@@ -55,7 +56,7 @@ class ShardReader(FormedArray):
         try:
             return self.form.assemble(self._chunks(place, self.form.numbers_in(window)))[window]
         except (OSError, ValueError) as error:
-            raise PlaneReadError(f"{self.path} is damaged: {error}.", path=str(self.path)) from error
+            raise PlaneReadError(f"{self.path} {unreadable(error)}.", path=str(self.path)) from error
 
     def _chunks(self, place: tuple[int, ...], numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         first = int(np.ravel_multi_index(place, self.stack)) * self.form.count

@@ -12,6 +12,7 @@ import msgspec
 
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import ContextFileError, NotAnOutputError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.layout import CONTEXTS
@@ -107,7 +108,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = "there is no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror
+        reason = "there is no such file or folder" if isinstance(error, FileNotFoundError) else explained(error)
         raise ContextFileError(
             f"{os.fspath(path)} cannot be read as a plan: {reason}. Give the JSON of openhcs compile --json, a file of "
             f"{CONTEXTS}/, or a plate's output folder."

@@ -14,6 +14,7 @@ from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import ManifestError
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.provenance import RawFile, provenance_of, raw_files
 from openhcs_engine.vfs.files import StoredFile
 
@@ -145,7 +146,7 @@ def read_manifest(path: Path) -> WellManifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+        raise ManifestError(f"{path} cannot be read: {explained(error)}.", path=str(path)) from error
     return manifest_of_well(content, path, path.stem)
 
 

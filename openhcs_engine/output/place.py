@@ -12,10 +12,10 @@ from pathlib import Path
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
 from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.system_errors import explained, told_file
 from openhcs_engine.output.layout import DISK_IMAGES, TABLES, WELLS, ZARR_IMAGES
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -30,13 +30,10 @@ def output_errors(place: Path, doing: str) -> Iterator[None]:
 
 
 def _sentence(error: OSError, place: Path, doing: str) -> str:
+    where = told_file(error) or str(place)
     if error.errno in _FULL:
-        return f"No space left on {place} while {doing}; free some and run again: finished wells are kept."
-    if error.errno == errno.EFBIG:
-        return f"The limit for the size of a file was reached on {place} while {doing}; finished wells are kept."
-    if error.errno in _REFUSED:
-        return f"{place} cannot be written ({error.strerror}) while {doing}; choose another output."
-    return f"{error.strerror or error} at {error.filename or place} while {doing}."
+        return f"No space left on {where} while {doing}: {explained(error)}; finished wells are kept."
+    return f"{where} cannot be used while {doing}: {explained(error)}; finished wells are kept."
 
 
 def check_place(folder: Path, plate_root: Path | None) -> None:

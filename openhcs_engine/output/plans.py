@@ -10,6 +10,7 @@ import msgspec
 
 from openhcs_engine.context import MaterializePlan, ProcessingContext
 from openhcs_engine.errors import ContextFileError, ContextFormatError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.output_files import Found, OutputFiles
 from openhcs_engine.plan_document import contexts_from_json
@@ -45,7 +46,7 @@ def read_plans(files: OutputFiles) -> KeptPlans:
     plans, unreadable, others = [], [], []
     for path, content in files.read_all(plan_documents(files.found())):
         if isinstance(content, OSError):
-            unreadable.append(f"{path} cannot be read ({content.strerror or content})")
+            unreadable.append(f"{path} cannot be read ({explained(content)})")
             continue
         try:
             plans.append(contexts_from_json(content))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from openhcs_engine.context import digest
 from openhcs_engine.errors import TableError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.output.layout import TABLES, WELLS
 from openhcs_engine.output.manifest import WellManifest, read_manifest
@@ -127,8 +128,8 @@ def _columns_of(folder: Path, name: str, table: _WellTable) -> _Columns:
         raise  # that of another run replaced the well meanwhile; what to do is the caller's to know
     except (OSError, pa.ArrowException) as error:
         raise TableError(
-            f"Table {name!r}: that of well {table.well} cannot be read ({error}). Drop the well with `openhcs verify "
-            f"{folder} --repair` and run it again.",
+            f"Table {name!r}: that of well {table.well} cannot be read ({explained(error)}). Drop the well with "
+            f"`openhcs verify {folder} --repair` and run it again.",
             table=name, well=table.well, column=None,
         ) from error  # fmt: skip
     schema = found.schema.to_arrow_schema().remove_metadata()

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from openhcs_engine.errors import ManifestError, NotAnOutputError
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.groups import GROUP_FILES, attributes_in, group_files, version_by_files
 from openhcs_engine.ngff.metadata import well_path
@@ -179,7 +180,7 @@ class _Output:
             if isinstance(read, FileNotFoundError):
                 faults[path] = f"{path} is missing"
             elif isinstance(read, OSError):
-                faults[path] = f"{path} cannot be read ({read.strerror or read})"
+                faults[path] = f"{path} cannot be read ({explained(read)})"
             elif read != wanted[path]:
                 faults[path] = f"{path} was changed after it was written (checksum)"
         return [fault for fault in faults.values() if fault is not None]
@@ -261,7 +262,7 @@ def _manifests(files: OutputFiles, found: Collection[str]) -> tuple[dict[str, We
         if isinstance(content, FileNotFoundError):
             continue  # another run replaces the well
         if isinstance(content, OSError):
-            broken[well] = [f"{path} cannot be read: {content.strerror or content}."]
+            broken[well] = [f"{path} cannot be read: {explained(content)}."]
             continue
         try:
             manifests[well] = manifest_of_well(content, path, well)

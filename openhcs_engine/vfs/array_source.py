@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import PlaneMismatchError, PlaneReadError
+from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.source import DECODING_ERRORS, Header
 
@@ -68,8 +69,9 @@ def read_array_plane(
     try:
         pixels = _read(array, array_index)
     except _ERRORS as error:
+        what = "cannot be read" if is_system_error(error) else "is damaged"
         raise PlaneReadError(
-            f"{relative_path} is damaged: plane {_shown(array_index)} cannot be decoded ({error}).",
+            f"{relative_path} {what}: plane {_shown(array_index)} cannot be decoded ({explained(error)}).",
             path=str(Path(root) / relative_path),
         ) from error
     if out is None:
@@ -105,7 +107,7 @@ def _opened(folder: str, shown: str, size: int, mtime_ns: int) -> zarr.Array[Any
     try:
         array = zarr.open_array(folder, mode="r")
     except _ERRORS as error:
-        raise PlaneReadError(f"{shown} cannot be opened as a zarr array: {error}.", path=folder) from error
+        raise PlaneReadError(f"{shown} cannot be opened as a zarr array: {explained(error)}.", path=folder) from error
     if array.ndim < 2:
         raise PlaneReadError(f"{shown} holds no planes: it has {array.ndim} dimension.", path=folder)
     return array

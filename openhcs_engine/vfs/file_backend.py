@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.vfs.backend import StorageBackend, check_key, check_prefix
 from openhcs_engine.vfs.stores import FileStore
 
@@ -55,6 +56,12 @@ class FileBackend(StorageBackend):
             yield
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise self.missing(key) from None
+        except OSError as error:
+            if not is_system_error(error):
+                raise
+            raise OutputPlaceError(
+                f"{key!r} cannot be read from {self}: {explained(error)}.", path=str(self._store)
+            ) from error
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[None]:
@@ -66,8 +73,7 @@ class FileBackend(StorageBackend):
             raise self.misplaced(key) from error
         except OSError as error:
             raise OutputPlaceError(
-                f"{key!r} cannot be written to {self}: {error.strerror or error}. Free space or permissions there, or "
-                "choose another place.",
+                f"{key!r} cannot be written to {self}: {explained(error)}, or choose another place.",
                 path=str(self._store),
             ) from error
 

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from openhcs_engine.errors import OpenHCSError, OptionError, OutputPlaceError, StorageError, UnknownBackendError
 from openhcs_engine.model.sizes import parse_bytes, told_bytes
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.file_backend import FileBackend
 from openhcs_engine.vfs.memory import MemoryBackend
@@ -206,8 +207,7 @@ def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
                 place = held.enter_context(unfinished_folder(folder / well))
             except OSError as error:
                 raise OutputPlaceError(
-                    f"Intermediates cannot be kept in {folder} ({error.strerror or error}); choose another scratch "
-                    "folder.",
+                    f"Intermediates cannot be kept in {folder} ({explained(error)}); choose another scratch folder.",
                     path=str(folder),
                 ) from error
             yield str(place)

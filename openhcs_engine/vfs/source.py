@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, PlaneReadError
+from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.vfs.raw import open_raw
 from openhcs_engine.vfs.tiff_header import PlainPage, read_plain_page
 
@@ -96,7 +97,7 @@ class _Plane:
         try:
             self.file = open_raw(root, name)
         except OSError as error:
-            raise PlaneReadError(f"{name} cannot be opened: {error.strerror or error}.", path=self.path) from error
+            raise PlaneReadError(f"{name} cannot be opened: {explained(error)}.", path=self.path) from error
         self.size = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
 
@@ -115,7 +116,7 @@ class _Plane:
         except OpenHCSError:
             raise
         except DECODING_ERRORS as error:
-            self._fail(f"is damaged and cannot be decoded ({error})", error)
+            self._fail_reading("is damaged and cannot be decoded", error)
         if out is None:
             return decoded
         self._refuse_other(out, decoded.shape, decoded.dtype)
@@ -131,7 +132,13 @@ class _Plane:
         except OpenHCSError:
             raise
         except DECODING_ERRORS as error:
-            self._fail(f"is damaged and its header cannot be read ({error})", error)
+            self._fail_reading("is damaged and its header cannot be read", error)
+
+    def _fail_reading(self, damage: str, error: Exception) -> NoReturn:
+        """A drive that fails says nothing about the image."""
+        if is_system_error(error):
+            self._fail(f"cannot be read: {explained(error)}", error)
+        self._fail(f"{damage} ({error})", error)
 
     def _plain_page(self) -> PlainPage | None:
         if self.size == 0:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from openhcs_engine.errors import PlateError
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.array_listing import ArrayListing
 
 _T = TypeVar("_T")
@@ -54,7 +55,7 @@ def _refusal(root: str, path: str, error: OSError) -> PlateError:
             f"{path} is gone: it was in {root} when the plate was read. Copy it there again, or read the plate anew.",
             path=path,
         )
-    return PlateError(f"{path} in {root} cannot be asked for its size: {error.strerror or error}.", path=path)
+    return PlateError(f"{path} in {root} cannot be asked for its size: {explained(error)}.", path=path)
 
 
 def _stamped(plane: ImagePlane, found: dict[str, tuple[int, int]], digests: dict[str, str]) -> ImagePlane:
