@@ -249,6 +249,12 @@ class ProcessingContext:
     def __post_init__(self) -> None:
         assert all(plane.is_stamped for plane in self.index), f"well {self.well} has planes without size and time"
 
+    @property
+    def calls(self) -> tuple[FunctionCall, ...]:
+        """All calls of the plan, CPU twins too; also those of steps that do not apply to this well."""
+        calls = (call for step in self.steps for route in step.routes for call in route.calls)
+        return tuple(each for call in calls for each in (call, call.cpu_twin) if each is not None)
+
     def device_of(self, step: StepPlan) -> str:
         """Logical device of a step."""
         return self.devices[step.number - 1] if self.devices else CPU

@@ -268,6 +268,7 @@ def compile_steps(
 ) -> tuple[StepPlan, ...]:
     """Plans of all steps that are enabled, counted from 1; what is wrong joins ``violations``."""
     steps = _steps_of(pipeline, violations)
+    table.follow(steps)
     sides = SideLinks(plate, plate_values)
     compiler = StepCompiler(plate, table, KeptPlaces(plate, backend), sides, violations, intermediates)
     compiled = tuple(

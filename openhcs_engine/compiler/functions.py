@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from openhcs_engine.compiler.parameters import check_parameters, freeze_parameters, function_title
@@ -16,8 +17,9 @@ from openhcs_engine.memory.side_data import NOTHING, side_data_of
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import SideData, SideInput
 from openhcs_engine.model.frozen import FrozenMap
-from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
-from openhcs_engine.uses.follow import Uses, follow
+from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction, normalise_pattern
+from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.uses.follow import Uses, follow, follow_together
 from openhcs_engine.uses.packages import package_version
 
 
@@ -27,7 +29,9 @@ class FunctionTable:
 
     functions: dict[str, StackFunction] = field(default_factory=dict)
     followed: dict[int, Uses] = field(default_factory=dict)
-    """What functions use, by their ids; ``functions`` keeps them alive."""
+    """What functions use, by their ids."""
+    kept: list[StackFunction] = field(default_factory=list)
+    """The functions that are followed, which keep their ids as long as they live."""
 
     def reference(self, function: StackFunction) -> tuple[str, bool]:
         """``module:qualname`` of a named function, and whether another process can import it by that name."""
@@ -40,9 +44,18 @@ class FunctionTable:
         self.functions[reference] = function
         return reference, importable and copies == 1
 
+    def follow(self, steps: Sequence[FunctionStep]) -> None:
+        """Find what all functions of a pipeline use, CPU twins too; whatever is wrong with a step is told elsewhere."""
+        routes = (route for step in steps for route in normalise_pattern(step.func, lambda _, key: None))
+        named = [call.function for route in routes for call in route.calls if _has_name(call.function)]
+        twins = [twin for function in named if (twin := contract_of(function).cpu) is not None]
+        self.kept += [*named, *twins]
+        self.followed |= follow_together(self.kept)
+
     def uses(self, function: StackFunction) -> Uses:
-        """What a function uses; each is followed once."""
+        """What a function uses."""
         if id(function) not in self.followed:
+            self.kept.append(function)
             self.followed[id(function)] = follow(function)
         return self.followed[id(function)]
 

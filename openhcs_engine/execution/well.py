@@ -60,6 +60,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             context, notes = with_files_of_now(context, raw)
         unstored = raw.unstored_parts()
         notes += (*note_passed_steps(context), *note_missing_planes(context), *unstored)
+        functions.verify(context.calls)
         staged = _run_steps(context, functions, place, done)
         manifest = WellManifest.of(
             context,

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Final
@@ -67,11 +67,26 @@ def follow(function: Callable[..., Any]) -> Uses:
     functions of this product by the number of times that their results changed. What the followed functions themselves
     write to is a memory: of it only how the module makes it counts.
     """
-    return _Follower().follow(function)
+    return _Follower(function).follow()
+
+
+def follow_together(functions: Iterable[Callable[..., Any]]) -> dict[int, Uses]:
+    """What functions of one plan are made of, by their ids; what one of them writes to is a memory for all.
+
+    They may hand something on from one to another by a name of their module, which no well becomes stale by.
+    """
+    alone = {id(function): _Follower(function) for function in functions}
+    uses = {key: follower.follow() for key, follower in alone.items()}
+    together = Memories(Texts())
+    for follower in alone.values():
+        together.join(follower.memories)
+    others = {key: follower for key, follower in alone.items() if not follower.memories.knows(together)}
+    return uses | {key: _Follower(follower.root, together).follow() for key, follower in others.items()}
 
 
 class _Follower(Values):
-    def __init__(self) -> None:
+    def __init__(self, root: Callable[..., Any], written: Memories | None = None) -> None:
+        self.root = root
         self.texts = Texts()
         self.digests: dict[str, str] = {}
         self.packages: dict[str, str] = {}
@@ -82,10 +97,12 @@ class _Follower(Values):
         self.waiting: list[Callable[[], None]] = []
         self.values: dict[Key, object] = {}
         self.memories = Memories(self.texts)
-        self.where = ""
+        if written is not None:
+            self.memories.join(written)
+        self.where = title_of(root)
 
-    def follow(self, function: Callable[..., Any]) -> Uses:
-        self.where = title_of(function)
+    def follow(self) -> Uses:
+        function = self.root
         root = _sha(self._callable(function, (), top=True))
         done: set[Key] = set()
         while self.waiting or self.values.keys() - done:
@@ -396,4 +413,4 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-__all__ = ["Uses", "follow"]
+__all__ = ["Uses", "follow", "follow_together"]

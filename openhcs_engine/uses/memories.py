@@ -28,6 +28,18 @@ class Memories:
         self._attributes: dict[Key, set[str]] = {}
         self._seen: dict[int, tuple[Any, Writes, Mapping[str, Any], str]] = {}
 
+    def join(self, others: Memories) -> None:
+        """Take over what others write to."""
+        self.names |= others.names
+        for key, names in others._attributes.items():
+            self._attributes.setdefault(key, set()).update(names)
+
+    def knows(self, others: Memories) -> bool:
+        """Whether all that others write to is known here."""
+        return others.names <= self.names and all(
+            names <= self._attributes.get(key, set()) for key, names in others._attributes.items()
+        )
+
     def note(self, function: Any, writes: Writes, scope: Mapping[str, Any], home: str) -> None:
         """Note what one function of a module writes to."""
         self._seen[id(function)] = function, writes, scope, home

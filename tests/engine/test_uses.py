@@ -17,6 +17,7 @@ import pytest
 
 from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
+from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import CompilationError, ExecutionError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.uses.follow import Uses, follow
@@ -527,7 +528,56 @@ def test_the_step_that_uses_what_nobody_can_follow_is_named_at_compile(lab: Lab)
     assert note.count("lab_use.R") == 12 and "and 2 more" in note
 
 
-def compiled() -> object:
+SHARED = """
+from openhcs_engine import FunctionStep
+from openhcs_engine.memory import numpy
+STATS = {}
+@numpy
+def learn(stack):
+    STATS["mean"] = stack.mean()
+    return stack
+@numpy
+def step(stack):
+    return stack * 0 + int(STATS["mean"])
+steps = [FunctionStep(learn), FunctionStep(step)]
+"""
+
+
+def test_what_one_step_leaves_in_its_module_for_another_is_a_memory_of_both(lab: Lab) -> None:
+    """The second step neither becomes another function by it, nor is refused after the first one ran."""
+    lab({"lab_use.py": SHARED})
+    steps = sys.modules["lab_use"].steps
+    plate, index = make_plate()
+
+    def context() -> ProcessingContext:
+        return compile_plate(plate, index, steps, output=output_plan()).contexts["A01"]
+
+    before = context()
+    functions = FunctionSource()
+    functions.verify(before.calls)
+    for call in before.calls:
+        functions.get(call)(np.ones((1, 2, 2)))
+
+    assert context().fingerprint == before.fingerprint
+    FunctionSource().verify(before.calls)
+
+
+def test_a_library_of_the_labs_own_in_c_is_followed_by_its_content(lab: Lab, tmp_path: Path) -> None:
+    """It has no text."""
+    text = "import lab_fast\ndef step(stack):\n    return lab_fast.go(stack)\n"
+    lab({"lab_use.py": text, "lab_fast.py": "def go(stack):\n    return stack\n"})
+    library = tmp_path / "lab_fast.so"
+    module = sys.modules["lab_fast"]
+    module.__file__ = str(library)
+    digests = []
+    for content in (b"1", b"1", b"2"):
+        library.write_bytes(content)
+        digests.append(follow(sys.modules["lab_use"].step).sha256)
+
+    assert digests[0] == digests[1] != digests[2]
+
+
+def compiled() -> ProcessingContext:
     """The context of a well of the lab's function."""
     plate, index = make_plate()
     step = FunctionStep(sys.modules["lab_use"].step)
@@ -535,7 +585,7 @@ def compiled() -> object:
 
 
 def fingerprint() -> str:
-    return compiled().fingerprint  # type: ignore[attr-defined] # a context
+    return compiled().fingerprint
 
 
 def digest_in_process(folder: Path, text: str, seed: str) -> str:
