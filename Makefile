@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PARALLEL ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# The order of the tests; run_often.py takes another one each time.
+SEED ?= 1
 INSTALL := $(BIN)/python requirements/install.py
 LOCKS := $(wildcard requirements/*.lock) requirements/install.py
 
@@ -37,7 +39,7 @@ ui: $(VENV)/.installed  ## Serve the Dagster UI on 127.0.0.1
 	@$(BIN)/openhcs-dagster ui
 
 test: $(VENV)/.installed-dev  ## Run all tests
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) --randomly-seed=$(SEED)
 
 test-often: $(VENV)/.installed-dev  ## Run all tests five times in random order, one core kept busy; takes hours
 	$(BIN)/python tests/run_often.py --times 5

@@ -17,6 +17,7 @@ from openhcs_engine.laws import now
 from openhcs_engine.uses.functions import (
     cells_of,
     codes,
+    defaults_of,
     functions_of,
     has_by_name,
     holds_values,
@@ -168,8 +169,7 @@ class _Follower(Values):
         memories = {path[0] for path in writes.paths}
         self._follow_names(layer, writes, scope, home)
         held = [
-            *(getattr(layer, "__defaults__", None) or ()),
-            *(item for _, item in sorted((getattr(layer, "__kwdefaults__", None) or {}).items())),
+            *defaults_of(layer, memories),
             *cells_of(layer, memories),
         ]
         return text + "".join(self._in(home, item, (*callers, layer)) for item in held)

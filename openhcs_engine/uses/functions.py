@@ -7,7 +7,10 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
+
+_UNCHANGING: Final = (bool, int, float, complex, str, bytes, tuple, frozenset)
+"""What a function can only rebind: to write ``n += 1`` changes no default."""
 
 
 def layers(function: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
@@ -39,6 +42,17 @@ def functions_of(members: Iterable[Any]) -> Iterator[types.FunctionType]:
 def holds_values(function: Any) -> bool:
     """Whether a function has defaults or variables of a function around it."""
     return bool(function.__defaults__ or function.__kwdefaults__ or function.__closure__)
+
+
+def defaults_of(function: Any, memories: set[str]) -> Iterator[object]:
+    """The defaults of its parameters, but for containers that it writes to, which it keeps from call to call."""
+    code = function.__code__
+    defaults = function.__defaults__ or ()
+    named = dict(zip(code.co_varnames[: code.co_argcount][-len(defaults) :], defaults, strict=False))
+    named |= dict(sorted((function.__kwdefaults__ or {}).items()))
+    for name, value in named.items():
+        if name not in memories or value is None or isinstance(value, _UNCHANGING):
+            yield value
 
 
 def cells_of(function: Any, memories: set[str]) -> Iterator[object]:
@@ -76,4 +90,14 @@ def has_by_name(module: str, qualname: str, value: object) -> bool:
     return found is value
 
 
-__all__ = ["cells_of", "codes", "functions_of", "has_by_name", "holds_values", "layers", "module_of", "title_of"]
+__all__ = [
+    "cells_of",
+    "codes",
+    "defaults_of",
+    "functions_of",
+    "has_by_name",
+    "holds_values",
+    "layers",
+    "module_of",
+    "title_of",
+]

@@ -103,7 +103,7 @@ def leave_a_child_and_die(stack: Array) -> Array:
 
 def write_to_the_engines_pipe(stack: Array) -> Array:
     """Writes to whatever descriptors it finds open."""
-    for descriptor in range(3, 32):
+    for descriptor in range(3, 1024):
         with contextlib.suppress(OSError):
             os.write(descriptor, b"garbage garbage garbage")
     return stack

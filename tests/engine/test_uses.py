@@ -600,3 +600,19 @@ def digest_in_process(folder: Path, text: str, seed: str) -> str:
     )
     assert done.stdout.endswith("()\n"), done.stdout
     return done.stdout
+
+
+def test_a_default_that_a_function_fills_is_a_memory(lab: Lab) -> None:
+    """What it keeps there from call to call makes no well stale; a default that it only reads is a value."""
+    text = (
+        "def step(stack, kept={'first': 1}, table=[1]):\n    kept.setdefault(len(stack), table[0])\n    return stack\n"
+    )
+    fresh = lab({"lab_use.py": text})
+    step = sys.modules["lab_use"].step
+
+    step([1, 2])
+    assert step.__defaults__[0] == {"first": 1, 2: 1}
+    assert follow(step).sha256 == fresh.sha256
+
+    step.__defaults__[1][0] = 5
+    assert follow(step).sha256 != fresh.sha256
