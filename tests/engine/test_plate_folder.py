@@ -433,9 +433,9 @@ def test_too_little_space_is_refused_before_the_run(tmp_path: Path) -> None:
     [
         (28, "No space left on .* while writing well A01"),
         (122, "No space left on .* while writing well A01"),
-        (30, r"cannot be written \(Read-only file system\) while writing well A01"),
-        (13, r"cannot be written \(Permission denied\)"),
-        (5, "Input/output error at .* while writing well A01"),
+        (30, "cannot be used while writing well A01: Read-only file system; .* choose another place"),
+        (13, "cannot be used while writing well A01: Permission denied; give this user the right"),
+        (5, "cannot be used while writing well A01: Input/output error; the drive"),
     ],
 )
 @pytest.mark.parametrize("backend", ["zarr", "disk"])
@@ -479,7 +479,7 @@ def test_a_file_that_may_not_grow_fails_the_well(tmp_path: Path) -> None:
     """A real refusal of the system, in the middle of a shard."""
     run = run_python(FULL, str(tmp_path))
     assert run.returncode == 0, run.stderr
-    assert "limit for the size of a file was reached" in run.stdout and "writing well A01" in run.stdout
+    assert "while writing well A01: File too large; allow larger files (ulimit -f" in run.stdout
     assert not (tmp_path / "P1" / ".staging").exists()
 
 
