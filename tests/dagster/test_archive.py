@@ -78,9 +78,11 @@ def run(*arguments: str) -> int:
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    """Every file of a plate's wells."""
-    parts = (folder / part for part in ("wells", "images", "images.zarr", "tables"))
-    return {str(path): path.read_bytes() for part in parts for path in part.rglob("*") if path.is_file()}
+    """The manifests of a plate's wells, and every file that they list; files of the plate itself are any version's."""
+    manifests = sorted((folder / "wells").glob("*.json"))
+    listed = [file["path"] for path in manifests for file in json.loads(path.read_bytes())["files"]]
+    assert len(manifests) == len(WELLS) and listed
+    return {str(path): path.read_bytes() for path in (*manifests, *(folder / file for file in listed))}
 
 
 def test_the_plates_of_an_earlier_version_are_listed(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

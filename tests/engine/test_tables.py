@@ -23,7 +23,7 @@ from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.plate_tables import make_plate_tables
 from openhcs_engine.output.tables import with_tables, write_table
 from openhcs_engine.output.verify import verify
-from tests.engine.outputs import WELLS, all_files, manifest_for, open_folder, stage
+from tests.engine.outputs import WELLS, all_files, list_wells, manifest_for, open_folder, stage
 
 ROWS: list[dict[str, Any]] = [{"site": 1, "area": 10.5, "kind": "round"}, {"site": 2, "area": 7.0, "kind": "flat"}]
 
@@ -120,6 +120,7 @@ def folder(tmp_path: Path) -> PlateFolder:
     made = open_folder(tmp_path)
     for number, well in enumerate(reversed(WELLS)):
         publish_tables(made, well, {"cells": [{**row, "area": row["area"] + number} for row in ROWS]})
+    list_wells(made)
     return made
 
 
