@@ -48,13 +48,13 @@ def serve_code(workspace: Path, served: Path) -> None:
     ):
         specs = [spec["grpc_server"] for spec in manager.get_code_server_specs()]
         write_whole(served, yaml.dump({"load_from": [{"grpc_server": dict(spec)} for spec in specs]}).encode())
-        silent: dict[int, int] = {}
+        silent = dict.fromkeys(range(len(specs)), 0)
         while True:
             time.sleep(_LOOK_S)
             for number, spec in enumerate(specs):
                 if _answers(spec):
                     silent[number] = 0
-                elif number in silent:  # one that never answered could not load its code, and would not now
+                elif number in silent:  # one that was told to load again and never answered would not now
                     silent[number] += 1
                 if silent.get(number) == _SILENT:
                     del silent[number]
