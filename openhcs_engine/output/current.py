@@ -30,13 +30,14 @@ class CurrentWells:
 
 def current_wells(output: PlateOutput, contexts: Mapping[str, ProcessingContext]) -> CurrentWells:
     """The wells of a plan that an output holds already, for its backend; reads manifests, and asks for sizes."""
-    unchanged = output.unchanged({well: context.fingerprint for well, context in contexts.items()})
-    others = output.unchanged({well: None for well in contexts if well not in unchanged})
+    whole = output.unchanged(dict.fromkeys(contexts))
+    found = {well: manifest for well, manifest in whole.items() if manifest.backend == output.backend}
+    unchanged = {well: each for well, each in found.items() if each.fingerprint == contexts[well].fingerprint}
     earlier = EarlierWells()
     made_before = {
         well: manifest
-        for well, manifest in others.items()
-        if manifest.backend == output.backend and earlier.has(contexts[well], manifest)
+        for well, manifest in found.items()
+        if well not in unchanged and earlier.has(contexts[well], manifest)
     }
     return CurrentWells(unchanged=unchanged, made_before=made_before)
 
