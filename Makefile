@@ -42,7 +42,7 @@ test: $(VENV)/.installed-dev  ## Run all tests
 	$(BIN)/python -m pytest $(PARALLEL) --randomly-seed=$(SEED)
 
 test-often: $(VENV)/.installed-dev  ## Run all tests five times in random order, one core kept busy; takes hours
-	$(BIN)/python tests/run_often.py --times 5
+	$(BIN)/python tests/run_often.py --times 5 -- $(PARALLEL)
 
 lock: $(VENV)/.installed-dev  ## Resolve requirements/*.lock anew
 	requirements/lock.sh $(BIN)/uv

@@ -23,11 +23,10 @@ NOT_TO_BE_HAD = ("No matching distribution", "ResolutionImpossible")
 """How pip calls a version that is nowhere; the second where this machine has constraints of its own for it."""
 
 
-def lock_path(python: str, host: str, dev: bool) -> Path:
-    """Where the lock for a Python, such as ``3.11``, on a host as ``host_name`` calls it, would be."""
-    if host != LOCKED_FOR:
-        return REPOSITORY / "requirements" / f"{host}.none"
-    return REPOSITORY / "requirements" / f"py{python}{'-dev' if dev else ''}.lock"
+def find_lock(python: str, host: str, dev: bool) -> Path | None:
+    """The lock for a Python, such as ``3.11``, on a host as ``host_name`` calls it; None where no lock fits."""
+    lock = REPOSITORY / "requirements" / f"py{python}{'-dev' if dev else ''}.lock"
+    return lock if host == LOCKED_FOR and lock.is_file() else None
 
 
 def host_name() -> str:
@@ -45,8 +44,8 @@ def array_libraries() -> dict[str, str]:
 def install_project(dev: bool) -> None:
     """The project, editable, with what it needs."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    lock = lock_path(python, host_name(), dev)
-    if lock.is_file():
+    lock = find_lock(python, host_name(), dev)
+    if lock is not None:
         # A lock is whole: there is nothing left to resolve.
         subprocess.run([*PIP, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=True)
         own = ["--no-deps", "--no-build-isolation", "--editable", "."]

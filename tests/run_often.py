@@ -17,7 +17,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def keep_busy() -> None:
@@ -47,7 +46,6 @@ def main() -> int:
     parser.add_argument("--summary", type=Path, default=REPOSITORY / "often.json", help="where to write what failed")
     parser.add_argument("arguments", nargs="*", help="what pytest is given; after --")
     options = parser.parse_args()
-    arguments = options.arguments or list(PARALLEL)
     busy = multiprocessing.get_context("spawn").Process(target=keep_busy, daemon=True)
     busy.start()
     rounds = []
@@ -55,7 +53,7 @@ def main() -> int:
         for number in range(options.times):
             seed = random.SystemRandom().randrange(2**31)
             print(f"round {number + 1} of {options.times}: --randomly-seed={seed}", flush=True)
-            rounds.append(run_once(seed, arguments, options.summary.with_suffix(".xml")))
+            rounds.append(run_once(seed, options.arguments, options.summary.with_suffix(".xml")))
             options.summary.write_text(json.dumps(rounds, indent=1))
     finally:
         busy.kill()
