@@ -97,6 +97,9 @@ class PlateScreen:
         if with_gaps := [outcome for outcome in run.outcomes if outcome.missing_planes]:
             lacking = sum(outcome.missing_planes for outcome in with_gaps)
             rows.append(("with gaps", f"{len(with_gaps)}; {lacking} planes are missing, see the report", "yellow"))
+        if warned := [outcome for outcome in run.outcomes if outcome.warnings]:
+            first = warned[0]
+            rows.append(("with warnings", f"{len(warned)}; {first.well}, {first.warnings[0]}", "yellow"))
         if len(run.failed) > FAILED_SHOWN:
             rows.append(("", f"and {len(run.failed) - FAILED_SHOWN} more, see the report", "red"))
         store = self.entry.output_plan.folder / ("images.zarr" if self.entry.options.backend == "zarr" else "images")

@@ -29,6 +29,8 @@ class Outcome:
     fingerprint: str
     missing_planes: int = 0
     """Planes that the well lacks, so that its result has gaps."""
+    warnings: tuple[str, ...] = ()
+    """What is probably wrong with its images."""
     run_id: str
     when: str
     """ISO time, UTC."""
@@ -44,6 +46,7 @@ class Outcome:
             device=result.device,
             fingerprint=result.fingerprint,
             missing_planes=result.missing_planes if result.success else 0,
+            warnings=result.warnings if result.success else (),
             run_id=run_id,
             when=datetime.now(UTC).isoformat(timespec="microseconds"),
         )

@@ -175,6 +175,9 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
                     yield records.well_failure(keys.wells, result, contents)
         finally:
             _keep(outcomes, entry, context)
+        warned = {outcome.well: outcome.warnings for outcome in outcomes if outcome.warnings}
+        if warned:
+            context.log.warning(records.wells_warned(warned))
         failed = {outcome.well: outcome.error or "" for outcome in outcomes if outcome.error is not None}
         if failed:
             raise records.wells_failed(failed, len(asked))

@@ -198,14 +198,24 @@ def _steps(result: WellResult) -> Metadata:
     return {
         **({"steps": dg.MetadataValue.md(steps_table(result.steps))} if result.steps else {}),
         **({"missing planes": dg.MetadataValue.int(result.missing_planes)} if result.missing_planes else {}),
+        **({"warnings": dg.MetadataValue.md(_bullets(result.warnings))} if result.warnings else {}),
         **({"notes": dg.MetadataValue.md(_bullets(result.notes))} if result.notes else {}),
     }
+
+
+def wells_warned(warnings: Mapping[str, Sequence[str]]) -> str:
+    """One sentence about the wells of a run that carry warnings."""
+    wells = sorted(warnings, key=plate_order)
+    named = ", ".join(wells[:FAILED_NAMED]) + (f" and {len(wells) - FAILED_NAMED} more" * (len(wells) > FAILED_NAMED))
+    return f"{len(wells)} published wells carry warnings: {named}. {wells[0]}, {warnings[wells[0]][0]}"
 
 
 def report_metadata(summary: PlateSummary, pictures: PlatePictures, page: Path, table: Path) -> Metadata:
     """The plate at a glance."""
     bad = _attention(summary.not_current)[:ROWS_SHOWN]
     counts: Metadata = {f"wells {state}": dg.MetadataValue.int(count) for state, count in summary.counts.items()}
+    warned = sum(bool(well.warnings) for well in summary.wells)
+    counts |= {"wells with warnings": dg.MetadataValue.int(warned)} if warned else {}
     montages: Metadata = {
         f"montage {channel}": image(picture, f"{channel}: {pictures.scales[channel]}")
         for channel, picture in pictures.montages.items()

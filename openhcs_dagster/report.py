@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.conditions import WellConditions
+from openhcs_dagster.losses import Loss
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import ProcessingContext, digest, plan_fingerprint
@@ -61,6 +62,8 @@ class WellSummary:
     """With which it is published; None if it is not."""
     conditions: WellConditions | None = None
     """What was in it; None if no plate map says."""
+    warnings: tuple[str, ...] = ()
+    """What is probably wrong with its published images, as sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,8 @@ class PlateSummary:
     """Its name, for people; empty for plans of earlier versions."""
     made: str
     """ISO time, UTC."""
+    losses: tuple[Loss, ...] = ()
+    """What casts lost in the published wells."""
 
     @property
     def counts(self) -> dict[WellState, int]:
@@ -105,7 +110,8 @@ class PlateSummary:
     def digest(self) -> str:
         """sha256 of what the page says about the wells; the same for two reports on the same plate."""
         wells = [(well.well, well.state.value, well.reason, _contents(well.conditions)) for well in self.wells]
-        return digest([self.fingerprint, wells])
+        lost = [(loss.step, loss.cast.told, loss.wells) for loss in self.losses]
+        return digest([self.fingerprint, wells, *([lost] if lost else [])])
 
     @property
     def conditions(self) -> dict[str, WellConditions]:
@@ -165,6 +171,7 @@ def summarise(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], 
         steps=tuple(f"{step.number}. {step.name}" for step in first.steps),
         pipeline=first.output.pipeline,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        losses=wells.losses,
     )
 
 
@@ -184,6 +191,7 @@ def _judge(
         device=last.device if last else "",
         fingerprint=published.fingerprint if published else None,
         conditions=WellConditions.of(context.plate.plate_map, context.well),
+        warnings=published.warnings if published else (),
     )
 
 

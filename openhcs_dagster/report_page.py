@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Final
 
 from openhcs_dagster.drawing import COLOURS, PlatePictures, duration
+from openhcs_dagster.losses import Loss
 from openhcs_dagster.overview import PlateOverview
 from openhcs_dagster.report import PlateSummary, WellState, WellSummary, report_folder
 from openhcs_dagster.report_maps import contents_map, contents_table, legend_line, plate_grid, well_cell
@@ -74,6 +75,7 @@ def render(summary: PlateSummary, pictures: PlatePictures, overview: PlateOvervi
         f"<h1>{title}</h1><p class=sub>{facts}</p>",
         _totals(summary),
         _attention(summary.not_current),
+        _losses(summary.losses),
         _attention(summary.with_gaps, "done with gaps"),
         f"<div class=two>{maps}{_contents(summary)}</div>",
         *(
@@ -130,6 +132,24 @@ def _attention(wells: tuple[WellSummary, ...], what: str | None = None) -> str:
     return _section(f"{len(wells)} {said}", table)
 
 
+def _losses(losses: Sequence[Loss]) -> str:
+    """What casts lost: nothing is wrong with the files, and perhaps everything with the images."""
+    if not losses:
+        return ""
+    rows = "".join(
+        f"<tr><td><b>{', '.join(loss.wells)}</b></td><td>{_warning(loss)}</td><td>{escape(loss.step)}</td>"
+        f"<td>{escape(loss.cast.told)}.</td></tr>"
+        for loss in losses
+    )
+    count = len({well for loss in losses for well in loss.wells})
+    table = f"<table class=attention><tr><th>Wells</th><th></th><th>Step</th><th>What was lost</th></tr>{rows}</table>"
+    return _section(f"Values were lost in {count} {'well' if count == 1 else 'wells'}", table)
+
+
+def _warning(loss: Loss) -> str:
+    return f"<span class=tag style='--c:{COLOURS[WellState.STALE]}'>warning</span>" if loss.warns else ""
+
+
 def _phrases(wells: list[str], contents: Mapping[str, str]) -> str:
     """What was in the wells of one row; nothing if no plate map says it of any row."""
     if not contents:
@@ -154,6 +174,7 @@ def _well_cell(well: WellSummary) -> str:
     seconds = f", {duration(well.seconds)} on {well.device}" if well.seconds is not None else ""
     contents = f" ({well.conditions.phrase})" if well.conditions else ""
     text = f"{well.well}{contents}: {well.state}{seconds}" + (f". {well.reason}" if well.reason else "")
+    text += "".join(f"; warning: {warning}" for warning in well.warnings)
     return well_cell(COLOURS[well.state], text, "failed" if well.state is WellState.FAILED else "")
 
 

@@ -84,6 +84,7 @@ def _done(step: StepResult) -> Row:
         "beside planes": tuple(record.told for record in step.side_outputs),
         "not as planned": (step.fallback,) if step.fallback else (),
         "out of memory": tuple(rung.told for rung in step.rungs),
+        "values lost": tuple(cast.told for cast in step.lossy_casts),
         "notes": step.notes,
     }
 

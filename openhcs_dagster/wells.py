@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from openhcs_dagster.losses import Loss, losses_of
 from openhcs_dagster.mosaic import Mosaic
 from openhcs_engine.errors import MissingKeyError, UnknownWellError
 from openhcs_engine.output.layout import TABLES
@@ -101,6 +102,11 @@ class PlateWells(Mapping[str, Well]):
     def manifest(self, well: str) -> WellManifest | None:
         """What says how a well was made; None if it is not published."""
         return self._published.get(well)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What casts lost in them."""
+        return losses_of(self._published)
 
     def fingerprint(self, well: str) -> str | None:
         """Fingerprint with which a well was published; None if it is not."""

@@ -13,7 +13,19 @@ from openhcs_dagster.report import PlateSummary, WellSummary, report_folder
 from openhcs_engine.model.wells import row_and_column, row_letters
 from openhcs_engine.vfs.files import write_whole
 
-COLUMNS: Final = ("plate", "well", "row", "column", "state", "seconds", "device", "fingerprint", "reason", "role")
+COLUMNS: Final = (
+    "plate",
+    "well",
+    "row",
+    "column",
+    "state",
+    "seconds",
+    "device",
+    "fingerprint",
+    "reason",
+    "role",
+    "warnings",
+)
 """Those before the conditions of the plate map, which follow under their own names."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the begin of a formula. *Source*: OWASP, "CSV Injection"."""
@@ -57,7 +69,7 @@ def _cells(plate_id: str, well: WellSummary) -> tuple[object, ...]:
     role = well.conditions.role if well.conditions else None
     return (
         plate_id, well.well, row_letters(row), column + 1, well.state.value, seconds, well.device,
-        well.fingerprint or "", well.reason, role.value if role else "",
+        well.fingerprint or "", well.reason, role.value if role else "", "; ".join(well.warnings),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from openhcs_engine.compiler import Compilation
-from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.execution.results import CastResult, StepResult, WellResult, WellStatus
 from openhcs_engine.model.completeness import describe_missing, missing_planes
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate
@@ -27,6 +27,8 @@ from openhcs_engine.output.repair import Repair
 from openhcs_engine.output.verify import PLATE, VerifyReport
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
+_CastKey = tuple[int, str, str, str, str]
+"""Number and name of a step, function, dtype before and after."""
 
 
 def print_json(value: object) -> None:
@@ -137,6 +139,7 @@ class RunScreen:
         self._first = next(iter(contexts.values()))
         self._results: list[WellResult] = []
         self._told: set[str] = set()
+        self._warned: set[_CastKey] = set()
         self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(
@@ -163,6 +166,13 @@ class RunScreen:
             if told not in self._told:  # once a run, not once a well
                 self._told.add(told)
                 self._say(f"[yellow]warning:[/] {escape(told)}")
+        for step in result.steps:
+            for cast in step.casts:
+                key = _cast_key(step, cast)
+                if cast.warns and key not in self._warned:  # at once for the first well; for all of them at the end
+                    self._warned.add(key)
+                    told = f"well {result.well}, step {step.number} {step.name}: {cast.told}"
+                    self._say(f"[yellow]warning:[/] {escape(told)}")
         self._results.append(result)
         self._progress.advance(self._task)
         if result.error:
@@ -188,6 +198,8 @@ class RunScreen:
         parts = [f"{counts[status]} {status}" for status in WellStatus if counts[status] or status is WellStatus.DONE]
         folder = self._first.output.address
         console = Console()
+        for kind, sentence in _lost(self._results):
+            console.print(f"[yellow]{kind}:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
         for sentence, count in _otherwise(self._results).items():
             wells = f" ({count} wells)" if count > 1 else ""
             console.print(f"[yellow]note:[/] {escape(sentence)}{wells}", soft_wrap=True, highlight=False)
@@ -223,6 +235,29 @@ def _otherwise(results: Iterable[WellResult]) -> Counter[str]:
         for step in result.steps
         for told in (*filter(None, (step.fallback,)), *(f"out of memory, {rung.told}" for rung in step.rungs))
     )
+
+
+def _cast_key(step: StepResult, cast: CastResult) -> _CastKey:
+    return step.number, step.name, cast.function, cast.source, cast.wanted
+
+
+def _lost(results: Iterable[WellResult]) -> Iterator[tuple[str, str]]:
+    """What casts lost in all wells, a sentence for each step, function and pair of dtypes; then wells made earlier."""
+    joined, wells = dict[_CastKey, CastResult](), Counter[_CastKey]()
+    warned, earlier = set[_CastKey](), list[str]()
+    for result in results:
+        for step in result.steps:
+            for cast in step.lossy_casts:
+                key = _cast_key(step, cast)
+                joined[key] = joined[key].joined(cast) if key in joined else cast
+                wells[key] += 1
+                warned |= {key} if cast.warns else set()
+        earlier += [result.well] if result.warnings and not result.steps else []
+    for key, cast in joined.items():
+        count = f"{wells[key]} well{'s' if wells[key] > 1 else ''}"
+        yield "warning" if key in warned else "note", f'step {key[0]} "{key[1]}", {count}: {cast.told}'
+    if earlier:
+        yield "warning", f"unchanged, and warned of when they were made: {well_span(tuple(earlier))}; see wells/*.json"
 
 
 def _beside_images(results: Iterable[WellResult]) -> Iterator[str]:

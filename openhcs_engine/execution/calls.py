@@ -50,7 +50,7 @@ def apply_call(
     StackShapeError
         If the result is no stack of the declared library with as many planes as it got, or with one.
     """
-    result, _ = call_entered(call, function, enter(call, stack, device, record), device, given)
+    result, _ = call_entered(call, function, enter(call, stack, device, record), device, record, given)
     return result
 
 
@@ -85,6 +85,7 @@ def call_entered(
     function: Callable[..., Any],
     entry: Entry,
     device: str,
+    record: StepRecord,
     given: Mapping[str, object] = MappingProxyType({}),
 ) -> tuple[AnyArray, tuple[object, ...]]:
     """Call a function on a stack that entered its library, and hold the result to the laws.
@@ -101,7 +102,8 @@ def call_entered(
         _check_library(call, gives, result, entry)
         _check_shape(call, gives.facts(result).shape, entry)
         if call.dtype != NATIVE:
-            result = gives.cast(result, entry.dtype if call.dtype == PRESERVE else call.dtype)
+            wanted = entry.dtype if call.dtype == PRESERVE else call.dtype
+            result = gives.cast(result, wanted, record.noting_casts(call.reference))
         if device != CPU:
             gives.synchronize(_device_for(gives, device))  # so that what goes wrong on the device is this call's
     return result, sides

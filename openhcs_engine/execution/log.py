@@ -35,6 +35,7 @@ class RunLog:
         """Write one well's section."""
         lines = [f"\n== {result.well}: {result.status} at {_now()}, {result.seconds:.2f} s on {result.device}"]
         lines += [line for step in result.steps for line in _step_lines(step)]
+        lines += [f"  warning: {warning}" for warning in result.warnings]
         lines += [f"  note: {note}" for step in result.steps for note in step.notes]
         lines += [f"  note: {note}" for note in result.notes]
         if result.error:
@@ -68,6 +69,7 @@ def _step_lines(step: StepResult) -> list[str]:
         f"{step.bytes_read / 1e6:.1f} MB, {step.seconds:.2f} s on {step.device}",
         *(f"    {route}" for route in step.routes),
         *(f"    out of memory: {rung.told}" for rung in step.rungs),
+        *(f"    lost: {cast.told}" for cast in step.lossy_casts if not cast.warns),
         *(f"    made {record.told}" for record in step.side_outputs),
         *([f"    fallback: {step.fallback}"] if step.fallback else []),
     ]

@@ -156,7 +156,7 @@ class RouteRun:
         if entry.private and (self._checkpoint is None or self._checkpoint.position < self._position):
             self._checkpoint = _held(self._position, stack)
         del stack
-        result, returned = call_entered(mode.call, function, entry, mode.device, given)
+        result, returned = call_entered(mode.call, function, entry, mode.device, place.record, given)
         if self._sides:
             self._sides.take(self._position, mode.call, returned, planes, tuple(result.shape))
         return to_host(result, place.record) if last else result

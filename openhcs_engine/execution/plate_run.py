@@ -298,4 +298,5 @@ def unchanged_result(
         store_path=folder.store_path(manifest.well),
         bytes_written=sum(file.size for file in manifest.files),
         files=len(manifest.files),
+        warnings=manifest.warnings,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from math import isfinite
+from typing import Any, Final
 
 
 class WellStatus(StrEnum):
@@ -75,6 +76,80 @@ class SideRecord:
         return f"{self.kind} {self.name}: {self.count} {what}{'s' if self.count != 1 else ''} {of}"
 
 
+CAST_LOSS_LIMIT: Final = 0.01
+"""Part of a step's values that may be lost in a cast before it is a warning at the well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CastResult:
+    """What became of the results of one function when they were brought to the pixel type that is asked for.
+
+    Of all its stacks together. Values are counted only where the range of a stack says that some are lost.
+    """
+
+    function: str
+    source: str
+    """Dtype that the function returned."""
+    wanted: str
+    low: float
+    """Smallest value before, NaN aside; perhaps infinite."""
+    high: float
+    values: int
+    """Pixels."""
+    clipped: int = 0
+    """Values that ``wanted`` cannot hold; they became its smallest, its largest, or infinite."""
+    flattened: int = 0
+    """Values that rounding changed where it left next to nothing of the range, as of floats from 0 to 1."""
+
+    @property
+    def loses(self) -> bool:
+        """Whether any value was lost."""
+        return self.clipped + self.flattened > 0
+
+    @property
+    def warns(self) -> bool:
+        """Whether so many were lost that the well carries a warning."""
+        return self.clipped + self.flattened > CAST_LOSS_LIMIT * self.values
+
+    @property
+    def told(self) -> str:
+        """What was lost, as a person reads it, with the remedy."""
+        lost = [f"{_part(self.flattened, self.values)} was rounded to {self._left}"] if self.flattened else []
+        lost += [f"{_part(self.clipped, self.values)} was clipped"] if self.clipped else []
+        return (
+            f"{self.function} returned {self.source} from {self.low:.4g} to {self.high:.4g}; as {self.wanted}, "
+            f'{" and ".join(lost) or "nothing was lost"}. Declare dtype="float32", or rescale (in scikit-image, '
+            "preserve_range=True) or clip in the function"
+        )
+
+    @property
+    def _left(self) -> str:
+        """The numbers that are left of a range that is nearly nothing."""
+        if self.wanted.startswith("float"):
+            return "0"
+        whole = range(round(self.low), round(self.high) + 1) if isfinite(self.low) and isfinite(self.high) else ()
+        return " or ".join(map(str, whole)) if 0 < len(whole) <= 3 else "next to nothing"
+
+    def joined(self, other: CastResult) -> CastResult:
+        """Both together, of one function and one pair of dtypes."""
+        return replace(
+            self,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            values=self.values + other.values,
+            clipped=self.clipped + other.clipped,
+            flattened=self.flattened + other.flattened,
+        )
+
+
+def _part(count: int, of: int) -> str:
+    """``all of it``, or a share that is never told as none or all of it where it is not."""
+    if count == of:
+        return "all of it"
+    share = 100 * count / of
+    return f"{min(share, 99.9):.1f} % of it" if share >= 0.1 else "less than 0.1 % of it"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
     """One step of one well."""
@@ -97,10 +172,22 @@ class StepResult:
     """Why it did not run where it was planned to; None: it did."""
     rungs: tuple[RungResult, ...] = ()
     """What was done when memory ran out, in order; empty: it never did."""
+    casts: tuple[CastResult, ...] = ()
+    """Results that were brought to a pixel type that could lose values, by function; most lose none."""
     side_outputs: tuple[SideRecord, ...] = ()
     """What it made beside its planes."""
     notes: tuple[str, ...] = ()
     """What a person should know: an undeclared collapse, planes passed or dropped."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Casts that lost so many values that the well carries a warning."""
+        return tuple(f'step {self.number} "{self.name}": {cast.told}' for cast in self.casts if cast.warns)
+
+    @property
+    def lossy_casts(self) -> tuple[CastResult, ...]:
+        """Those of ``casts`` that lost values."""
+        return tuple(cast for cast in self.casts if cast.loses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +212,9 @@ class WellResult:
     steps: tuple[StepResult, ...] = ()
     notes: tuple[str, ...] = ()
     """What a person should know about this run of the well, e.g. why threads ran it."""
+    warnings: tuple[str, ...] = ()
+    """What is probably wrong with its images: values that vanished or were clipped. Those of an unchanged well are of
+    the run that made it."""
     missing_planes: int = 0
     """Planes that the well lacks, so that what is published has gaps; ``notes`` say which."""
 

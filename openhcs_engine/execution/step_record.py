@@ -6,23 +6,45 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from openhcs_engine.execution.results import RungResult
+from openhcs_engine.execution.results import CastResult, RungResult
+from openhcs_engine.memory.cast_loss import Cast, CastNote
 from openhcs_engine.memory.convert import Conversion
 
 
 @dataclass(slots=True)
 class StepRecord:
-    """Conversions, devices, rungs and fallbacks of one step so far, each once, with how many stacks it happened to."""
+    """Conversions, casts, devices, rungs and fallbacks of one step so far, each once, with its number of stacks."""
 
     routes: Counter[str] = field(default_factory=Counter)
     rungs: Counter[RungResult] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
     devices: dict[str, None] = field(default_factory=dict)
+    casts: dict[tuple[str, str, str], CastResult] = field(default_factory=dict)
+    """By function, its dtype, and the one that was asked for."""
 
     def converted(self, conversion: Conversion, cast: str = "") -> None:
         """Count a boundary that a stack crossed; nothing where it stayed what and where it was."""
         if conversion.source != conversion.target or not conversion.zero_copy or cast:
             self.routes[conversion.describe() + (f"; {cast}" if cast else "")] += 1
+
+    def noting_casts(self, function: str) -> CastNote:
+        """What takes note of the casts of a function's results."""
+
+        def note(cast: Cast) -> None:
+            found = CastResult(
+                function=function,
+                source=cast.source,
+                wanted=cast.wanted,
+                low=cast.low,
+                high=cast.high,
+                values=cast.values,
+                clipped=cast.clipped,
+                flattened=cast.flattened,
+            )
+            key = function, cast.source, cast.wanted
+            self.casts[key] = self.casts[key].joined(found) if key in self.casts else found
+
+        return note
 
     def climbed(self, rungs: Iterable[RungResult]) -> None:
         """Count the rungs of one stack."""

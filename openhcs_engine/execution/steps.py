@@ -87,6 +87,7 @@ def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces) -> tuple[Ima
         routes=tally.record.told_routes(),
         fallback=tally.record.told_fallback(tally.stacks),
         rungs=tally.record.told_rungs(),
+        casts=tuple(tally.record.casts.values()),
         side_outputs=places.artifacts.records(plan),
         notes=tuple(tally.notes),
     )

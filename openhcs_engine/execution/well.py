@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -73,6 +73,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
                 "intermediates": context.output.scratch.told,
                 **({"unstored": unstored} if unstored else {}),
                 "steps": [told_of(step) for step in done],
+                **({"warnings": warnings} if (warnings := _warnings(done)) else {}),
             },
         )
         folder = open_output(context.output.address, context.output.backend, context.output.fsync)
@@ -88,6 +89,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             seconds=perf_counter() - started,
             device=_ran_on(done, place.devices),
             steps=tuple(done),
+            warnings=_warnings(done),
         )
     return WellResult(
         well=context.well,
@@ -100,6 +102,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         files=len(manifest.files),
         steps=tuple(done),
         notes=notes,
+        warnings=_warnings(done),
         missing_planes=context.missing_planes,
     )
 
@@ -141,10 +144,15 @@ def told_of(step: StepResult) -> dict[str, object]:
         "routes": step.routes,
         "fallback": step.fallback,
         "out_of_memory": tuple(rung.told for rung in step.rungs),
+        "lossy_casts": tuple({**asdict(cast), "warns": cast.warns, "told": cast.told} for cast in step.lossy_casts),
         "side_outputs": tuple(record.told for record in step.side_outputs),
         "notes": step.notes,
     }
     return {name: value for name, value in told.items() if value is not None and value != ()}
+
+
+def _warnings(steps: Sequence[StepResult]) -> tuple[str, ...]:
+    return tuple(warning for step in steps for warning in step.warnings)
 
 
 def _ran_on(steps: Sequence[StepResult], devices: WorkerDevices) -> str:

@@ -10,11 +10,21 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import PixelValueError
 from openhcs_engine.memory.aligned import empty_aligned
 from openhcs_engine.memory.bands import row_bands
+from openhcs_engine.memory.cast_loss import (
+    NOT_MEASURED,
+    Cast,
+    CastNote,
+    can_lose,
+    integer_range,
+    is_suspect,
+    may_clip,
+    may_flatten,
+)
 
 Pixels: TypeAlias = NDArray[Any]  # Any: the dtype is a matter of run time
 
 
-def restore_dtype(result: Pixels, wanted: np.dtype[Any]) -> Pixels:
+def restore_dtype(result: Pixels, wanted: np.dtype[Any], note: CastNote | None = None) -> Pixels:
     """Bring ``result`` to the pixel type ``wanted``: values are rounded and clipped, never stretched.
 
     Parameters
@@ -23,6 +33,9 @@ def restore_dtype(result: Pixels, wanted: np.dtype[Any]) -> Pixels:
         Any shape; bool, integers or floats. Never written to.
     wanted
         The dtype to return.
+    note
+        Told of the range of the values, and how many of them are lost, unless the dtypes alone exclude a loss. Values
+        are counted only where the range says that some are lost.
 
     Returns
     -------
@@ -43,47 +56,120 @@ def restore_dtype(result: Pixels, wanted: np.dtype[Any]) -> Pixels:
     if result.dtype.kind not in "biuf" or wanted.kind not in "biuf":
         raise PixelValueError(f"{result.dtype} values cannot become {wanted}; return a real-valued stack.")
     restored = empty_aligned(result.shape, wanted)
-    if wanted.kind == "f" or result.dtype.kind == "b":
-        with np.errstate(over="ignore"):  # 70000 has no place in float16 but infinity: that is the law, not an accident
-            np.copyto(restored, result, casting="unsafe")
+    if not can_lose(result.dtype, wanted):
+        np.copyto(restored, result, casting="unsafe")
         return restored
-    fill = _fill_from_floats if result.dtype.kind == "f" else _fill_from_integers
-    for band in row_bands(result.shape):
-        fill(restored[band], result[band])
+    extent = _fill_floats(restored, result) if wanted.kind == "f" else _fill_integers(restored, result)
+    if note is not None and result.size:
+        note(_measured(result, restored, extent))
     return restored
 
 
-def integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """Smallest and largest value of an integer dtype; 0 and 1 for bool."""
-    if dtype.kind == "b":
-        return 0, 1
-    info = np.iinfo(dtype)
-    return int(info.min), int(info.max)
+def _measured(result: Pixels, restored: Pixels, extent: tuple[float, float]) -> Cast:
+    """What a cast lost of values that have an extent once they are rounded."""
+    wanted, clipped, flattened = restored.dtype, 0, 0
+    if extent != NOT_MEASURED and is_suspect(*extent, wanted):
+        extent = _extent(result)
+        if may_clip(*extent, wanted):
+            clipped = sum(_count_clipped(result[band], restored[band]) for band in row_bands(result.shape))
+        if may_flatten(*extent, wanted):
+            flattened = sum(_count_changed(result[band], restored[band]) for band in row_bands(result.shape)) - clipped
+    low, high = extent if wanted.kind != "f" or clipped or flattened else NOT_MEASURED
+    return Cast(
+        source=result.dtype.name,
+        wanted=wanted.name,
+        low=float(low),
+        high=float(high),
+        values=result.size,
+        clipped=clipped,
+        flattened=flattened,
+    )
 
 
-def _fill_from_floats(target: Pixels, band: Pixels) -> None:
-    if not band.size:
-        return
+def _count_clipped(band: Pixels, restored: Pixels) -> int:
+    if restored.dtype.kind == "f":
+        return int(np.count_nonzero(np.isinf(restored) & np.isfinite(band)))
+    smallest, largest = integer_range(restored.dtype)
+    if band.dtype.kind != "f":
+        return int(np.count_nonzero(band < smallest) + np.count_nonzero(band > largest))
+    rounded = np.rint(band, dtype=np.float64)
+    # 2**63 - 1 is 2**63 in double precision, which is one too many.
+    above = rounded >= float(largest) if float(largest) > largest else rounded > largest
+    return int(np.count_nonzero(rounded < smallest) + np.count_nonzero(above))
+
+
+def _count_changed(band: Pixels, restored: Pixels) -> int:
+    return int(np.count_nonzero((restored != band) & (band == band)))  # NaN stays what it is
+
+
+def _extent(array: Pixels) -> tuple[float, float]:
+    """Smallest and largest value, NaN aside, integers exact; not measured if there is no number."""
+    extents = []
+    for band in row_bands(array.shape):
+        part = array[band]
+        if part.size:
+            low, high = part.min(), part.max()
+            if low != low:
+                low, high = np.fmin.reduce(part, axis=None), np.fmax.reduce(part, axis=None)
+            extents += [(low.item(), high.item())] if low == low else []
+    return _joined(extents)
+
+
+def _joined(extents: list[tuple[float, float]]) -> tuple[float, float]:
+    return (min(low for low, _ in extents), max(high for _, high in extents)) if extents else NOT_MEASURED
+
+
+def _fill_floats(target: Pixels, result: Pixels) -> tuple[float, float]:
+    """Numbers to floats that do not reach as far; returns the extent of these if a value was too large or too small.
+
+    The processor's own flags say whether one was, so that no value is looked at again for it.
+    """
+    flags: list[str] = []
+    with np.errstate(over="call", under="call", call=lambda kind, _: flags.append(kind)):
+        np.copyto(target, result, casting="unsafe")
+    return _extent(target) if flags else NOT_MEASURED
+
+
+def _fill_integers(target: Pixels, result: Pixels) -> tuple[float, float]:
+    """Numbers to integers; returns their extent, of floats once they are rounded."""
+    fill = _fill_from_floats if result.dtype.kind == "f" else _fill_from_integers
+    extents = []
+    for band in row_bands(result.shape):
+        part = result[band]
+        if part.size:
+            extents.append(fill(target[band], part))
+    return _joined(extents)
+
+
+def _fill_from_floats(target: Pixels, band: Pixels) -> tuple[float, float]:
+    """Floats to integers; returns the extent of the rounded values."""
     smallest, largest = integer_range(target.dtype)
     rounded = np.rint(band, dtype=np.float64)
-    low, high = rounded.min(), rounded.max()  # a NaN makes both NaN
-    if np.isnan(low):
+    low, high = float(rounded.min()), float(rounded.max())  # a NaN makes both NaN
+    if low != low:
         raise PixelValueError(
             f"The result holds NaN (not a number), which has no place in {target.dtype}; "
             "replace NaN in the function, for example with np.nan_to_num, or declare a float dtype."
         )
-    if low > smallest and high < largest:
+    # The smallest integer is a float64, the largest of 64 bits is not: 2**63 - 1 becomes 2**63, whose cast wraps.
+    if low >= smallest and (high <= largest if float(largest) == largest else high < largest):
         target[...] = rounded
-        return
-    # Not np.clip: 64-bit limits are not float64 numbers, float(2**63 - 1) is 2**63, whose cast wraps.
+        return low, high
+    # Not np.clip, for the same reason.
     above, below = rounded >= float(largest), rounded <= float(smallest)
     rounded[above | below] = 0
     target[...] = rounded
     target[above] = largest
     target[below] = smallest
+    return low, high
 
 
-def _fill_from_integers(target: Pixels, band: Pixels) -> None:
+def _fill_from_integers(target: Pixels, band: Pixels) -> tuple[int, int]:
     smallest, largest = integer_range(target.dtype)
-    lowest, highest = integer_range(band.dtype)
-    target[...] = np.clip(band, max(smallest, lowest), min(largest, highest))
+    low, high = int(band.min()), int(band.max())
+    if smallest <= low and high <= largest:
+        np.copyto(target, band, casting="unsafe")
+    else:
+        lowest, highest = integer_range(band.dtype)
+        target[...] = np.clip(band, max(smallest, lowest), min(largest, highest))
+    return low, high

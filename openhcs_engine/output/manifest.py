@@ -113,6 +113,18 @@ class WellManifest:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its run said is probably wrong with it."""
+        told = self.provenance.get("warnings")
+        return tuple(map(str, told)) if isinstance(told, tuple) else ()
+
+    @property
+    def steps(self) -> tuple[FrozenMap, ...]:
+        """What its provenance tells of each step."""
+        told = self.provenance.get("steps")
+        return tuple(step for step in told if isinstance(step, FrozenMap)) if isinstance(told, tuple) else ()
+
 
 def manifest_to_json(manifest: WellManifest) -> bytes:
     """The manifest as a file."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.memory.aligned import empty_aligned
+from openhcs_engine.memory.cast_loss import Cast, CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
@@ -38,15 +39,19 @@ def awkward_stack(dtype: str) -> NDArray[Any]:
     return stack
 
 
-def assert_cast_as_by_law(library: ArrayLibrary, cast: Callable[[Any, str], Any], source: str, wanted: str) -> None:
-    """An awkward stack that ``cast`` brings to another dtype is what ``restore_dtype`` makes of it."""
+def assert_cast_as_by_law(
+    library: ArrayLibrary, cast: Callable[[Any, str, CastNote], Any], source: str, wanted: str
+) -> None:
+    """An awkward stack that ``cast`` brings to another dtype is what ``restore_dtype`` makes of it, losses included."""
     stack = awkward_stack(source)
+    lost, noted = list[Cast](), list[Cast]()
     with np.errstate(all="ignore"):
-        expected = restore_dtype(stack, np.dtype(wanted))
-        result = library.to_host(cast(library.from_host(stack, "cpu"), wanted))
+        expected = restore_dtype(stack, np.dtype(wanted), lost.append)
+        result = library.to_host(cast(library.from_host(stack, "cpu"), wanted, noted.append))
 
     assert result.dtype == expected.dtype
     np.testing.assert_array_equal(result, expected)
+    assert noted == lost
 
 
 def _numbers(dtype: np.dtype[Any]) -> list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openhcs_engine.memory import MemoryType
+from openhcs_engine.memory.cast_loss import Cast
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries import LIBRARIES, library
@@ -50,10 +51,12 @@ class TestTorch(LibraryContract):
         torch: Any = pytest.importorskip("torch")
         for given, wanted in product(PIXEL_DTYPES, PIXEL_DTYPES):
             stack = awkward_stack(given)
+            lost, noted = list[Cast](), list[Cast]()
             with np.errstate(all="ignore"):
-                expected = restore_dtype(stack, np.dtype(wanted))
-            cast = cast_array(operations(torch), adapter.from_host(stack, "cpu"), given, wanted)
+                expected = restore_dtype(stack, np.dtype(wanted), lost.append)
+            cast = cast_array(operations(torch), adapter.from_host(stack, "cpu"), given, wanted, noted.append)
             np.testing.assert_array_equal(adapter.to_host(cast), expected, err_msg=f"{given} to {wanted}")
+            assert noted == lost, f"{given} to {wanted}"
 
     def test_bfloat16_results_become_pixels(self, adapter: ArrayLibrary) -> None:
         """bfloat16, which NumPy lacks, is rounded and clipped as any float."""

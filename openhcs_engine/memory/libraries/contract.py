@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import LibraryUnavailableError
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.libraries.out_of_memory import says_out_of_memory
 from openhcs_engine.memory.loading import is_installed, load_framework
 from openhcs_engine.memory.types import MemoryType
@@ -146,8 +147,11 @@ class ArrayLibrary(ABC):
         """The same values in memory that nothing else refers to."""
 
     @abstractmethod
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
-        """Bring an array to a dtype by the law of ``restore_dtype``: rounded half to even, clipped, never stretched."""
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
+        """Bring an array to a dtype by the law of ``restore_dtype``: rounded half to even, clipped, never stretched.
+
+        ``note`` is told of what that could lose, measured where the array lies.
+        """
 
     def entry_dtype(self, dtype: str) -> str:
         """The dtype in which a stack enters a function of this library; another one where it lacks arithmetic."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries.casting import cast_array, numpy_like
@@ -76,9 +77,9 @@ class CupyLibrary(ArrayLibrary):
         with array.device:
             return array.copy()
 
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         with array.device:
-            return cast_array(numpy_like(_cupy()), array, array.dtype.name, dtype)
+            return cast_array(numpy_like(_cupy()), array, array.dtype.name, dtype, note)
 
     def scope(self, device: str) -> AbstractContextManager[None]:
         """The device, and this thread's stream on it, which torch uses, too."""

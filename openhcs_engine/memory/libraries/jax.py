@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.libraries.casting import BFLOAT16, cast_array, cast_on_host, numpy_like
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
@@ -117,14 +118,14 @@ class JaxLibrary(ArrayLibrary):
         with _wide():
             return _jax().numpy.array(array, copy=True)
 
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         """On the CPU by NumPy on the same memory; on a GPU by JAX, without leaving it."""
         source, device = str(array.dtype), _device_name(array)
         if source == dtype:
             return array
         if device.startswith("cpu") and dtype != BFLOAT16:
-            return self.from_host(cast_on_host(self.to_host(array), dtype), device)
-        return cast_on_device(array, dtype)
+            return self.from_host(cast_on_host(self.to_host(array), dtype, note), device)
+        return cast_on_device(array, dtype, note)
 
     def scope(self, device: str) -> AbstractContextManager[None]:
         """Arrays made inside lie on the device. Streams are JAX's own."""
@@ -152,10 +153,10 @@ class JaxLibrary(ArrayLibrary):
         _jax().clear_caches()
 
 
-def cast_on_device(array: AnyArray, dtype: str) -> AnyArray:
+def cast_on_device(array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
     """The law of ``restore_dtype`` with JAX's own operations."""
     with _wide():
-        return cast_array(numpy_like(_jax().numpy), array, str(array.dtype), dtype)
+        return cast_array(numpy_like(_jax().numpy), array, str(array.dtype), dtype, note)
 
 
 def _jax() -> Any:  # the module; it is not there for the type checker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from openhcs_engine.memory.aligned import address_of, copy_aligned
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
@@ -61,6 +62,6 @@ class NumpyLibrary(ArrayLibrary):
         """Copy into an aligned buffer."""
         return copy_aligned(array)
 
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         """``restore_dtype`` itself."""
-        return restore_dtype(array, np.dtype(dtype))
+        return restore_dtype(array, np.dtype(dtype), note)

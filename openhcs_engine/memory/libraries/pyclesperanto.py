@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from openhcs_engine.errors import LibraryUnavailableError
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.out_of_memory import says_out_of_memory
@@ -73,11 +74,11 @@ class PyclesperantoLibrary(ArrayLibrary):
         """Copied on its device."""
         return array.copy()
 
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         """Through the host, because its own casts wrap around."""
         if self.facts(array).dtype == dtype:
             return array
-        return _cle().push(restore_dtype(self.to_host(array), np.dtype(dtype)), device=array.device)
+        return _cle().push(restore_dtype(self.to_host(array), np.dtype(dtype), note), device=array.device)
 
     @contextmanager
     def scope(self, device: str) -> Iterator[None]:

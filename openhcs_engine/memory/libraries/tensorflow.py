@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.libraries.capsule import CPU_DEVICE, PlainExporter, capsule_address
 from openhcs_engine.memory.libraries.casting import BFLOAT16, CastOperations, cast_array, cast_on_host
@@ -126,14 +127,14 @@ class TensorFlowLibrary(ArrayLibrary):
         with _on_device_of(array):
             return _tensorflow().raw_ops.DeepCopy(x=array)
 
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         """On the CPU by NumPy on the same memory; on a GPU by TensorFlow, without leaving it."""
         source, device = array.dtype.name, _device_name(array)
         if source == dtype:
             return array
         if device.startswith("cpu") and dtype != BFLOAT16:
-            return self.from_host(cast_on_host(self.to_host(array), dtype), device)
-        return cast_on_device(array, dtype)
+            return self.from_host(cast_on_host(self.to_host(array), dtype, note), device)
+        return cast_on_device(array, dtype, note)
 
     def scope(self, device: str) -> AbstractContextManager[None]:
         """Work inside goes to the device; a GPU's is finished at the end.
@@ -163,10 +164,10 @@ class TensorFlowLibrary(ArrayLibrary):
             threading.set_inter_op_parallelism_threads(1)
 
 
-def cast_on_device(tensor: AnyArray, dtype: str) -> AnyArray:
+def cast_on_device(tensor: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
     """The law of ``restore_dtype`` with TensorFlow's own operations."""
     with _on_device_of(tensor):
-        return cast_array(_operations(_tensorflow()), tensor, tensor.dtype.name, dtype)
+        return cast_array(_operations(_tensorflow()), tensor, tensor.dtype.name, dtype, note)
 
 
 def _tensorflow() -> Any:  # the module; it is not there for the type checker
@@ -206,13 +207,32 @@ def _operations(tf: Any) -> CastOperations:
     return CastOperations(
         astype=lambda array, dtype: tf.cast(array, dtype),
         round=tf.round,
-        has_nan=lambda array: bool(tf.reduce_any(tf.math.is_nan(array))),
+        extent=lambda array: _extent(tf, array),
+        count=lambda mask: int(tf.math.count_nonzero(mask)),
+        changed=lambda kept, array: int(tf.math.count_nonzero(_signed(tf, kept) != _signed(tf, array))),
         # By NumPy: TensorFlow makes no bool of 0 and 1.
         choose=lambda where, number, other: tf.where(where, np.asarray(number, other.dtype.as_numpy_dtype), other),
         clip=lambda array, low, high: tf.clip_by_value(
             array, tf.constant(low, array.dtype), tf.constant(high, array.dtype)
         ),
     )
+
+
+def _extent(tf: Any, array: AnyArray) -> tuple[float, float]:
+    """NaN if there is one: what TensorFlow's own extremes make of it depends on the device."""
+    if array.dtype.is_floating and bool(tf.reduce_any(tf.math.is_nan(array))):
+        return float("nan"), float("nan")
+    moved = array.dtype == tf.uint64  # by 2**63, so that all numbers are in order as signed ones
+    if not array.dtype.is_floating:
+        array = _signed(tf, array)
+        array = tf.bitwise.bitwise_xor(array, tf.int64.min) if moved else array
+    low, high = tf.stack([tf.reduce_min(array), tf.reduce_max(array)]).numpy().tolist()
+    return (low + 2**63, high + 2**63) if moved else (low, high)
+
+
+def _signed(tf: Any, array: AnyArray) -> AnyArray:
+    """Integers as int64, for which every device has all operations; numbers from 2**63 on look negative."""
+    return tf.bitcast(array, tf.int64) if array.dtype == tf.uint64 else tf.cast(array, tf.int64)
 
 
 __all__ = ["TensorFlowLibrary", "cast_on_device"]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.casting import BFLOAT16, CastOperations, cast_array
@@ -99,14 +100,14 @@ class TorchLibrary(ArrayLibrary):
         """Clone, in C order, without the gradient's history."""
         return array.detach().clone(memory_format=_torch().contiguous_format)
 
-    def cast(self, array: AnyArray, dtype: str) -> AnyArray:
+    def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         """On the CPU by NumPy, on the same memory; on a GPU, and from or to bfloat16, by PyTorch."""
         source = _dtype_name(array.dtype)
         if source == dtype:
             return array
         if array.device.type == "cpu" and BFLOAT16 not in (source, dtype):
-            return _torch().from_dlpack(restore_dtype(self.to_host(array), np.dtype(dtype)))
-        return cast_array(operations(_torch()), array.detach(), source, dtype)
+            return _torch().from_dlpack(restore_dtype(self.to_host(array), np.dtype(dtype), note))
+        return cast_array(operations(_torch()), array.detach(), source, dtype, note)
 
     def entry_dtype(self, dtype: str) -> str:
         """Stacks of uint16 and uint32 enter functions as int32 and int64, which hold all their values."""
@@ -137,7 +138,9 @@ def operations(torch: Torch) -> CastOperations:
     return CastOperations(
         astype=lambda tensor, dtype: tensor.to(getattr(torch, dtype)),
         round=torch.round,
-        has_nan=lambda tensor: bool(torch.isnan(tensor).any()),
+        extent=lambda tensor: _extent(torch, tensor),
+        count=lambda mask: int(torch.count_nonzero(mask)),
+        changed=lambda kept, tensor: int(torch.count_nonzero(kept != _signed(torch, tensor))),
         choose=lambda where, number, other: _choose(torch, where, number, other),
         clip=lambda tensor, low, high: _clip(torch, tensor, low, high),
     )
@@ -148,10 +151,24 @@ def _choose(torch: Torch, where: AnyArray, number: int, other: AnyArray) -> AnyA
 
 
 def _clip(torch: Torch, tensor: AnyArray, low: int, high: int) -> AnyArray:
+    signed = _signed(torch, tensor)
     if tensor.dtype is not torch.uint64:
-        return tensor.to(torch.int64).clamp(low, high)
-    signed = tensor.view(torch.int64)  # numbers from 2**63 on look negative
+        return signed.clamp(low, high)
     return torch.where((signed < 0) | (signed > high), high, signed)
+
+
+def _extent(torch: Torch, tensor: AnyArray) -> tuple[float, float]:
+    """By ``aminmax``, which hands on NaN, and lacks the unsigned numbers beyond uint8."""
+    moved = tensor.dtype is torch.uint64  # by 2**63, so that all numbers are in order as signed ones
+    if not tensor.dtype.is_floating_point:
+        tensor = _signed(torch, tensor) ^ (torch.iinfo(torch.int64).min if moved else 0)
+    low, high = torch.stack(torch.aminmax(tensor)).tolist()
+    return (low + 2**63, high + 2**63) if moved else (low, high)
+
+
+def _signed(torch: Torch, tensor: AnyArray) -> AnyArray:
+    """Integers as int64; numbers from 2**63 on look negative."""
+    return tensor.view(torch.int64) if tensor.dtype is torch.uint64 else tensor.to(torch.int64)
 
 
 def _torch() -> Torch:
