@@ -117,11 +117,13 @@ def kill_after(process: subprocess.Popen[str], changes: int, delay: float, with_
 
 def progress(output: Path) -> frozenset[str]:
     """What lies in the staging folders, and which wells are published."""
-    found = frozenset(str(path) for path in output.glob(".staging/*/*"))
+    found: set[str] = set()
+    with suppress(FileNotFoundError):  # a folder is swept in this moment
+        found.update(str(path) for path in output.glob(".staging/*/*"))
     for path in output.glob("wells/*.json"):
         with suppress(FileNotFoundError):  # replaced in this moment
-            found |= {f"{path} {path.stat().st_mtime_ns}"}
-    return found
+            found.add(f"{path} {path.stat().st_mtime_ns}")
+    return frozenset(found)
 
 
 def ended(process: subprocess.Popen[str], within: float) -> bool:
