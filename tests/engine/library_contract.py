@@ -11,6 +11,8 @@ import pytest
 
 from openhcs_engine.errors import PixelValueError
 from openhcs_engine.memory.aligned import empty_aligned
+from openhcs_engine.memory.cast_loss import Cast
+from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries import LIBRARIES, library_of
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
 
@@ -135,6 +137,19 @@ class LibraryContract:
         assert library_of(cast) is LIBRARIES[adapter.memory_type]
         np.testing.assert_array_equal(adapter.to_host(cast), self._column(law.become, law.wanted))
         np.testing.assert_array_equal(host, before)
+
+    @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+    def test_casts_tell_what_they_lose(self, adapter: ArrayLibrary, law: Law) -> None:
+        """Range, values clipped and values rounded to nothing, as ``restore_dtype`` tells them."""
+        if (reason := adapter.why_not_hold(SHAPE, law.given) or adapter.why_not_hold(SHAPE, law.wanted)) is not None:
+            pytest.skip(reason)
+        host = self._column(law.values, law.given)
+        expected, noted = list[Cast](), list[Cast]()
+        restore_dtype(host, np.dtype(law.wanted), expected.append)
+
+        adapter.cast(adapter.from_host(host, self.device), law.wanted, noted.append)
+
+        assert noted == expected
 
     def test_a_cast_to_the_same_dtype_is_the_array(self, adapter: ArrayLibrary, stack: np.ndarray) -> None:
         """Nothing is copied."""
