@@ -16,6 +16,7 @@ import msgspec
 from openhcs_engine.context import OutputPlan
 from openhcs_engine.errors import OptionError, PlateError
 from openhcs_engine.execution.well_watch import refused_limit, well_limit
+from openhcs_engine.files.links import refuse_links
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.image_index import OnMissing, Projections
@@ -230,6 +231,7 @@ class Catalogue:
         """Write an entry over the one with its id."""
         _check(entry)
         path = self._path(entry.id)
+        refuse_links(self.folder, [path.name])
         write_whole(path, msgspec.json.format(msgspec.json.encode(entry), indent=2))
         return path
 
@@ -270,6 +272,7 @@ class Catalogue:
     def remove(self, plate_id: str) -> CatalogueEntry:
         """Forget a plate; its raw folder and its output stay."""
         entry = self.read(plate_id)
+        refuse_links(self.folder, [self._path(plate_id).name])
         self._path(plate_id).unlink()
         return entry
 

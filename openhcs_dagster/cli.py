@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
-from openhcs_dagster.settings import Settings, prepare_home, what_home_lacks
+from openhcs_dagster.settings import Settings, prepare_home, refuse_links_in_home, what_home_lacks
 from openhcs_engine.command_line import (
     OK,
     REFUSED,
@@ -85,6 +85,7 @@ def add(
     from openhcs_dagster.registration import register
 
     settings = _settings()
+    refuse_links_in_home(settings.home)
     _warn_of(what_home_lacks(settings.home))
     folders = search_path()
     openhcs_dagster.warn_of_open_folders("the pipeline folder", folders)

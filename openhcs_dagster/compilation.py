@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openhcs_dagster.catalogue import CatalogueEntry
@@ -42,7 +43,8 @@ def compile_entry(entry: CatalogueEntry, listing: PlateListing, devices: Invento
         listing.plate,
         listing.index,
         pipeline,
-        output=replace(entry.output_plan, pipeline=pipeline.name),
+        # A link that leads there is followed once: should it change meanwhile, the wells of one run stay together.
+        output=replace(entry.output_plan, root=str(Path(entry.output).resolve()), pipeline=pipeline.name),
         projections=Projections(entry.options.projections),
         on_missing=OnMissing(entry.options.on_missing),
         devices=devices or find_inventory(),

@@ -12,7 +12,7 @@ from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePoo
 from openhcs_dagster.run_executor import patient_executor
 from openhcs_dagster.schedules import nightly_schedule
 from openhcs_dagster.sensors import lost_runs, new_plates_sensor, report_sensors
-from openhcs_dagster.settings import Settings
+from openhcs_dagster.settings import MEMORY, Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -32,7 +32,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         # Without any asset there is no job of all assets for the schedule to name.
         schedules=[
             nightly_schedule(
-                plates, settings.nightly, settings.timezone, settings.schedule_faults, memory=settings.home / "nightly"
+                plates, settings.nightly, settings.timezone, settings.schedule_faults, memory=settings.home / MEMORY
             )
         ]
         if plates

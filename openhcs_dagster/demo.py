@@ -9,6 +9,7 @@ from typing import Final
 from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError
 from openhcs_dagster.registration import register
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents
+from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 
 PLATE_ID: Final = "demo_plate"
@@ -46,6 +47,7 @@ def prepare_demo(folder: Path, catalogue: Catalogue) -> CatalogueEntry:
         _check_ours(known, plate)
         catalogue.remove(PLATE_ID)
     if (output / PLATE_ID).is_dir():
+        refuse_links_below(output, PLATE_ID)
         shutil.rmtree(output / PLATE_ID)
     return register(catalogue, plate, pipeline=f"{__name__}:pipeline", output=output, plate_id=PLATE_ID)
 

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 import msgspec
 
+from openhcs_engine.files.links import refuse_links
 from openhcs_engine.vfs.array_listing import ListedFolder
 from openhcs_engine.vfs.files import write_whole
 
@@ -72,6 +73,7 @@ class PlateFolders:
         """Keep what was found, for the next night; a plate without arrays leaves nothing."""
         if path is None or not self.asked:
             return
+        refuse_links(path.parent.parent, [path.relative_to(path.parent.parent)])
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = _Kept(root=root, listed=self.listed, due=self.due, folders=self.now)
         write_whole(path, msgspec.msgpack.encode(kept))

@@ -12,8 +12,10 @@ from openhcs_dagster.codecs import CODECS, codec_for, codec_of_suffix
 from openhcs_dagster.keys import PlateKeys, plates_of_wells
 from openhcs_dagster.wells import PlateWells
 from openhcs_engine.errors import MissingKeyError, StorageError, UnknownWellError
+from openhcs_engine.files.links import refuse_links
 from openhcs_engine.model.wells import plate_order
 from openhcs_engine.vfs.backend import StorageBackend
+from openhcs_engine.vfs.raw import is_remote, local_folder
 from openhcs_engine.vfs.registry import StorageRegistry, default_storage
 
 WELLS_FOLDER: Final = "openhcs/output_folder"
@@ -110,6 +112,8 @@ class VfsIOManager(dg.ConfigurableIOManager):
         codec = codec_for(value)
         stored = key + codec.suffix
         old = self._find(key)
+        if self.root and not is_remote(self.root):
+            refuse_links(local_folder(self.root), [f"{self.backend}/{key}" for key in {stored, old} if key is not None])
         codec.save(self._backend(), stored, value)
         if old is not None and old != stored:
             self._backend().delete(old)

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.files.links import refuse_links_below
+from openhcs_engine.output.layout import REPORT
 from openhcs_engine.vfs.files import write_whole
 
 
@@ -56,10 +58,12 @@ class OutcomeLog:
     """The outcomes beside a plate's report."""
 
     def __init__(self, plate_folder: Path) -> None:
-        self.folder = plate_folder / "report" / "outcomes"
+        self._plate = plate_folder
+        self.folder = plate_folder / REPORT / "outcomes"
 
     def record(self, run_id: str, outcomes: Iterable[Outcome]) -> None:
         """Keep a run's outcomes; files in which no well ended last any more go."""
+        refuse_links_below(self._plate.parent, f"{self._plate.name}/{REPORT}")
         write_whole(self.folder / f"{run_id}.json", msgspec.json.encode(list(outcomes)))
         self._forget_overtaken()
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -24,8 +25,10 @@ from openhcs_dagster.wells import PlateWells
 from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.execution.results import WellResult
+from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.model.system_errors import told_with_file
+from openhcs_engine.output.layout import REPORT
 
 RETRIES: Final = 2
 RETRY_AFTER_S: Final = 15.0
@@ -257,6 +260,7 @@ def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells
     ) -> dg.MaterializeResult[None]:
         with as_failure(f"making the report of plate {entry.id}"):
+            refuse_links_below(Path(entry.output), f"{entry.id}/{REPORT}")
             summary = report.summarise(entry, compiled_contexts, processed_wells)
             pictures, overview = drawing.draw(summary, processed_wells), draw_overview(entry)
             page, table = report_page.write_page(summary, pictures, overview), wells_table.write_table(summary)

@@ -12,11 +12,16 @@ import msgspec
 from openhcs_dagster.catalogue import RunOptions, remote_output
 from openhcs_dagster.environment import NIGHTLY, TIMEZONE, clock_of, ui_hosts_of, webserver_of
 from openhcs_engine.errors import OpenHCSError, OptionError
+from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.files import write_whole
 from openhcs_engine.vfs.raw import is_remote, local_folder
 
+PLATES: Final = "plates"
+VALUES: Final = "values"
+MEMORY: Final = "nightly"
+"""Folders of a home: the catalogue, what the IO manager keeps, what the nights remember."""
 LOCATION: Final = "openhcs"
 """Name of the code location, as in workspace.yaml."""
 
@@ -82,10 +87,10 @@ class Settings:
             If a place is a URL or a file.
         """
         clock, (webserver, wrong), (hosts, bad) = clock_of(environ), webserver_of(environ), ui_hosts_of(environ)
-        home = _folder(environ, "DAGSTER_HOME") or Path(".dagster_home").absolute()
+        home = _folder(environ, "DAGSTER_HOME") or Path(".dagster_home").resolve()
         return cls(
             home=home,
-            catalogue=_folder(environ, "OPENHCS_CATALOGUE") or home / "plates",
+            catalogue=_folder(environ, "OPENHCS_CATALOGUE") or home / PLATES,
             webserver=webserver,
             nightly=clock.cron,
             timezone=clock.timezone,
@@ -107,7 +112,7 @@ class Settings:
     @property
     def values(self) -> Path:
         """What the IO manager keeps."""
-        return self.home / "values"
+        return self.home / VALUES
 
 
 def _folder(environ: Mapping[str, str], variable: str) -> Path | None:
@@ -124,7 +129,7 @@ def _folder(environ: Mapping[str, str], variable: str) -> Path | None:
             f"{variable}={place!r} is a file; name a folder, as /data/openhcs_home, which is made if it is not there.",
             option=variable,
         )
-    return local_folder(place).absolute() if place else None
+    return local_folder(place).resolve() if place else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +209,23 @@ def prepare_home(home: Path) -> str | None:
     -------
     str or None
         A sentence if its ``dagster.yaml`` lacks what a new home has; None if nothing is missing.
+
+    Raises
+    ------
+    UnsafePathError
+        If there is a link in one of the folders that this software writes there.
     """
+    refuse_links_in_home(home)
     for name, content in (("dagster.yaml", _DAGSTER_YAML), ("workspace.yaml", _WORKSPACE_YAML)):
         if not (home / name).exists():
             write_whole(home / name, content.encode())
     return what_home_lacks(home)
+
+
+def refuse_links_in_home(home: Path) -> None:
+    """Look at the folders of a home that this software writes; an UnsafePathError if there is a link in one of them."""
+    for name in (PLATES, VALUES, MEMORY):
+        refuse_links_below(home, name)
 
 
 def what_home_lacks(home: Path) -> str | None:

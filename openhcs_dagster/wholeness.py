@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from openhcs_engine.errors import ManifestError
-from openhcs_engine.output.layout import manifest_path
+from openhcs_engine.files.links import refuse_links
+from openhcs_engine.output.layout import REPORT, manifest_path
 from openhcs_engine.output.manifest import read_manifest
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.output.verify import VerifyReport, verify
@@ -56,7 +57,8 @@ def inspect(folder: Path, *, thoroughly: bool) -> Inspection:
     NotAnOutputError
         If the folder was not written by the engine.
     """
-    memory = folder / "report" / "verified.json"
+    refuse_links(folder.parent, [f"{folder.name}/{REPORT}/verified.json"])
+    memory = folder / REPORT / "verified.json"
     now = _stamps(folder)  # before anything is read, so that what changes meanwhile is read the next time
     known = {} if thoroughly else _remembered(memory)
     read = {well for well, stamp in now.items() if stamp != known.get(well)}

@@ -10,7 +10,7 @@
     ├── OptionError           an option's value
     ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
     ├── StorageError          places that hold planes and wells
-    │   ├── PlaneReadError, OutputPlaceError, NotAnOutputError, ContextFileError, ContextFormatError
+    │   ├── PlaneReadError, OutputPlaceError, UnsafePathError, NotAnOutputError, ContextFileError, ContextFormatError
     │   ├── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError, TableError
     │   └── StorageBudgetError
     ├── ArrayError            arrays between functions
@@ -149,6 +149,12 @@ class PlaneReadError(StorageError, OSError):
 
 class OutputPlaceError(StorageError, OSError):
     """The output place cannot be used: inside the raw plate, read-only, full."""
+
+    path: str
+
+
+class UnsafePathError(StorageError, OSError):
+    """A link, or another user's folder, stands where this software writes and deletes."""
 
     path: str
 

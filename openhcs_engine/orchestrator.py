@@ -371,7 +371,8 @@ def _output_place(output: str | Path | None) -> Path | str:
     """The folder for results, or its URL; OutputPlaceError if the URL is none of an object store."""
     if output is not None and is_remote(str(output)):
         return open_output(str(output)).address
-    return (DEFAULT_OUTPUT if output is None else local_folder(str(output))).absolute()
+    # A link that leads there is followed once: should it change meanwhile, the wells of one run stay together.
+    return (DEFAULT_OUTPUT if output is None else local_folder(str(output))).resolve()
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:

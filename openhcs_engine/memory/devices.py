@@ -21,12 +21,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from openhcs_engine.errors import DeviceUnavailableError
+from openhcs_engine.files.private import open_file_in, open_private_folder
 
 CPU: Final = "cpu"
 GPU: Final = "gpu"
 
 _POLL_S: Final = 0.05
 """Pause between two looks for a free device; flock can wait for one file only, not for the first of several."""
+
+_SHARED: Final = Path("/tmp")
+"""Where every process of a host may write. *Source*: Filesystem Hierarchy Standard 3.0, section 3.18."""
 
 _REMIND_S: Final = 600.0
 """Seconds until who still waits says so again."""
@@ -146,8 +150,12 @@ def find_inventory() -> Inventory:
 
 
 def default_lease_folder() -> Path:
-    """Where this user's processes on this host meet: a folder under the system's temporary one."""
-    return Path(tempfile.gettempdir()) / f"openhcs-leases-{os.getuid()}"
+    """Where this user's processes on this host meet: a folder of the user in the one for temporary files.
+
+    TMPDIR and XDG_RUNTIME_DIR do not move it: a service and a shell of one user would lend the same device twice.
+    """
+    shared = _SHARED if os.access(_SHARED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    return shared / f"openhcs-leases-{os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +276,8 @@ class DevicePool:
 
 def _try_lock(path: Path) -> int | None:
     """The descriptor of a lock now held; None if somebody else holds it. Lock files are never deleted: that races."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open_private_folder(path.parent, "remove it, or give another folder for leases") as folder:
+        descriptor = open_file_in(folder, path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import OutputPlaceError, StorageError
+from openhcs_engine.files.links import refuse_links
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.field_writer import FieldWriter, describe
@@ -35,14 +36,17 @@ def write_plate_groups(folder: Path, group: PlateGroup, wells: Collection[str]) 
     ------
     OutputPlaceError
         If the folder holds a plate of another version of OME-Zarr.
+    UnsafePathError
+        If a row, or a group's file, is a link.
     """
     refuse_other_version(folder, group.ngff)
     files = group.files(wells)
+    # The plate's first: nobody may find a row named whose group is missing.
+    found = [place for pattern in ("", "*/") for name in _REMOVED for place in folder.glob(f"{pattern}{name}")]
+    refuse_links(folder, [*files, *(place.relative_to(folder) for place in found)])
     for path, content in files.items():
         write_if_changed(folder / path, content)
-    # The plate's first: nobody may find a row named whose group is missing.
-    old = (place for pattern in ("", "*/") for name in _REMOVED for place in folder.glob(f"{pattern}{name}"))
-    for place in [place for place in old if place.relative_to(folder).as_posix() not in files]:
+    for place in [place for place in found if place.relative_to(folder).as_posix() not in files]:
         place.unlink(missing_ok=True)
         remove_empty_parents(place, folder.parent)
 

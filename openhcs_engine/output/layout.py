@@ -18,7 +18,8 @@ STAGING: Final = ".staging"
 PUBLISHING: Final = ".publishing"
 """Of outputs in object stores: who writes which well at this moment."""
 LOGS: Final = "logs"
-FREE: Final = frozenset({"report", LOGS})
+REPORT: Final = "report"
+FREE: Final = frozenset({REPORT, LOGS})
 """Folders whose content no manifest lists."""
 BACKENDS: Final = ("zarr", "disk")
 IMAGE_SETS: Final = frozenset({ZARR_IMAGES, DISK_IMAGES})

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import NotAnOutputError, OptionError, PlaneReadError
+from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import row_and_column
 from openhcs_engine.ngff.field_writer import FieldWriter
@@ -26,12 +27,12 @@ from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, least_step
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.ngff.reader import FieldReader, PlateReader, WellReader
 from openhcs_engine.ngff.stack_axes import StackAxes
-from openhcs_engine.output.layout import WELLS, ZARR_IMAGES
+from openhcs_engine.output.layout import REPORT, WELLS, ZARR_IMAGES
 from openhcs_engine.output.place import locked, output_errors
 from openhcs_engine.output.plate_folder import PlateFolder
 from openhcs_engine.vfs.files import remove
 
-OVERVIEW: Final = "report/overview.zarr"
+OVERVIEW: Final = f"{REPORT}/overview.zarr"
 """Relative to the output folder."""
 TILE_PX: Final = 64
 """Edge of a well's tile; 1536 wells are then 2048 x 3072 pixels, which still is one chunk."""
@@ -79,7 +80,10 @@ def write_overview(folder: Path, channel: str | None = None) -> Overview | None:
     ------
     OutputPlaceError
         If the file system refuses.
+    UnsafePathError
+        If there is a link where the picture goes.
     """
+    refuse_links_below(folder, REPORT)
     ngff = version_of(folder / ZARR_IMAGES)
     plate = PlateFolder(folder, "zarr").open_images() if ngff is not None else None
     first = _first_readable(plate) if plate is not None else None

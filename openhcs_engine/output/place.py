@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.files.links import refuse_links, refuse_links_below
 from openhcs_engine.model.sizes import told_bytes
 from openhcs_engine.model.system_errors import explained, told_file
 from openhcs_engine.output.layout import DISK_IMAGES, TABLES, WELLS, ZARR_IMAGES
@@ -45,7 +46,10 @@ def check_place(folder: Path, plate_root: Path | None) -> None:
     ------
     OutputPlaceError
         With the reason.
+    UnsafePathError
+        If the folder is a link, or there is one in it. The folders above it may be links.
     """
+    refuse_links(folder.parent, [folder.name])
     place, raw = folder.resolve(), plate_root and plate_root.resolve()
     if raw is not None and (place == raw or raw in place.parents):
         raise OutputPlaceError(
@@ -65,6 +69,7 @@ def check_place(folder: Path, plate_root: Path | None) -> None:
             "another output or plate id.",
             path=str(folder),
         )
+    refuse_links_below(place)
 
 
 def _refuse_unwritable(folder: Path, place: Path) -> None:

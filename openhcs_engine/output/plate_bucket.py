@@ -22,6 +22,7 @@ import msgspec
 
 from openhcs_engine.context import MaterializePlan
 from openhcs_engine.errors import ManifestError, OutputPlaceError
+from openhcs_engine.files.private import make_private_folder
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.groups import attributes_in, version_by_files
@@ -154,6 +155,7 @@ class PlateBucket(PlateOutput):
     @contextmanager
     def staging(self, run_id: str) -> Iterator[Path]:
         """A folder among this host's temporary files; what killed runs left there is removed first."""
+        make_private_folder(self.unfinished_place, "remove it, or name another folder for temporary files in TMPDIR")
         sweep(self.unfinished_place)
         with unfinished_folder(self.unfinished_place / "run") as hidden:
             place = hidden / check_key(run_id).replace("/", "_")

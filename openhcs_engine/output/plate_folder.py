@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from openhcs_engine.context import MaterializePlan
 from openhcs_engine.errors import ManifestError, NotAnOutputError, OutputPlaceError
+from openhcs_engine.files.links import refuse_links, refuse_links_below
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.groups import read_attributes, version_of
@@ -30,6 +32,7 @@ from openhcs_engine.output.layout import (
     ZARR_IMAGES,
     image_place,
     image_sets_of,
+    manifest_name,
     manifest_path,
     place_in_set,
     places_of_well,
@@ -57,6 +60,7 @@ class PlateFolder(PlateOutput):
     """A folder of this host or of a network drive; a value that may be handed to other processes.
 
     Publishing, sweeping and dropping hold the lock of ``wells/``, so that any number of runs may work on one plate.
+    What is about to be written or deleted is looked at first: a link there, or on the way, is an UnsafePathError.
     """
 
     folder: Path
@@ -116,6 +120,7 @@ class PlateFolder(PlateOutput):
     def save_contexts(self, document: bytes, fingerprint: str) -> Path:
         """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
         path = self.folder / CONTEXTS / f"{check_key(fingerprint)}.json"
+        refuse_links(self.folder, [path.relative_to(self.folder)])
         with self._lock("saving the plan"):  # a sweep of another run would remove the unfinished file
             write_if_changed(path, document)
         return path
@@ -130,6 +135,7 @@ class PlateFolder(PlateOutput):
             If a run of the same id is writing here now.
         """
         place = self.folder / STAGING / check_key(run_id).replace("/", "_")
+        refuse_links(self.folder, [place.relative_to(self.folder)])
         with self._lock("starting a run"):
             descriptor = self._claim(place)
         try:
@@ -159,6 +165,7 @@ class PlateFolder(PlateOutput):
         with self._lock(f"publishing well {staged.well}"):
             self._refuse_if_removed(staged)
             before = self._places_before(staged)
+            refuse_links(self.folder, [*before, *staged.places, manifest_name(staged.well)])
             self._withdraw(staged.well)
             self._move_old(staged, before)
             self._move_in(staged)
@@ -200,6 +207,7 @@ class PlateFolder(PlateOutput):
         """Remove wells, so that the next run makes them again; nothing published is fine."""
         if not wells:
             return
+        refuse_links_below(self.folder)
         with self._lock(f"dropping {', '.join(wells)}"):
             self._list(without=wells)  # first: programs fail at listed wells without images
             planned = image_sets_of_plans(plans_in(self.folder))
@@ -216,12 +224,16 @@ class PlateFolder(PlateOutput):
         if not (self.folder / WELLS).is_dir():
             return
         with self._lock("removing the remains of an interrupted run"):
+            found = wells_with_places(self.folder, image_sets_of_plans(plans_in(self.folder)))
+            unfinished = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
+            paths = (path.relative_to(self.folder) for path in (*self._staged(), *unfinished))
+            refuse_links(self.folder, [*paths, *chain.from_iterable(found.values())])
             dead = [(_hidden(place), lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
             self._list()  # first: programs fail at listed wells without images
-            for well, places in wells_with_places(self.folder, image_sets_of_plans(plans_in(self.folder))).items():
+            for well, places in found.items():
                 self._remove(self._debris(well, places))
-            for unfinished in [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]:
-                remove_if_dead(unfinished)
+            for path in unfinished:
+                remove_if_dead(path)
         for staged, lock in dead:
             shutil.rmtree(staged, ignore_errors=True)
             os.close(lock)
@@ -296,6 +308,7 @@ class PlateFolder(PlateOutput):
         known = known or KnownManifests()
         self._update(known)
         for image_set in sorted({*image_sets, *(path.name for path in self.folder.glob("*.zarr"))}):
+            refuse_links(self.folder, [image_set])
             before = self._group(image_set)
             wanted = group.joined(before) if group is not None and image_set in image_sets else before
             if wanted is None:
@@ -369,6 +382,7 @@ class PlateFolder(PlateOutput):
     @contextmanager
     def _lock(self, doing: str) -> Iterator[None]:
         with output_errors(self.folder, doing):
+            refuse_links(self.folder, [WELLS])
             (self.folder / WELLS).mkdir(parents=True, exist_ok=True)
             with locked(self.folder / WELLS):
                 yield

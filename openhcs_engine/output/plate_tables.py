@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from openhcs_engine.context import digest
 from openhcs_engine.errors import TableError
+from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.output.layout import TABLES, WELLS
@@ -72,9 +73,12 @@ def make_plate_tables(folder: Path) -> tuple[PlateTable, ...]:
         holds together; names well and column. Also if a well's table is damaged.
     OutputPlaceError
         If the file system refuses.
+    UnsafePathError
+        If there is a link among the tables.
     """
     if not (folder / TABLES).is_dir():
         return ()
+    refuse_links_below(folder, TABLES)
     with output_errors(folder, "making the plate's tables"), locked(folder / WELLS):
         tables = _published_tables(folder)
         _remove_orphans(folder / TABLES, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,7 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from openhcs_engine.errors import OpenHCSError, OptionError, OutputPlaceError, StorageError, UnknownBackendError
+from openhcs_engine.errors import (
+    OpenHCSError,
+    OptionError,
+    OutputPlaceError,
+    StorageError,
+    UnknownBackendError,
+    UnsafePathError,
+)
+from openhcs_engine.files.private import make_private_folder
 from openhcs_engine.model.sizes import parse_bytes, told_bytes
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.backend import StorageBackend
@@ -26,6 +35,7 @@ INTERMEDIATES: Final = (MEMORY, "disk", "zarr")
 """The backends that have a name; one of the user's own is ``module:Class``."""
 _FOLDER: Final = "openhcs-scratch"
 """Below a folder or URL that the user gave, which holds other things, too."""
+_ANOTHER: Final = "remove it, or choose another scratch folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +213,14 @@ def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
     try:
         with ExitStack() as held:
             try:
+                if plan.folder is not None:
+                    make_private_folder(folder, _ANOTHER)
                 sweep(folder)
                 place = held.enter_context(unfinished_folder(folder / well))
+                if plan.folder is not None:  # another well's end may have removed it, and this one's begin made it anew
+                    make_private_folder(folder, _ANOTHER)
+            except UnsafePathError:
+                raise
             except OSError as error:
                 raise OutputPlaceError(
                     f"Intermediates cannot be kept in {folder} ({explained(error)}); choose another scratch folder.",
@@ -221,7 +237,8 @@ def _soon_read_again(storage: StorageRegistry) -> StorageRegistry:
 
 
 def _sweep(plan: ScratchPlan) -> None:
-    if plan.folder is not None:
+    if plan.folder is not None and os.path.lexists(plan.folder):
+        make_private_folder(plan.folder, _ANOTHER)
         sweep(plan.folder)
         _remove_if_empty(plan.folder)
 

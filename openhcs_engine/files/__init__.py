@@ -1,0 +1,1 @@
+"""What everything that stores something stands on; it knows no pixel."""

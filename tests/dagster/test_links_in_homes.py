@@ -1,0 +1,121 @@
+"""Links in a home's own folders: refused before a plate is registered, a value is kept, or an entry goes."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from openhcs_dagster.cli import main
+from openhcs_dagster.folder_memory import PlateFolders
+from openhcs_dagster.io_manager import VfsIOManager
+from openhcs_dagster.outcomes import OutcomeLog
+from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_engine.errors import UnsafePathError
+from openhcs_engine.vfs.array_listing import ListedFolder
+from tests.dagster.deployments import Deployment
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """Somebody's folder with a file."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "precious.json").write_text("{}")
+    return folder
+
+
+def is_untouched(folder: Path) -> bool:
+    return {path.name: path.read_text() for path in folder.iterdir()} == {"precious.json": "{}"}
+
+
+@pytest.mark.parametrize("name", ["plates", "plates/p.json", "values", "values/disk", "values/disk/P001/x", "nightly"])
+def test_a_home_with_a_link_in_its_own_folders_is_not_used(tmp_path: Path, elsewhere: Path, name: str) -> None:
+    """It is refused before its configuration is written; a home without one is made."""
+    home = tmp_path / "home"
+    (home / name).parent.mkdir(parents=True)
+    (home / name).symlink_to(elsewhere)
+
+    with pytest.raises(UnsafePathError, match=r"is a link to .*elsewhere"):
+        prepare_home(home)
+
+    assert not (home / "dagster.yaml").exists()
+    assert is_untouched(elsewhere)
+    (home / name).unlink()
+    prepare_home(home)
+
+
+@pytest.mark.parametrize("command", [["add", "raw", "--pipeline", "a:b"], ["materialize", "P001"], ["ui"], ["demo"]])
+def test_commands_say_what_is_in_the_way(
+    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:  # fmt: skip
+    """Exit code 2 and a sentence, from every command that writes into the home."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "values").symlink_to(elsewhere)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+
+    with pytest.raises(SystemExit) as exit_:
+        main(command)
+
+    assert exit_.value.code == 2
+    assert f"{tmp_path / 'home' / 'values'} is a link to {elsewhere}" in capsys.readouterr().err
+    assert is_untouched(elsewhere)
+
+
+def test_the_home_itself_may_be_a_link_and_is_followed_once(tmp_path: Path) -> None:
+    """Whatever becomes of the link, the settings name the folder that it led to."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+
+    settings = Settings.of({"DAGSTER_HOME": str(tmp_path / "link"), "OPENHCS_CATALOGUE": str(tmp_path / "link" / "c")})
+    prepare_home(settings.home)
+
+    assert (settings.home, settings.catalogue) == (tmp_path / "real", tmp_path / "real" / "c")
+    assert (tmp_path / "real" / "dagster.yaml").is_file()
+
+
+def test_an_entry_that_is_a_link_is_neither_replaced_nor_removed(deployment: Deployment, elsewhere: Path) -> None:
+    """A registered plate whose file somebody replaced by a link to another."""
+    entry = deployment.add(deployment.plate(), "a:b")
+    file = deployment.settings.catalogue / f"{entry.id}.json"
+    file.rename(elsewhere / "moved.json")
+    file.symlink_to(elsewhere / "moved.json")
+    before = (elsewhere / "moved.json").read_bytes()
+
+    for meeting in (lambda: deployment.catalogue.replace(entry), lambda: deployment.catalogue.remove(entry.id)):
+        with pytest.raises(UnsafePathError, match=r"P001\.json is a link"):
+            meeting()
+
+    assert file.is_symlink() and (elsewhere / "moved.json").read_bytes() == before
+
+
+def test_a_value_is_not_kept_through_a_link(tmp_path: Path, elsewhere: Path) -> None:
+    """The IO manager looks at the way to each value, also when another process put the link there meanwhile."""
+    (tmp_path / "values" / "disk").mkdir(parents=True)
+    (tmp_path / "values" / "disk" / "P001").symlink_to(elsewhere)
+    manager = VfsIOManager(root=str(tmp_path / "values"))
+
+    with pytest.raises(UnsafePathError):
+        manager.handle_output(dg.build_output_context(asset_key=["P001", "precious"]), {"a": 1})
+
+    assert is_untouched(elsewhere)
+
+
+def test_outcomes_and_memories_are_not_kept_through_links(tmp_path: Path, elsewhere: Path) -> None:
+    """What a run writes beside the report, and what the nights remember of folders."""
+    (tmp_path / "plate" / "report").mkdir(parents=True)
+    (tmp_path / "plate" / "report" / "outcomes").symlink_to(elsewhere)
+    (tmp_path / "nightly").symlink_to(elsewhere)
+    folders = PlateFolders.whole(date(2026, 1, 1))
+    folders.keep("a", ListedFolder(mtime_ns=1, digest="", chunks=0, folders=()))
+
+    with pytest.raises(UnsafePathError):
+        OutcomeLog(tmp_path / "plate").record("run", [])
+    with pytest.raises(UnsafePathError):
+        folders.write(tmp_path / "nightly" / "P001.msgpack", "root")
+
+    assert is_untouched(elsewhere)
