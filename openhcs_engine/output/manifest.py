@@ -20,6 +20,8 @@ from openhcs_engine.vfs.files import StoredFile
 
 FORMAT: Final = 1
 """Version of the manifest."""
+STAGED_MANIFEST: Final = "manifest.json"
+"""A well's manifest as long as the well is staged, relative to its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,4 +187,12 @@ def _decode_extra(wanted: type[Any], value: object) -> object:
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra)
 _DECODER = msgspec.json.Decoder(WellManifest, dec_hook=_decode_extra)
 
-__all__ = ["StagedWell", "WellManifest", "manifest_from_json", "manifest_of_well", "manifest_to_json", "read_manifest"]
+__all__ = [
+    "STAGED_MANIFEST",
+    "StagedWell",
+    "WellManifest",
+    "manifest_from_json",
+    "manifest_of_well",
+    "manifest_to_json",
+    "read_manifest",
+]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
-from openhcs_engine.output.layout import CONTEXTS, FREE, STAGING, WELLS
+from openhcs_engine.output.layout import CONTEXTS, FREE, REPLACED, STAGING, WELLS
 from openhcs_engine.vfs.files import file_checksum
 
 LITTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -121,7 +121,7 @@ class FolderFiles(OutputFiles):
     def _walk(self) -> Iterable[Path]:
         for where, folders, names in os.walk(self.folder):
             if Path(where) == self.folder:
-                folders[:] = [name for name in folders if name not in FREE | {STAGING}]
+                folders[:] = [name for name in folders if name not in FREE | {STAGING, REPLACED}]
             yield from (Path(where) / name for name in names if name not in LITTER)
 
 

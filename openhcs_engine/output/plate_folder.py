@@ -21,11 +21,12 @@ from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_group import PlateGroup, version_file
 from openhcs_engine.ngff.plate_store import refuse_other_version, write_plate_groups
 from openhcs_engine.ngff.reader import PlateReader, open_plate
-from openhcs_engine.output.durable import flush_names, flush_tree
+from openhcs_engine.output.durable import flush_tree
 from openhcs_engine.output.image_sets import KnownManifests
 from openhcs_engine.output.layout import (
     CONTEXTS,
     LOGS,
+    REPLACED,
     STAGING,
     TABLES,
     WELLS,
@@ -38,19 +39,18 @@ from openhcs_engine.output.layout import (
     places_of_well,
     wells_with_places,
 )
-from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_to_json, read_manifest
+from openhcs_engine.output.manifest import STAGED_MANIFEST, StagedWell, WellManifest, manifest_to_json, read_manifest
 from openhcs_engine.output.output_files import FolderFiles, OutputFiles
 from openhcs_engine.output.place import check_free_space, check_place, hold, locked, output_errors
 from openhcs_engine.output.plans import image_sets_of_plans, plans_in
 from openhcs_engine.output.plate_output import PlateOutput
 from openhcs_engine.output.plate_tables import make_plate_tables
+from openhcs_engine.output.replaced import forget_replaced, replace_well, settle_replaced
 from openhcs_engine.vfs.backend import check_key
 from openhcs_engine.vfs.files import flush, remove, remove_empty_parents, write_if_changed
 from openhcs_engine.vfs.raw import is_remote
 from openhcs_engine.vfs.unfinished import TEMPORARY_PREFIX, hidden_name, remove_if_dead
 
-_MANIFEST: Final = "manifest.json"
-"""A well's manifest as long as the well is staged."""
 _UNFINISHED: Final = tuple(f"{where}/{TEMPORARY_PREFIX}*" for where in ("*", "*.zarr/*", f"{TABLES}/*"))
 """Where files are written whole: beside others of their kind, never inside a well."""
 
@@ -149,27 +149,26 @@ class PlateFolder(PlateOutput):
     def publish(self, staged: StagedWell, manifest: WellManifest) -> None:
         """Put a staged well in place of what was published before.
 
-        Whenever this is interrupted, the well is the old one, the new one, or absent; never a mixture.
+        Whenever this is interrupted, the well is the old one, the new one, or absent; never a mixture. An absent one
+        has its old version in ``.replaced/``, and the next ``sweep`` puts it back.
 
         Raises
         ------
         OutputPlaceError
-            If the file system refuses.
+            If the file system refuses. The old version is there again; if it refused that, too, the message says where
+            the old version lies.
         """
         with output_errors(self.folder, f"publishing well {staged.well}"):
             # A disk that is full refuses it here, while the old well still stands.
             self._refuse_if_removed(staged)
-            (staged.folder / _MANIFEST).write_bytes(manifest_to_json(manifest))
+            (staged.folder / STAGED_MANIFEST).write_bytes(manifest_to_json(manifest))
             if self.fsync:
                 flush_tree(staged.folder)
         with self._lock(f"publishing well {staged.well}"):
             self._refuse_if_removed(staged)
             before = self._places_before(staged)
-            refuse_links(self.folder, [*before, *staged.places, manifest_name(staged.well)])
-            self._withdraw(staged.well)
-            self._move_old(staged, before)
-            self._move_in(staged)
-            self._declare(staged)
+            refuse_links(self.folder, [*before, *staged.places, manifest_name(staged.well), REPLACED])
+            replace_well(self.folder, staged, before, fsync=self.fsync)
         shutil.rmtree(staged.folder, ignore_errors=True)
 
     def published(self, well: str, fingerprint: str | None = None) -> WellManifest | None:
@@ -210,6 +209,7 @@ class PlateFolder(PlateOutput):
         refuse_links_below(self.folder)
         with self._lock(f"dropping {', '.join(wells)}"):
             self._list(without=wells)  # first: programs fail at listed wells without images
+            forget_replaced(self.folder, wells)
             planned = image_sets_of_plans(plans_in(self.folder))
             for well in wells:
                 image_sets = planned | image_sets_of(self._listed(well))
@@ -219,7 +219,8 @@ class PlateFolder(PlateOutput):
     def sweep(self) -> None:
         """Remove what dead runs left: their staging folders, unfinished files, and results that no manifest lists.
 
-        Runs that live, and wells whose manifest is damaged, are left alone.
+        Old versions of wells whose new ones were not published are put back first. Runs that live, and wells whose
+        manifest is damaged, are left alone.
         """
         if not (self.folder / WELLS).is_dir():
             return
@@ -228,7 +229,9 @@ class PlateFolder(PlateOutput):
             unfinished = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
             paths = (path.relative_to(self.folder) for path in (*self._staged(), *unfinished))
             refuse_links(self.folder, [*paths, *chain.from_iterable(found.values())])
+            refuse_links_below(self.folder, REPLACED)
             dead = [(_hidden(place), lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
+            settle_replaced(self.folder, lambda well: self.published(well) is not None)
             self._list()  # first: programs fail at listed wells without images
             for well, places in found.items():
                 self._remove(self._debris(well, places))
@@ -271,23 +274,6 @@ class PlateFolder(PlateOutput):
 
     def _withdraw(self, well: str) -> None:
         manifest_path(self.folder, well).unlink(missing_ok=True)
-        if self.fsync:
-            flush(self.folder / WELLS)
-
-    def _move_old(self, staged: StagedWell, places: list[str]) -> None:
-        for number, place in enumerate(places):
-            (self.folder / place).rename(staged.folder / f"old-{number}")
-
-    def _move_in(self, staged: StagedWell) -> None:
-        targets = [self.folder / place for place in staged.places]
-        for place, target in zip(staged.places, targets, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (staged.folder / place).rename(target)
-        if self.fsync:
-            flush_names(targets, self.folder)
-
-    def _declare(self, staged: StagedWell) -> None:
-        (staged.folder / _MANIFEST).rename(manifest_path(self.folder, staged.well))
         if self.fsync:
             flush(self.folder / WELLS)
 

@@ -72,6 +72,8 @@ def remove_empty_parents(path: Path, top: Path) -> None:
             return
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            continue  # those above it may be empty all the same
         except OSError:
             return
 
