@@ -113,13 +113,13 @@ def execute_wells(
     first = next(iter(contexts.values()))
     folder = open_output(first.output.address, first.output.backend)
     folder.check_place(first.plate.root)
+    folder.sweep()  # first: a well that a killed run was replacing is put back, and may be unchanged
     unchanged, changed = _unchanged(folder, contexts, renew=renew)
     contexts = {well: changed[well][0] if well in changed else context for well, context in contexts.items()}
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
     check_space(folder, waiting.values(), len(staffing.cpus))
     kept = [step.materialize for step in first.steps if step.materialize is not None]
     folder.prepare(first.plate, first.output.images, kept)
-    folder.sweep()
     group = PlateGroup.of(first.plate, first.output.images, contexts)
     lister = WellLister(folder, group, folder.zarr_sets(kept))
     lister.list()

@@ -86,8 +86,8 @@ def put_link(output: Path, name: str) -> Path:
 NAMES = [
     "images.zarr", "images.zarr/A", "images.zarr/A/01", "images.zarr/A/01/0", "images.zarr/A/01/zarr.json.link",
     "wells", "wells/A01.json", "wells/A02.json", "contexts", "contexts/x.json", "tables", "tables/nuclei", "logs",
-    "logs/x.log", "report", "report/outcomes", ".staging", ".staging/dead", "fits", "wells/.tmp-1.x", "images",
-    "images/A01",
+    "logs/x.log", "report", "report/outcomes", ".staging", ".staging/dead", ".replaced", "fits", "wells/.tmp-1.x",
+    "images", "images/A01",
 ]  # fmt: skip
 
 
@@ -110,6 +110,10 @@ MEETINGS: list[tuple[str, Callable[[PlateFolder], object]]] = [
     ("images.zarr/A/01/0/link", lambda output: output.drop("A01")),
     (".staging/dead", lambda output: output.sweep()),
     ("images.zarr/B/07", lambda output: output.sweep()),
+    (".replaced", lambda output: output.sweep()),
+    (".replaced/A01-01234567", lambda output: output.sweep()),
+    (".replaced/A01-01234567", lambda output: output.drop("A01")),
+    (".replaced/A01-01234567/images.zarr/A/01", lambda output: output.sweep()),
     ("wells", lambda output: output.list_wells()),
     ("images.zarr", lambda output: output.list_wells()),
     ("tables", lambda output: output.make_tables()),

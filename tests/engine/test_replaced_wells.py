@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
-from openhcs_engine.errors import OutputPlaceError
-from openhcs_engine.execution.results import WellStatus
+from openhcs_engine.errors import OutputPlaceError, UnsafePathError
+from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.output.manifest import StagedWell, WellManifest
@@ -324,26 +324,30 @@ def test_a_first_version_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert_new(folder, new, "0.5")
 
 
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plate of two wells."""
+    plate = SyntheticPlate(rows=1, columns=2, sites=1, z=2, shape=(32, 32))
+    return write_imagexpress(tmp_path_factory.mktemp("plates") / "raw", plate)
+
+
+def run(raw: Path, output: Path, backend: str = "zarr") -> dict[str, WellResult]:
+    """Run both wells, one after another."""
+    pipeline = Pipeline([FunctionStep(create_max_projection, variable_components=[VariableComponents.Z_INDEX])])
+    orchestrator = PipelineOrchestrator(raw, output=output, plate_id="P1", runner="threads", backend=backend)
+    contexts = orchestrator.initialize().compile_pipelines(pipeline_definition=pipeline)
+    return dict(
+        orchestrator.execute_compiled_plate(pipeline_definition=pipeline, compiled_contexts=contexts, max_workers=1)
+    )
+
+
 def test_a_run_whose_drive_fails_in_that_moment_shows_the_well_failed_and_keeps_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the reason and a remedy; the other wells are the new ones."""
-    raw = write_imagexpress(tmp_path / "raw", SyntheticPlate(rows=1, columns=2, sites=1, z=2, shape=(32, 32)))
-
-    def results(backend: str) -> dict[str, Any]:
-        pipeline = Pipeline([FunctionStep(create_max_projection, variable_components=[VariableComponents.Z_INDEX])])
-        orchestrator = PipelineOrchestrator(
-            raw, output=tmp_path / "out", plate_id="P1", runner="threads", backend=backend
-        )
-        contexts = orchestrator.initialize().compile_pipelines(pipeline_definition=pipeline)
-        return dict(
-            orchestrator.execute_compiled_plate(pipeline_definition=pipeline, compiled_contexts=contexts, max_workers=1)
-        )
-
-    assert {result.status for result in results("zarr").values()} == {WellStatus.DONE}
+    run(raw, tmp_path / "out")
     output = PlateFolder(tmp_path / "out" / "P1", "zarr")
-    old = output.published("A01")
-    rename = os.rename
+    old, rename = output.published("A01"), os.rename
 
     def fail(source: Path, target: Path) -> None:
         if Path(source).name == "manifest.json" and Path(target).name == "A01.json":
@@ -351,10 +355,39 @@ def test_a_run_whose_drive_fails_in_that_moment_shows_the_well_failed_and_keeps_
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fail)
-    found = results("disk")
+    found = run(raw, tmp_path / "out", "disk")
 
     assert found["A01"].status is WellStatus.FAILED and found["A02"].status is WellStatus.DONE
+    assert found["A01"].error is not None
     assert found["A01"].error.startswith("Well A01: ") and "Input/output error; the drive" in found["A01"].error
     assert output.published("A01") == old
     report = verify(output.folder)
     assert (report.whole, report.damaged, report.foreign) == (("A01", "A02"), (), ())
+
+
+def test_a_well_that_a_killed_run_was_replacing_is_put_back_before_a_run_asks_what_to_compute(
+    raw: Path, tmp_path: Path
+) -> None:
+    """The pipeline of before finds it unchanged."""
+    run(raw, tmp_path / "out")
+    output = tmp_path / "out" / "P1"
+    aside = output / ".replaced" / "A01-0123abcd"
+    for path in ("wells/A01.json", "images.zarr/A/01"):
+        (aside / path).parent.mkdir(parents=True)
+        (output / path).rename(aside / path)
+
+    assert {result.status for result in run(raw, tmp_path / "out").values()} == {WellStatus.UNCHANGED}
+    assert not (output / ".replaced").exists() and verify(output).ok
+
+
+def test_an_old_version_is_not_set_aside_behind_a_link(tmp_path: Path) -> None:
+    """Where ``.replaced`` leads elsewhere, the well stays the old one, and nothing is written there."""
+    old = published_well(tmp_path, LAYOUTS[0])
+    folder = PlateFolder(tmp_path / "P1", "zarr")
+    (tmp_path / "elsewhere").mkdir()
+    (folder.folder / ".replaced").symlink_to(tmp_path / "elsewhere")
+    with folder.staging("new") as staging:
+        staged, new = staged_well(folder, staging, 1, "0.5")
+        with pytest.raises(UnsafePathError, match=r"\.replaced is a link"):
+            folder.publish(staged, new)
+    assert folder.published("A01") == old and list((tmp_path / "elsewhere").iterdir()) == []
