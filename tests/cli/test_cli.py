@@ -91,7 +91,7 @@ def command(*arguments: object) -> list[str]:
 def openhcs(folder: Path, *arguments: object) -> Ended:
     """Run the command in a folder."""
     done = subprocess.run(
-        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=120, env=_environment()
+        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=240, env=_environment()
     )
     assert "Traceback" not in done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -251,7 +251,7 @@ def other() -> int:
     return 0
 line(["wait"])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
 
     assert done.returncode == code, done.stderr
     assert "stopped; wells that were published stay whole" in done.stderr and "Traceback" not in done.stderr
@@ -266,7 +266,7 @@ def test_ctrl_c_keeps_published_wells_and_exits_130(folder: Path, plate: Path) -
     manifest = folder / "out" / "small" / "wells" / "A01.json"
     wait_for(manifest.exists, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
 
     assert process.returncode == 130 and "stopped" in err and "Traceback" not in err
     assert manifest.exists() and not (folder / "out" / "small" / ".staging").exists()

@@ -26,7 +26,7 @@ from openhcs_dagster.settings import prepare_home
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.dagster.browser import Page, browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PIPELINE = """
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents
@@ -72,7 +72,7 @@ class Ui:
         return f"http://127.0.0.1:{self.port}"
 
     def ask(self, query: str, **variables: object) -> Any:  # Any: GraphQL's JSON
-        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60).json()
+        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=240).json()
         assert "errors" not in answer, answer
         return answer["data"]
 
@@ -155,7 +155,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """A UI that answers; ended with the module."""
     served = start(tmp_path_factory.mktemp("served"))
     try:
-        wait_for(served.plates, 120, f"no answer from the UI\n{served.said()}")
+        wait_for(served.plates, 300, f"no answer from the UI\n{served.said()}")
         yield served
     finally:
         served.process.send_signal(signal.SIGINT)
@@ -167,7 +167,7 @@ def test_live_log_reload_and_downloads_work_in_a_browser(ui: Ui, tmp_path: Path)
     with browser(tmp_path) as page:
         run = launch(ui)
         page.open(f"{ui.url}/runs/{run}")
-        wait_for(lambda: "RUN_SUCCESS" in streamed(page), 120, "the run's end came to no page")
+        wait_for(lambda: "RUN_SUCCESS" in streamed(page), 300, "the run's end came to no page")
         assert [event for event in EVENTS if event in streamed(page)] == list(EVENTS)
         assert len(log_messages(page)) > 1  # in several messages: the log was live
         wait_for(lambda: "Success" in page.text(), 30, "the page did not show the run's end")
@@ -248,7 +248,7 @@ def test_servers_that_are_killed_are_started_again(ui: Ui) -> None:
 
     for name in filter(None, roles.values()):
         assert f"The {name} ended (killed by signal 9); it is started again." in ui.said()
-    wait_for(ui.plates, 120, f"no answer from the UI\n{ui.said()}")
+    wait_for(ui.plates, 300, f"no answer from the UI\n{ui.said()}")
 
 
 def test_a_code_server_that_is_killed_is_started_again(ui: Ui) -> None:
@@ -257,7 +257,7 @@ def test_a_code_server_that_is_killed_is_started_again(ui: Ui) -> None:
 
     assert "The code server ended (killed by signal 9); it is started again." in ui.said()
     wait_for(lambda: ui.server("web") and ui.server("daemon"), 60, "the others did not come again")
-    wait_for(ui.plates, 120, f"no answer from the UI\n{ui.said()}")
+    wait_for(ui.plates, 300, f"no answer from the UI\n{ui.said()}")
 
 
 def killed_and_back(ui: Ui, *roles: str) -> None:
@@ -268,7 +268,7 @@ def killed_and_back(ui: Ui, *roles: str) -> None:
     for role, victim in victims.items():
         wait_for(
             lambda role=role, victim=victim: (after := ui.server(role)) is not None and after.pid != victim.pid,
-            120,
+            300,
             f"no {role} came again\n{ui.said()}",
         )
 

@@ -94,6 +94,6 @@ def test_a_server_ends_once_nobody_holds_its_standard_input() -> None:
         [sys.executable, "-W", "ignore", "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
     )
 
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=240)
 
     assert b"KeyboardInterrupt" in said

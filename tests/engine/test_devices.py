@@ -187,7 +187,7 @@ def test_a_waiting_lease_gets_the_device_that_comes_free(tmp_path: Path) -> None
         waiter = threading.Thread(target=wait_for_it)
         waiter.start()
         assert got == []
-    waiter.join(timeout=60)
+    waiter.join(timeout=240)
 
     assert got == ["cpu:0"]
 

@@ -571,7 +571,7 @@ def test_a_plain_script_needs_neither_dagster_nor_a_main_guard(tmp_path: Path, p
         [sys.executable, "script.py", str(plate_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPO}"},
     )
 

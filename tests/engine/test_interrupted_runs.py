@@ -110,7 +110,7 @@ def kill_after(process: subprocess.Popen[str], changes: int, delay: float, with_
         process.kill()
         for worker in workers if with_workers else ():
             worker.kill()
-        psutil.wait_procs(workers, timeout=60)  # those that outlive their run end by themselves
+        psutil.wait_procs(workers, timeout=240)  # those that outlive their run end by themselves
     process.communicate()
     return process.returncode != 0
 

@@ -242,7 +242,7 @@ def test_each_array_lies_on_the_device_that_it_was_sent_to() -> None:
         env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

@@ -348,7 +348,7 @@ def test_two_runs_on_one_plate_lose_and_tear_nothing(tmp_path: Path) -> None:
         for name in ("one", "two")
     ]
     for run in runs:
-        _, errors = run.communicate(timeout=120)
+        _, errors = run.communicate(timeout=240)
         assert run.returncode == 0, errors.decode()
     report = verify(tmp_path / "P1")
     assert (report.whole, report.foreign) == (("A01", "A02", "B01"), ())

@@ -59,7 +59,7 @@ def left_in(folder: Path) -> list[Path]:
 
 def finish(run: subprocess.Popen[str]) -> None:
     """Wait for a run, which must end well."""
-    _, errors = run.communicate(timeout=120)
+    _, errors = run.communicate(timeout=240)
     assert run.returncode == 0, errors
 
 
@@ -69,7 +69,7 @@ def test_ctrl_c_leaves_no_scratch(folder: Path, small_plate: Path, intermediates
     run = start(folder, small_plate, "waiting", "out", intermediates=intermediates)
     wait_for_planes(folder, run)
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=60)
+    run.communicate(timeout=240)
 
     assert run.returncode == 130
     assert left_in(folder) == []
@@ -82,7 +82,7 @@ def test_scratch_of_a_killed_run_goes_with_the_next_one(folder: Path, small_plat
     workers = psutil.Process(run.pid).children(recursive=True)
     run.kill()
     run.communicate()
-    psutil.wait_procs(workers, timeout=60)  # they end by themselves once their run is gone
+    psutil.wait_procs(workers, timeout=240)  # they end by themselves once their run is gone
     assert left_in(folder) != []
 
     finish(start(folder, small_plate, "quick", "elsewhere"))
