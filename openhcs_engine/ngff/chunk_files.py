@@ -19,7 +19,7 @@ from openhcs_engine.ngff.metadata import document
 from openhcs_engine.ngff.nodes import ARRAY_V2
 from openhcs_engine.ngff.options import Compression
 from openhcs_engine.ngff.tiles import BLOSC_SHUFFLE, FormedArray, PlaneForm, Window
-from openhcs_engine.vfs.files import StoredFile, write_new
+from openhcs_engine.vfs.files import StoredFile, make_folders, write_new
 
 _UNPLACED: Final = ".planes"
 
@@ -47,7 +47,7 @@ class ChunkFileWriter:
         files, places = [], dict(zip(coordinates, np.ndindex(stack), strict=True))
         for number, (coordinate, chunks) in enumerate(self._planes.items()):
             path = "/".join(map(str, places[coordinate]))
-            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            make_folders((self.folder / path).parent)
             self._unplaced(number).rename(self.folder / path)
             files += [replace(chunk, path=f"{path}/{chunk.path}") for chunk in chunks]
         if self._planes:

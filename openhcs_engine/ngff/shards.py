@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from openhcs_engine.ngff.metadata import document
 from openhcs_engine.ngff.nodes import NODE_V3
 from openhcs_engine.ngff.tiles import PlaneForm
-from openhcs_engine.vfs.files import StoredFile, write_new
+from openhcs_engine.vfs.files import StoredFile, make_folders, write_new
 
 ABSENT: Final = 2**64 - 1
 """Offset and length of a chunk that was never written."""
@@ -78,7 +78,7 @@ class ShardWriter:
 
     def _append(self, content: bytes) -> None:
         if self._size == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.folder)
         # Never behind what another writer left: the index would count from there.
         mode = "ab" if self._size else "xb"
         with (self.folder / shard_key(len(self.names))).open(mode, buffering=0) as file:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from openhcs_engine.context import ProcessingContext
-from openhcs_engine.errors import ManifestError
+from openhcs_engine.errors import ManifestError, OutputPlaceError
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.system_errors import explained
@@ -22,6 +22,8 @@ FORMAT: Final = 1
 """Version of the manifest."""
 STAGED_MANIFEST: Final = "manifest.json"
 """A well's manifest as long as the well is staged, relative to its folder."""
+STAGED_TOKEN: Final = "token"
+"""A file that is written once, when a well's folder is made: one that was made again in its place lacks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class StagedWell:
     well: str
     folder: Path
     """Laid out as the output folder; only what belongs to this well is in it."""
+    token: str = ""
+    """What the file ``STAGED_TOKEN`` in the folder says."""
     places: tuple[str, ...]
     """Folders and files that go in by one rename each, relative."""
     files: tuple[StoredFile, ...]
@@ -44,6 +48,22 @@ class StagedWell:
     def nbytes(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+    def refuse_if_removed(self) -> None:
+        """OutputPlaceError unless the folder is the one that the well was written to, with all that is in it."""
+        try:
+            found = (self.folder / STAGED_TOKEN).read_text()
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found != self.token:
+            raise removed(self.well, self.folder)
+
+
+def removed(well: str, folder: Path) -> OutputPlaceError:
+    """The error of a worker that outlived its run."""
+    return OutputPlaceError(
+        f"Well {well}: another run removed {folder} as the remains of a dead one; run it again.", path=str(folder)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,10 +209,12 @@ _DECODER = msgspec.json.Decoder(WellManifest, dec_hook=_decode_extra)
 
 __all__ = [
     "STAGED_MANIFEST",
+    "STAGED_TOKEN",
     "StagedWell",
     "WellManifest",
     "manifest_from_json",
     "manifest_of_well",
     "manifest_to_json",
     "read_manifest",
+    "removed",
 ]

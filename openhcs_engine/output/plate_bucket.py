@@ -52,7 +52,7 @@ from openhcs_engine.output.layout import (
     well_of_manifest,
     well_of_path,
 )
-from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_of_well, manifest_to_json
+from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_of_well, manifest_to_json, removed
 from openhcs_engine.output.marks import PLATE, Held, Mark, hold, is_dead, read_marks
 from openhcs_engine.output.output_files import Found
 from openhcs_engine.output.plans import image_sets_of_plans
@@ -164,6 +164,7 @@ class PlateBucket(PlateOutput):
 
     def publish(self, staged: StagedWell, manifest: WellManifest) -> None:
         """Put a staged well in place of what was published before; see PlateOutput."""
+        staged.refuse_if_removed()
         with self._well(staged.well, staged.folder.parent.name) as held:
             self._replace(staged, manifest, held)
         shutil.rmtree(staged.folder, ignore_errors=True)
@@ -269,10 +270,7 @@ class PlateBucket(PlateOutput):
         try:
             self.bucket.upload(version.uploads)
         except FileNotFoundError as error:
-            raise OutputPlaceError(
-                f"Well {staged.well}: another run removed {staged.folder} as the remains of a dead one; run it again.",
-                path=self.address,
-            ) from error
+            raise removed(staged.well, staged.folder) from error
 
     @contextmanager
     def _well(self, well: str, run: str = "") -> Iterator[Held]:

@@ -141,7 +141,8 @@ class PlateFolder(PlateOutput):
         try:
             yield place
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):  # the next sweep removes it
+                shutil.rmtree(_hidden(place), ignore_errors=True)
             with self._lock("ending a run"), suppress(OSError):
                 place.parent.rmdir()
             os.close(descriptor)
@@ -160,12 +161,12 @@ class PlateFolder(PlateOutput):
         """
         with output_errors(self.folder, f"publishing well {staged.well}"):
             # A disk that is full refuses it here, while the old well still stands.
-            self._refuse_if_removed(staged)
+            staged.refuse_if_removed()
             (staged.folder / STAGED_MANIFEST).write_bytes(manifest_to_json(manifest))
             if self.fsync:
                 flush_tree(staged.folder)
         with self._lock(f"publishing well {staged.well}"):
-            self._refuse_if_removed(staged)
+            staged.refuse_if_removed()
             before = self._places_before(staged)
             refuse_links(self.folder, [*before, *staged.places, manifest_name(staged.well), REPLACED])
             replace_well(self.folder, staged, before, fsync=self.fsync)
@@ -254,14 +255,6 @@ class PlateFolder(PlateOutput):
     def keep_log(self, log: Path) -> None:
         """It is there already."""
 
-    def _refuse_if_removed(self, staged: StagedWell) -> None:
-        """While the old well still stands."""
-        if not staged.folder.is_dir():
-            raise OutputPlaceError(
-                f"Well {staged.well}: another run removed {staged.folder} as the remains of a dead one; run it again.",
-                path=str(self.folder),
-            )
-
     def _places_before(self, staged: StagedWell) -> list[str]:
         """What the well leaves behind: its usual places, those of its manifest, and those that its new files take."""
         image_sets = image_sets_of((*self._listed(staged.well), *staged.places))
@@ -346,7 +339,7 @@ class PlateFolder(PlateOutput):
                     f"Run {place.name} is still writing to {self.folder}; wait for it or stop it.",
                     path=str(self.folder),
                 )
-            shutil.rmtree(place)
+            shutil.rmtree(_hidden(place))
             os.close(before)
         place.mkdir(parents=True)
         descriptor = hold(place, wait=True)
@@ -375,7 +368,7 @@ class PlateFolder(PlateOutput):
 
 
 def _hidden(staged: Path) -> Path:
-    """Rename a dead run's folder: a worker that outlived its run cannot publish from it while it is being removed."""
+    """Rename a run's folder before it is removed: a worker that outlived its run finds all of it, or nothing."""
     return staged.rename(staged.with_name(hidden_name()))
 
 

@@ -22,12 +22,13 @@ from openhcs_engine.ngff.metadata import PixelScale
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.ngff.plate_store import WellWriter, WrittenWell, default_label
 from openhcs_engine.output.layout import DISK_IMAGES, ZARR_IMAGES, place_in_set
-from openhcs_engine.output.manifest import StagedWell
+from openhcs_engine.output.manifest import STAGED_TOKEN, StagedWell, removed
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.place import output_errors
 from openhcs_engine.output.provenance import projected_channels
 from openhcs_engine.vfs.backend import ImageInfo
 from openhcs_engine.vfs.files import StoredFile, remove, write_new
+from openhcs_engine.vfs.unfinished import hidden_name
 
 Images = Iterable[tuple[ImageKey, NDArray[Any]]]
 Objects = Iterable[tuple[str, ImageKey, NDArray[Any]]]
@@ -84,6 +85,7 @@ class WellStage:
 
     folder: Path
     context: ProcessingContext
+    token: str
     places: list[str] = field(default_factory=list)
     files: list[StoredFile] = field(default_factory=list)
 
@@ -108,6 +110,7 @@ class WellStage:
         return StagedWell(
             well=self.context.well,
             folder=self.folder,
+            token=self.token,
             places=tuple(self.places),
             files=tuple(self.files),
             absent=written.absent,
@@ -136,10 +139,25 @@ class WellStage:
 
 @contextmanager
 def stage_well(staging: Path, context: ProcessingContext) -> Iterator[WellStage]:
-    """A folder for one unfinished well below the run's staging folder; a failure leaves nothing of it behind."""
-    folder = staging / f"{context.well}-{uuid.uuid4().hex[:8]}"
-    with _removed_on_failure(folder):
-        yield WellStage(folder, context)
+    """A folder for one unfinished well below the run's staging folder; a failure leaves nothing of it behind.
+
+    Raises
+    ------
+    OutputPlaceError
+        If the place is full or refuses. Also if another run took this one for dead and removed its staging folder.
+    """
+    folder, token = staging / hidden_name(context.well), uuid.uuid4().hex
+    try:
+        with output_errors(_unfinished_place(context), f"writing well {context.well}"):
+            folder.mkdir()
+            (folder / STAGED_TOKEN).write_text(token)
+        yield WellStage(folder, context, token)
+    except BaseException as error:
+        swept = not folder.is_dir()
+        remove(folder)
+        if swept and isinstance(error, OSError | StorageError):
+            raise removed(context.well, folder) from error
+        raise
 
 
 def plate_labels(context: ProcessingContext) -> dict[int | None, str]:
@@ -155,7 +173,7 @@ def _write(
     labels: Labels,
     scale: PixelScale,
 ) -> WrittenWell:
-    count, place = 0, open_output(context.output.address).unfinished_place
+    count, place = 0, _unfinished_place(context)
     for key, plane in images:
         # Only the writing: an OSError of the images is about the raw plate.
         with output_errors(place, f"writing well {context.well}"):
@@ -170,13 +188,8 @@ def _write(
         return writer.finish(labels, scale, projected_channels(context))
 
 
-@contextmanager
-def _removed_on_failure(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        remove(folder)
-        raise
+def _unfinished_place(context: ProcessingContext) -> Path:
+    return open_output(context.output.address).unfinished_place
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from openhcs_engine.vfs.unfinished import remove, unfinished_file
+from openhcs_engine.vfs.unfinished import make_folders, remove, unfinished_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class StoredFile:
 
 
 def write_new(folder: Path, path: str, content: bytes) -> StoredFile:
-    """Write one file of a folder that nobody reads yet."""
+    """Write one file of a folder that nobody reads yet; see ``make_folders`` for folders that are not made."""
     place = folder / path
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(place.parent)
     place.write_bytes(content)
     return StoredFile(path, len(content), google_crc32c.value(content))
 
@@ -82,6 +82,7 @@ __all__ = [
     "StoredFile",
     "file_checksum",
     "flush",
+    "make_folders",
     "remove",
     "remove_empty_parents",
     "write_if_changed",

@@ -213,7 +213,9 @@ def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
     try:
         with ExitStack() as held:
             try:
-                if plan.folder is not None:
+                if plan.folder is None:
+                    folder.mkdir(exist_ok=True)  # a staging folder that was swept is not made again
+                else:
                     make_private_folder(folder, _ANOTHER)
                 sweep(folder)
                 place = held.enter_context(unfinished_folder(folder / well))

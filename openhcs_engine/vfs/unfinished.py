@@ -30,9 +30,35 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(TEMPORARY_PREFIX)
 
 
-def hidden_name() -> str:
-    """A new name for an unfinished write."""
-    return f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+def hidden_name(name: str = "") -> str:
+    """A new name for an unfinished write; ``name`` is a part of it that tells people what is written."""
+    return f"{TEMPORARY_PREFIX}{name and f'{name}-'}{uuid.uuid4().hex}"
+
+
+class SweptError(FileNotFoundError):
+    """A folder of an unfinished write is missing: its writer was taken for dead, and what it wrote was removed."""
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, but none that has the name of an unfinished write.
+
+    Such a folder is made by its writer alone, and its name is used once. Where one is missing, a sweep removed it: a
+    writer that was taken for dead and goes on must not make it again, as what it wrote before would be missing there.
+
+    Raises
+    ------
+    SweptError
+        If such a folder is missing on the way.
+    """
+    if is_unfinished(path.name):
+        if not path.is_dir():
+            raise SweptError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return
+    try:
+        path.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        make_folders(path.parent)
+        path.mkdir(exist_ok=True)
 
 
 @contextmanager
@@ -110,14 +136,17 @@ def _split_unfinished(folders: list[str]) -> list[str]:
 
 
 def remove_if_dead(place: Path) -> bool:
-    """Remove an unfinished file or folder unless its writer lives; True if it was removed."""
+    """Remove an unfinished file or folder unless its writer lives; True if it was removed.
+
+    It is renamed first: a worker that outlived its run finds nothing at the old path, instead of what is left of it.
+    """
     try:
         descriptor = os.open(place, os.O_RDONLY)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove(place)
+        remove(place.rename(place.with_name(hidden_name())))
     except OSError:  # its writer lives, or locks are unknown here
         return False
     finally:
@@ -129,12 +158,16 @@ def _begin(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     """A new hidden place and its descriptor, which holds its lock."""
     for _ in range(_ATTEMPTS):
         place = path.with_name(hidden_name())
-        with suppress(FileNotFoundError):  # another process removed the folder, which was empty until now
-            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_folders(path.parent)
             descriptor = make(place)
-            if _lock(place, descriptor):
-                return place, descriptor
-            os.close(descriptor)
+        except SweptError:
+            raise
+        except FileNotFoundError:  # another process removed the folder, which was empty until now
+            continue
+        if _lock(place, descriptor):
+            return place, descriptor
+        os.close(descriptor)
     raise FileNotFoundError(errno.ENOENT, "is removed by others all the time", str(path.parent))
 
 
@@ -201,8 +234,10 @@ def _libc() -> ctypes.CDLL:
 
 __all__ = [
     "TEMPORARY_PREFIX",
+    "SweptError",
     "hidden_name",
     "is_unfinished",
+    "make_folders",
     "put_in_place",
     "remove",
     "remove_empty_folders",

@@ -110,7 +110,7 @@ def test_numbers_in_file_names_are_padded_so_that_they_sort(tmp_path: Path) -> N
     """To the longest of the plate."""
     context = make_context(tmp_path, backend="disk")
     context = replace(context, plate=replace(context.plate, sites=tuple(range(1, 13))))
-    staged = write_well(tmp_path / "staging", context, make_images("A01").items())
+    staged = write_well(tmp_path, context, make_images("A01").items())
     assert {Path(file.path).name for file in staged.files} >= {"A01_s01_w1_z1_t1.ome.tif", "A01_s02_w2_z1_t1.ome.tif"}
 
 
@@ -478,8 +478,8 @@ def test_errors_of_the_images_are_not_blamed_on_the_output(tmp_path: Path) -> No
         raise PlaneReadError("x.tif is cut off.", path="x.tif")
 
     with pytest.raises(PlaneReadError, match="cut off"):
-        write_well(tmp_path / "staging", make_context(tmp_path), planes())
-    assert list((tmp_path / "staging").iterdir()) == []
+        write_well(tmp_path, make_context(tmp_path), planes())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_well_without_images_is_refused(tmp_path: Path) -> None:
@@ -541,17 +541,6 @@ def test_a_disk_that_is_full_when_a_well_is_published_keeps_the_old_one(
             folder.publish(staged, manifest_for(folder, staged))
         monkeypatch.undo()
     assert folder.published("A01") == old and verify(folder.folder).whole == ("A01",)
-
-
-def test_a_worker_that_outlived_its_run_publishes_nothing_that_is_being_removed(tmp_path: Path) -> None:
-    """Another run took the staging folder for a dead one's; the old well stays."""
-    folder = open_folder(tmp_path)
-    old = publish(folder, "A01", seed=1)
-    staged = stage(folder, folder.folder / ".staging" / "dead", "A01", seed=2)
-    folder.sweep()
-    with pytest.raises(OutputPlaceError, match="Well A01: another run removed"):
-        folder.publish(staged, manifest_for(folder, staged))
-    assert folder.published("A01") == old and not (folder.folder / ".staging").exists()
 
 
 def test_with_fsync_files_are_on_the_disk_before_their_manifest_is(

@@ -115,6 +115,7 @@ def test_intermediates_are_gone_when_the_well_ends(tmp_path: Path, backend: str,
     place = str(tmp_path / "fast") if root == "fast" else root
     plan = ScratchPlan(backend=backend, root=place)
     staging = tmp_path / "staging"
+    staging.mkdir()
 
     with open_scratch(plan, staging, "A01") as first, open_scratch(plan, staging, "A01") as second:
         first.save("step1/a", np.ones((2, 2), np.uint8))
