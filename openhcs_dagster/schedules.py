@@ -41,9 +41,13 @@ def nightly_schedule(
         if faults:
             return dg.SkipReason(" ".join(faults))
         night = _night(context)
-        verdicts = survey(entries, budget_s=SURVEY_S, memory=memory, night=night.date())
-        for verdict in verdicts:
-            context.log.info(str(verdict))
+        verdicts = survey(
+            entries,
+            budget_s=SURVEY_S,
+            memory=memory,
+            night=night.date(),
+            on_verdict=lambda verdict: context.log.info(str(verdict)),
+        )
         by_id = {entry.id: entry for entry in entries}
         started = [by_id[verdict.plate_id] for verdict in verdicts if verdict.start]
         if not started:

@@ -1,19 +1,18 @@
-"""Which plates have something to do. ``python -m openhcs_dagster.survey`` is asked about one, in its own process.
-
-Pipelines of several labs would clash in one process (two modules called ``pipelines``), and a broken one may do
-anything when it is imported; so every plate is compiled in a process of its own.
-"""
+"""Which plates have something to do: each is compared with the plan that its pipeline gives now, in another process."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import msgspec
@@ -21,12 +20,20 @@ import msgspec
 from openhcs_dagster.catalogue import CatalogueEntry
 from openhcs_dagster.folder_memory import PlateFolders
 from openhcs_engine.context import ProcessingContext, plan_fingerprint
-from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.vfs.array_listing import FolderMemory
 
-ONE_PLATE_S: Final = 120.0
-"""Longest time one plate may take to compile, seconds."""
+ONE_PLATE_S: Final = 30.0
+"""Longest time one plate may take to compare, its pipeline's import included, seconds."""
+IMPORT_S: Final = 20.0
+"""Longest time the import of one pipeline may take, seconds."""
+_GRACE_S: Final = 5.0
+"""How much longer the process that is asked may take to say that the time is over, seconds."""
+FORK: Final = "fork"
+START: Final = "start"
+WAY: Final = FORK if sys.platform == "linux" else START
+"""How a process for a pipeline is made: with all of this product that comparing needs, or from nothing. Elsewhere than
+on Linux the system's libraries begin threads when NumPy is imported, which no fork has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +49,36 @@ class Verdict:
         return f"Plate {self.plate_id}: {self.reason}"
 
 
-class _Question(msgspec.Struct):
+class Question(msgspec.Struct):
+    """Compare a plate with its plan."""
+
     entry: CatalogueEntry
     memory: str | None
     """File with what earlier nights know of the plate's folders of chunks."""
     night: date
+    seconds: float
+    """Time for it."""
+    import_s: float
+    """Time for its pipeline's import, within it."""
 
 
-class _Answer(msgspec.Struct):
-    due: list[str]
+class Answer(msgspec.Struct):
+    """What a comparison found, or why there was none."""
+
+    due: list[str] = []
     error: str | None = None
     made_before: int = 0
     listed: str = ""
     """Whether its chunks were listed whole."""
+    no_time: bool = False
+    """It did not end in time."""
+    hangs: bool = False
+    """The pipeline's import did not: no other plate needs to try."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the plate was compared, and nothing is to do."""
+        return not (self.due or self.no_time) and self.error is None
 
 
 def survey(
@@ -64,8 +88,12 @@ def survey(
     at_once: int = 2,
     memory: Path | None = None,
     night: date | None = None,
+    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
 ) -> list[Verdict]:
     """Judge all plates; those for which the time does not suffice are started, since current wells cost nothing.
+
+    Plates of one pipeline share its import. One that fails, exits, crashes or does not end is the reason given for its
+    plates; the others go on.
 
     Parameters
     ----------
@@ -81,21 +109,41 @@ def survey(
         was. None: all are listed.
     night
         The date; default: today's.
+    on_verdict
+        Is called with each verdict when it is known, by the calling thread.
     """
     deadline = time.monotonic() + budget_s
     tonight = night or datetime.now(UTC).date()
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(lambda entry: judge(entry, deadline, memory, tonight), entries))
+    verdicts: dict[str, Verdict] = {}
+    with ExitStack() as ends:
+        pool = ends.enter_context(ThreadPoolExecutor(max_workers=at_once))
+        crew = _Crew([ends.enter_context(closing(_SurveyProcess())) for _ in range(at_once)])
+        asked = [
+            pool.submit(judge, entry, crew.ask, deadline, memory, tonight)
+            for entry in sorted(entries, key=pipeline_key)
+        ]
+        for done in as_completed(asked):
+            verdict = done.result()
+            on_verdict(verdict)
+            verdicts[verdict.plate_id] = verdict
+    return [verdicts[entry.id] for entry in entries]
 
 
-def judge(entry: CatalogueEntry, deadline: float, memory: Path | None, night: date) -> Verdict:
+def pipeline_key(entry: CatalogueEntry) -> tuple[str, ...]:
+    """What plates have in common whose pipelines one process may import: the module, and where it is searched for."""
+    return (entry.pipeline.partition(":")[0], *entry.search_path)
+
+
+def judge(
+    entry: CatalogueEntry, ask: Callable[[Question], Answer], deadline: float, memory: Path | None, night: date
+) -> Verdict:
     """Judge one plate: what needs no import first, then its plan."""
     if not entry.output_plan.folder.is_dir():
         return Verdict(plate_id=entry.id, start=True, reason="It is new.")
     left = min(ONE_PLATE_S, deadline - time.monotonic())
     kept = None if memory is None else str(memory / f"{entry.id}.msgpack")
-    answer = _ask(_Question(entry, kept, night), left) if left > 0 else None
-    if answer is None:
+    answer = ask(Question(entry, kept, night, left, IMPORT_S)) if left > 0 else Answer(no_time=True)
+    if answer.no_time:
         return Verdict(plate_id=entry.id, start=True, reason="There was no time to compare it with its plan.")
     if answer.error is not None:
         return Verdict(plate_id=entry.id, start=False, reason=answer.error)
@@ -107,6 +155,76 @@ def judge(entry: CatalogueEntry, deadline: float, memory: Path | None, night: da
     if answer.made_before:
         reason = f"All its wells are current, {answer.made_before} of them made before the update (--renew)."
     return Verdict(plate_id=entry.id, start=False, reason=f"{reason}{listed}")
+
+
+class _Crew:
+    """Processes that are asked, one question at a time each."""
+
+    def __init__(self, processes: Iterable[_SurveyProcess]) -> None:
+        self._idle: SimpleQueue[_SurveyProcess] = SimpleQueue()
+        for process in processes:
+            self._idle.put(process)
+        self._hanging: dict[tuple[str, ...], Answer] = {}
+
+    def ask(self, question: Question) -> Answer:
+        """The answer of a process that is idle."""
+        key = pipeline_key(question.entry)
+        if key in self._hanging:
+            return self._hanging[key]
+        process = self._idle.get()
+        try:
+            answer = process.ask(question)
+        finally:
+            self._idle.put(process)
+        if answer.hangs:
+            self._hanging[key] = answer
+        return answer
+
+
+class _SurveyProcess:
+    """See ``survey_process``; started when it is first asked, and again after it ended."""
+
+    def __init__(self) -> None:
+        self._started: tuple[subprocess.Popen[bytes], Connection[bytes, bytes]] | None = None
+
+    def ask(self, question: Question) -> Answer:
+        """Its answer; if it ended without one, that."""
+        _, pipe = self._started = self._started or _start()
+        try:
+            pipe.send_bytes(msgspec.msgpack.encode(question))
+            if pipe.poll(question.seconds + _GRACE_S):
+                return msgspec.msgpack.decode(pipe.recv_bytes(), type=Answer)
+            answer = Answer(no_time=True)
+        except (EOFError, OSError):
+            answer = Answer(
+                error="The process that compares plates was ended by another one (perhaps for the memory that it "
+                "took), so that its plan was not made; the next night compares it again."
+            )
+        self.close()
+        return answer
+
+    def close(self) -> None:
+        """End it, if it was started."""
+        if self._started is None:
+            return
+        process, pipe = self._started
+        self._started = None
+        pipe.close()
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _start() -> tuple[subprocess.Popen[bytes], Connection[bytes, bytes]]:
+    ours, its = Pipe()
+    command = [sys.executable, "-m", "openhcs_dagster.survey_process", str(its.fileno()), WAY]
+    nothing = subprocess.DEVNULL
+    # A session of its own: Ctrl-C is not for it.
+    process = subprocess.Popen(command, stdin=nothing, stdout=nothing, pass_fds=[its.fileno()], start_new_session=True)
+    its.close()
+    return process, ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,43 +285,23 @@ def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext
     return told != next(iter(contexts.values())).plate.plate_map
 
 
-def _ask(question: _Question, timeout_s: float) -> _Answer | None:
-    command = [sys.executable, "-m", "openhcs_dagster.survey"]
-    try:
-        done = subprocess.run(
-            command, input=msgspec.json.encode(question), capture_output=True, timeout=timeout_s, check=False
-        )
-        return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Answer)
-    except subprocess.TimeoutExpired:
-        return None
-    except (IndexError, msgspec.MsgspecError):
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        return _Answer(
-            due=[], error=f"Its plan could not be made: {' '.join(last) or 'the process ended without a word'}."
-        )
+def compare(question: Question, on_imported: Callable[[], None] = lambda: None) -> Answer:
+    """Answer a question in this process; ``on_imported`` is called when the plate's pipeline is imported.
 
+    Raises
+    ------
+    OpenHCSError
+        As ``wells_now`` does.
+    """
+    from openhcs_engine.pipeline.load import load_pipeline
 
-def _answer(question: _Question) -> _Answer:
     entry, memory = question.entry, None if question.memory is None else Path(question.memory)
+    load_pipeline(entry.pipeline, entry.search_path)
+    on_imported()
     folders = PlateFolders.read(memory, str(entry.folder), question.night)
     wells = wells_now(entry, folders)
     if wells.due and folders.passed:  # a run that listed all may know chunks better than the memory
         folders = PlateFolders.whole(question.night)
         wells = wells_now(entry, folders)
     folders.write(memory, str(entry.folder))
-    return _Answer(due=wells.due, made_before=len(wells.made_before), listed=folders.summary())
-
-
-def main() -> None:
-    """Read a question from standard input, answer with one line of JSON."""
-    question = msgspec.json.decode(sys.stdin.buffer.read(), type=_Question)
-    try:
-        answer = _answer(question)
-    except OpenHCSError as error:
-        answer = _Answer(due=[], error=str(error))
-    # A pipeline may print while it is imported: the answer is the last line.
-    sys.stdout.buffer.write(b"\n" + msgspec.json.encode(answer) + b"\n")
-
-
-if __name__ == "__main__":
-    main()
+    return Answer(due=wells.due, made_before=len(wells.made_before), listed=folders.summary())

@@ -54,55 +54,54 @@ def rewrite_in_place(chunk: Path) -> None:
     os.utime(chunk, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
 
 
-def judge(entry: CatalogueEntry, night: int, monkeypatch: pytest.MonkeyPatch) -> Verdict:
+def judge(entry: CatalogueEntry, night: int) -> Verdict:
     """The verdict of a night, with what the nights before remember; in this process, where the survey starts others."""
-    monkeypatch.setattr(survey, "_ask", lambda question, timeout_s: survey._answer(question))
     memory = Path(entry.output).parent / "nightly"
-    return survey.judge(entry, time.monotonic() + 60, memory, FIRST + timedelta(days=night))
+    return survey.judge(entry, survey.compare, time.monotonic() + 60, memory, FIRST + timedelta(days=night))
 
 
 def test_a_rewritten_chunk_is_seen_within_seven_nights_and_the_verdicts_say_which_night_looked(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment,
 ) -> None:
     """Nights that pass over folders say so; one of seven lists all, and that one starts the plate."""
     entry = plate_of_yesterday(deployment)
-    assert judge(entry, 0, monkeypatch).reason == "All its wells are current. All its chunks were listed."
-    passing = judge(entry, 0, monkeypatch)
+    assert judge(entry, 0).reason == "All its wells are current. All its chunks were listed."
+    passing = judge(entry, 0)
     assert not passing.start
     assert "folders of chunks whose own time did not change were passed over" in passing.reason
     assert "all were listed on 2026-03-02" in passing.reason
     rewrite_in_place(chunk_of(entry, "A/02"))
 
-    nights = [judge(entry, night, monkeypatch) for night in range(1, NIGHTS + 1)]
+    nights = [judge(entry, night) for night in range(1, NIGHTS + 1)]
 
     first_start = next(number for number, verdict in enumerate(nights) if verdict.start)
     assert nights[first_start].reason == "1 wells are missing, failed or stale. All its chunks were listed."
     assert all("were passed over" in verdict.reason for verdict in nights[:first_start])
 
 
-def test_a_late_chunk_is_seen_the_next_night(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_chunk_is_seen_the_next_night(deployment: Deployment) -> None:
     """It changes its folder's time, so that its folder is listed."""
     entry = plate_of_yesterday(deployment)
-    judge(entry, 0, monkeypatch)
+    judge(entry, 0)
     chunk = chunk_of(entry, "A/01")
     chunk.rename(deployment.root / "late")
 
-    verdict = judge(entry, 0, monkeypatch)
+    verdict = judge(entry, 0)
 
     assert verdict.start
     assert verdict.reason.startswith("1 wells are missing, failed or stale.")
 
 
 def test_a_plate_that_a_run_made_again_is_not_started_by_an_older_memory(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment,
 ) -> None:
     """The run listed all; before a plate is started for chunks that only the memory knows, it is listed whole."""
     entry = plate_of_yesterday(deployment)
-    judge(entry, 0, monkeypatch)
+    judge(entry, 0)
     rewrite_in_place(chunk_of(entry, "A/02"))
     assert not deployment.run(entry).failed
 
-    verdict = judge(entry, 0, monkeypatch)
+    verdict = judge(entry, 0)
 
     assert (verdict.start, verdict.reason) == (False, "All its wells are current. All its chunks were listed.")
 
