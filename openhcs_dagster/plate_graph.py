@@ -1,7 +1,7 @@
 """The factory: a catalogue entry becomes that plate's assets."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from openhcs_dagster.io_manager import WELLS_BACKEND, WELLS_FOLDER
 from openhcs_dagster.keys import GRAPH_VERSION, RENEW_TAG, WELLS, PlateKeys
 from openhcs_dagster.lineage import upstream_tags, version_tags
 from openhcs_dagster.listing import PlateListing, read_listing
+from openhcs_dagster.lost_wells import plan_again
 from openhcs_dagster.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.overview import draw_overview
 from openhcs_dagster.plan_changes import change_since_last
@@ -163,11 +164,13 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
         lineage = upstream_tags(context.instance, keys.contexts)
         plate = next(iter(asked.values())).plate
         pictures = records.Pictures(entry, plate)
-        outcomes: list[Outcome] = []
+        outcomes: dict[str, Outcome] = {}
         try:
             renew = entry.options.renew or context.run.tags.get(RENEW_TAG) == "true"
             for result in _execute(entry, asked, device_pool, context.run.run_id, renew=renew):
-                outcomes.append(Outcome.of(result, context.run.run_id))
+                if result.well in outcomes:  # it was published, and the output does not hold it any more
+                    plan_again(context, keys.wells, result.well)
+                outcomes[result.well] = Outcome.of(result, context.run.run_id)
                 contents = records.well_conditions(plate.plate_map, result.well)
                 if result.success:
                     tags = {**lineage, **version_tags(GRAPH_VERSION, result.fingerprint)}
@@ -177,18 +180,18 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
                     context.log.error(result.error)
                     yield records.well_failure(keys.wells, result, contents)
         finally:
-            _keep(outcomes, entry, context)
-        warned = {outcome.well: outcome.warnings for outcome in outcomes if outcome.warnings}
+            _keep(outcomes.values(), entry, context)
+        warned = {well: outcome.warnings for well, outcome in outcomes.items() if outcome.warnings}
         if warned:
             context.log.warning(records.wells_warned(warned))
-        failed = {outcome.well: outcome.error or "" for outcome in outcomes if outcome.error is not None}
+        failed = {well: outcome.error or "" for well, outcome in outcomes.items() if outcome.error is not None}
         if failed:
             raise records.wells_failed(failed, len(asked))
 
     return processed_wells
 
 
-def _keep(outcomes: list[Outcome], entry: CatalogueEntry, context: dg.AssetExecutionContext) -> None:
+def _keep(outcomes: Iterable[Outcome], entry: CatalogueEntry, context: dg.AssetExecutionContext) -> None:
     try:
         OutcomeLog(entry.output_plan.folder).record(context.run.run_id, outcomes)
     except OSError as error:  # a full disk, which must not hide why the wells failed

@@ -119,7 +119,7 @@ class Pictures:
         """A markdown picture of the well, channels side by side, and what its scale is."""
         try:
             planes = self._wells.small(well, PREVIEW_PX, self._mosaic)
-        except OpenHCSError as error:  # a well without a picture is still a published well
+        except (OpenHCSError, OSError) as error:  # a well without a picture is still a published well
             return {"preview": dg.MetadataValue.text(f"No picture: {error}")}
         if not planes:
             return {"preview": dg.MetadataValue.text("No picture: the planes that it would show do not exist.")}

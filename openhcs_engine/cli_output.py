@@ -137,7 +137,7 @@ class RunScreen:
     def __init__(self, compilation: Compilation) -> None:
         contexts = compilation.contexts
         self._first = next(iter(contexts.values()))
-        self._results: list[WellResult] = []
+        self._by_well: dict[str, WellResult] = {}
         self._told: set[str] = set()
         self._warned: set[_CastKey] = set()
         self._console = Console(stderr=True)
@@ -153,13 +153,18 @@ class RunScreen:
             self._say(f"[yellow]note:[/] {escape(note)}")
 
     @property
+    def _results(self) -> list[WellResult]:
+        """The last result of each well: at its end a run may say that it lost one."""
+        return list(self._by_well.values())
+
+    @property
     def failed(self) -> list[WellResult]:
         """Wells that failed so far."""
         return [result for result in self._results if not result.success]
 
     def add(self, result: WellResult) -> None:
         """Count one well; tell about it at once if it failed."""
-        if not self._results:
+        if not self._by_well:
             for note in result.notes:
                 self._say(f"[yellow]note:[/] {escape(note)}")
         for told in [f"step {step.number} {step.name}: {note}" for step in result.steps for note in step.notes]:
@@ -173,8 +178,9 @@ class RunScreen:
                     self._warned.add(key)
                     told = f"well {result.well}, step {step.number} {step.name}: {cast.told}"
                     self._say(f"[yellow]warning:[/] {escape(told)}")
-        self._results.append(result)
-        self._progress.advance(self._task)
+        if result.well not in self._by_well:
+            self._progress.advance(self._task)
+        self._by_well[result.well] = result
         if result.error:
             self._say(f"[red]failed:[/] {escape(result.error)}")
 
@@ -190,7 +196,7 @@ class RunScreen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
-        if self._results or error is None:
+        if self._by_well or error is None:
             self._summary()
 
     def _summary(self) -> None:

@@ -24,7 +24,6 @@ class RunLog:
         steps = "".join(f"  {step.number}. {step.name}\n" for step in first.steps)
         warnings = "".join(f"warning: {warning}\n" for warning in first.plate.warnings)
         with output_errors(self.path.parent, "starting the run's log"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._append(
                 f"run {self.path.stem} at {_now()}\nplate {first.plate.plate_id} from {first.plate.root}\n"
                 f"plan {plan_fingerprint(contexts.values())}, {len(contexts)} wells, {runner} on {', '.join(devices)}\n"
@@ -58,6 +57,7 @@ class RunLog:
             self._append(text)
 
     def _append(self, text: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # again where somebody removed the output meanwhile
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from openhcs_engine.context import ProcessingContext, plan_fingerprint
-from openhcs_engine.errors import ExecutionError
+from openhcs_engine.errors import ExecutionError, StorageError
 from openhcs_engine.execution.functions import FunctionSource
 from openhcs_engine.execution.log import RunLog
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
+from openhcs_engine.execution.run_end import RunClaims
 from openhcs_engine.execution.runners import RUNNERS, Finished, Runner, RunOrder
 from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.staffing import Staffing, held_gpus
@@ -53,6 +55,8 @@ def execute_wells(
     Wells that are published with the same fingerprint are yielded first, as ``unchanged``, and not computed; neither
     are those ``made before the update``, by an earlier law of fingerprints that finds them the same. Everything
     that can be refused is refused before the first result: an output inside the raw plate, a full or read-only place.
+    A well that the output does not hold any more when the run ends, because somebody removed it meanwhile, is yielded
+    a second time, as ``failed``.
     Closing the iterator, or Ctrl-C, ends the workers and leaves only whole wells.
 
     Parameters
@@ -110,6 +114,7 @@ def execute_wells(
         pool=lender,
         patience_s=patience_s,
     )
+    began = datetime.now(UTC)
     first = next(iter(contexts.values()))
     folder = open_output(first.output.address, first.output.backend)
     folder.check_place(first.plate.root)
@@ -124,7 +129,8 @@ def execute_wells(
     lister = WellLister(folder, group, folder.zarr_sets(kept))
     lister.list()
     plan = plan_fingerprint(contexts.values())
-    folder.save_contexts(contexts_to_json(contexts), plan)
+    save_plan = partial(folder.save_contexts, contexts_to_json(contexts), plan)
+    save_plan()
     log = RunLog(folder.log_folder(), run_id or new_run_id())
     log.start(contexts, chosen.name, staffing.cpus)
     told = {well: (*notes, *(changed[well][1] if well in changed else ())) for well in waiting}
@@ -135,6 +141,7 @@ def execute_wells(
             on_notice(sentence)
 
     patience = Patience(limit_s=limit_s, remind_s=remind_s, notice=notice)
+    claims = RunClaims(folder.address, folder.backend, before=lister.listed(), began=began)
     return _results(
         folder,
         log,
@@ -147,6 +154,8 @@ def execute_wells(
         told,
         patience,
         lister,
+        claims,
+        save_plan,
     )
 
 
@@ -167,35 +176,61 @@ def _results(
     notes: Mapping[str, tuple[str, ...]],
     patience: Patience,
     lister: WellLister,
+    claims: RunClaims,
+    save_plan: Callable[[], object],
 ) -> Iterator[WellResult]:
-    counts = dict.fromkeys(WellStatus, 0)
     ended = "run stopped"
     try:
         with staffing.workers(waiting) as crew:  # first of all: it may refuse the run
             for result in unchanged.values():
-                counts[result.status] += 1
+                claims.add(result)
                 log.well(result)
                 yield result
             computed = _computed(folder, log.path.stem, runner, waiting, crew, functions, plan, patience, lister)
             with closing(computed) as finished:
                 for result, printed in finished:
-                    counts[result.status] += 1
+                    claims.add(result)
                     log.well(result, printed)
                     yield replace(result, notes=(*notes[result.well], *result.notes))
+        present = lister.present()
+        lost = list(claims.lost(present))
+        for result in lost:
+            log.well(result)
+            yield result
+        for sentence in claims.replaced(present):
+            patience.notice(sentence)
         ended = "run ended"
-        for table, left_out in folder.make_tables().items():
-            if left_out:
-                log.note(
-                    f"table {table} of the plate is without {', '.join(left_out)}: they were made by "
-                    "another pipeline and have other columns"
-                )
+        if lost:
+            with _errors_noted(patience.notice):
+                save_plan()  # it may be lost, too, and says to verify and to the next run what this output is
+                _make_tables(folder, log)
+        else:
+            _make_tables(folder, log)
     finally:
-        log.end(f"{ended}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+        log.end(f"{ended}: {', '.join(f'{count} {status}' for status, count in claims.count().items())}")
         try:
             if waiting:
                 folder.sweep()
         finally:
             folder.keep_log(log.path)
+
+
+@contextmanager
+def _errors_noted(notice: Notice) -> Iterator[None]:
+    """For files of a plate that lost wells meanwhile: what keeps them from being made must not hide the wells."""
+    try:
+        yield
+    except StorageError as error:
+        notice(f"the plate's plan or tables were not written, the next run writes them: {error}")
+
+
+def _make_tables(folder: PlateOutput, log: RunLog) -> None:
+    for table, left_out in folder.make_tables().items():
+        if left_out:
+            log.note(
+                f"table {table} of the plate is without {', '.join(left_out)}: they were made by another pipeline and "
+                "have other columns"
+            )
 
 
 def _computed(

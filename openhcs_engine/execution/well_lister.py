@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from time import perf_counter
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.ngff.plate_group import PlateGroup
-from openhcs_engine.output.image_sets import KnownManifests
+from openhcs_engine.output.image_sets import KnownManifests, KnownWell, PresentWell
 from openhcs_engine.output.plate_output import PlateOutput
 
 _PAUSE_S: Final = 1.0
@@ -36,6 +36,14 @@ class WellLister:
     def list(self) -> None:
         """List the wells that are published now; OutputPlaceError if the place refuses."""
         self._output.list_wells(self._group, self._image_sets, self._known)
+
+    def listed(self) -> dict[str, KnownWell | None]:
+        """What the manifests said when the wells were listed last; None: one is damaged."""
+        return self._known.by_well()
+
+    def present(self) -> Mapping[str, PresentWell]:
+        """The wells that are published now, with the files that they lack; not while wells are being listed."""
+        return self._output.present(self._known)
 
     def wake(self) -> None:
         """A well was published, or may have been."""

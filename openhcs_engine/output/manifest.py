@@ -81,7 +81,7 @@ class WellManifest:
     backend: str
     """``zarr`` or ``disk``."""
     finished: str
-    """ISO time, UTC."""
+    """ISO time, UTC; to the second in manifests of earlier versions."""
     seconds: float
     device: str
     files: tuple[StoredFile, ...]
@@ -119,7 +119,7 @@ class WellManifest:
             law=context.law,
             plan=plan,
             backend=context.output.backend,
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
             seconds=seconds,
             device=device,
             files=staged.files,

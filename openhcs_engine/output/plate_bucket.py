@@ -33,7 +33,7 @@ from openhcs_engine.ngff.plate_store import refuse_version
 from openhcs_engine.output.bucket import MEMORY, Bucket, is_around
 from openhcs_engine.output.bucket_files import BucketFiles, listed_files
 from openhcs_engine.output.bucket_tables import make_bucket_tables
-from openhcs_engine.output.image_sets import KnownManifests
+from openhcs_engine.output.image_sets import KnownManifests, PresentWell
 from openhcs_engine.output.layout import (
     CONTEXTS,
     DISK_IMAGES,
@@ -146,6 +146,16 @@ class PlateBucket(PlateOutput):
             with self._whole_plate():
                 self._list(group, image_sets, known)
 
+    def present(self, known: KnownManifests) -> Mapping[str, PresentWell]:
+        """Every well that has a manifest now; see PlateOutput."""
+        present = self._present(known)
+        # Another run may have replaced a well after the listing. Seen twice, it is so.
+        if doubtful := [well for well, each in present.items() if each.lacking]:
+            for well in doubtful:
+                del known.read[well]
+            present = self._present(known)
+        return present
+
     def save_contexts(self, document: bytes, fingerprint: str) -> str:
         """Keep a plan document; see PlateOutput."""
         path = f"{CONTEXTS}/{check_key(fingerprint)}.json"
@@ -246,6 +256,11 @@ class PlateBucket(PlateOutput):
             if _is_whole(manifest, files.found()):
                 found[well] = manifest
         return found
+
+    def _present(self, known: KnownManifests) -> dict[str, PresentWell]:
+        found = self.files.found()
+        self._update(known, found)
+        return known.present(lambda path: found[path].size if path in found else None)
 
     def _replace(self, staged: StagedWell, manifest: WellManifest, held: Held) -> None:
         version = WellVersion.of(staged, held.mark.token)
@@ -400,8 +415,9 @@ class PlateBucket(PlateOutput):
     def _version(self, image_set: str) -> str | None:
         return version_by_files(self.bucket.names(image_set))
 
-    def _update(self, known: KnownManifests) -> None:
-        found = self.bucket.found(WELLS)
+    def _update(self, known: KnownManifests, found: Mapping[str, Found] | None = None) -> None:
+        """``found``: what was listed already."""
+        found = self.bucket.found(WELLS) if found is None else found
         stamps = {well: about for path, about in found.items() if (well := well_of_manifest(path)) is not None}
         known.update(stamps, self._manifests)
 

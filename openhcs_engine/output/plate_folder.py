@@ -22,7 +22,7 @@ from openhcs_engine.ngff.plate_group import PlateGroup, version_file
 from openhcs_engine.ngff.plate_store import refuse_other_version, write_plate_groups
 from openhcs_engine.ngff.reader import PlateReader, open_plate
 from openhcs_engine.output.durable import flush_tree
-from openhcs_engine.output.image_sets import KnownManifests
+from openhcs_engine.output.image_sets import KnownManifests, PresentWell
 from openhcs_engine.output.layout import (
     CONTEXTS,
     LOGS,
@@ -117,6 +117,14 @@ class PlateFolder(PlateOutput):
         with self._lock("listing the wells of the plate"):
             self._list(group, image_sets, known)
 
+    def present(self, known: KnownManifests) -> Mapping[str, PresentWell]:
+        """Every well that has a manifest now; see PlateOutput."""
+        if not (self.folder / WELLS).is_dir():
+            return {}
+        with self._lock("looking for the published wells"):
+            self._update(known)
+            return known.present(lambda path: _size(f"{self.folder}/{path}"))
+
     def save_contexts(self, document: bytes, fingerprint: str) -> Path:
         """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
         path = self.folder / CONTEXTS / f"{check_key(fingerprint)}.json"
@@ -183,7 +191,7 @@ class PlateFolder(PlateOutput):
             return None
         if fingerprint is not None and (manifest.fingerprint, manifest.backend) != (fingerprint, self.backend):
             return None
-        return manifest if all(_has_size(self.folder / file.path, file.size) for file in manifest.files) else None
+        return manifest if all(_size(self.folder / file.path) == file.size for file in manifest.files) else None
 
     def wells(self) -> tuple[str, ...]:
         """Wells that have a manifest, in plate order."""
@@ -372,8 +380,9 @@ def _hidden(staged: Path) -> Path:
     return staged.rename(staged.with_name(hidden_name()))
 
 
-def _has_size(path: Path, size: int) -> bool:
+def _size(path: str | Path) -> int | None:
+    """Bytes of a file; None if it is missing."""
     try:
-        return path.stat().st_size == size
+        return os.stat(path).st_size  # noqa: PTH116 # a Path for each of a plate's files takes five times as long
     except OSError:
-        return False
+        return None

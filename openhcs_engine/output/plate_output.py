@@ -12,7 +12,7 @@ from openhcs_engine.context import MaterializePlan
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_group import PlateGroup
-from openhcs_engine.output.image_sets import KnownManifests
+from openhcs_engine.output.image_sets import KnownManifests, PresentWell
 from openhcs_engine.output.layout import ZARR_IMAGES
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.output_files import OutputFiles
@@ -106,6 +106,18 @@ class PlateOutput(ABC):
         ------
         OutputPlaceError
             If the place refuses, or the images there are of another version of OME-Zarr.
+        """
+
+    @abstractmethod
+    def present(self, known: KnownManifests) -> Mapping[str, PresentWell]:
+        """Every well that has a manifest now, with the files that it lacks; by one listing, without reading a file.
+
+        ``known`` is what was read of manifests before; it is brought up to date. Nothing that is not there is an error.
+
+        Raises
+        ------
+        OutputPlaceError
+            If the place cannot be read.
         """
 
     def zarr_sets(self, kept: Iterable[MaterializePlan]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -79,10 +80,26 @@ query Staleness($key: AssetKeyInput!, $well: String) {
 """
 
 
+PARTITIONS = """
+query Partitions($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) {
+    ... on AssetNode {
+      assetPartitionStatuses {
+        ... on DefaultPartitionStatuses {
+          materializedPartitions failedPartitions unmaterializedPartitions materializingPartitions
+        }
+      }
+    }
+  }
+}
+"""
+
+
 StaleStatus = Callable[..., str]
 
 
-def stale_status(deployment: Deployment, key: dg.AssetKey, well: str | None) -> str:
+def ask(deployment: Deployment, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The answer of GraphQL, which the UI shows; the code location is loaded anew."""
     from dagster._core.remote_origin import InProcessCodeLocationOrigin
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
     from dagster._core.workspace.context import WorkspaceProcessContext
@@ -101,9 +118,17 @@ def stale_status(deployment: Deployment, key: dg.AssetKey, well: str | None) -> 
     target = LoadableTargetOrigin(python_file=str(file), attribute="defs", working_directory=str(deployment.root))
     origin = InProcessCodeLocationOrigin(target, location_name="openhcs")
     with WorkspaceProcessContext(deployment.instance, InProcessWorkspaceLoadTarget(origin)) as process:
-        answer = execute_dagster_graphql(
-            process.create_request_context(), STALENESS, {"key": {"path": list(key.path)}, "well": well}
-        )
-    node = answer.data["assetNodeOrError"]
+        answer = execute_dagster_graphql(process.create_request_context(), query, variables)
+    return dict(answer.data)
+
+
+def stale_status(deployment: Deployment, key: dg.AssetKey, well: str | None) -> str:
+    node = ask(deployment, STALENESS, {"key": {"path": list(key.path)}, "well": well})["assetNodeOrError"]
     reasons = ", ".join(cause["reason"] for cause in node["staleCauses"])
     return f"{node['staleStatus']} {reasons}".strip()
+
+
+def partition_states(deployment: Deployment, key: dg.AssetKey) -> dict[str, list[str]]:
+    """Partitions of an asset by the state in which the UI shows them."""
+    node = ask(deployment, PARTITIONS, {"key": {"path": list(key.path)}})["assetNodeOrError"]
+    return {state.removesuffix("Partitions"): wells for state, wells in node["assetPartitionStatuses"].items()}
