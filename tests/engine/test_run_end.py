@@ -332,3 +332,18 @@ def test_a_run_in_processes_finds_its_losses(raw: Path, tmp_path: Path) -> None:
     contexts = orchestrator.compile_pipelines(pipeline, well_filter="A01,A02")
     results = list(orchestrator.execute(pipeline, contexts, 1))
     assert last(results) == {"A01": WellStatus.FAILED, "A02": WellStatus.DONE} and len(results) == 3
+
+
+def test_wells_that_a_killed_run_published_and_did_not_list_are_listed_by_the_next(raw: Path, root: str) -> None:
+    """Verification says so; the next run lists them, though it finds everything unchanged."""
+    run(raw, root)
+    output = open_output(f"{root}/plate")
+    right = contents(output)["images.zarr/zarr.json"]
+    run(raw, f"{root}/fewer", wells="A01,B01", at=0)
+    fewer = contents(open_output(f"{root}/fewer/plate"))["images.zarr/zarr.json"]
+    for left, says in ((fewer, "A02, B02"), (None, "missing")):
+        change(output, "images.zarr/zarr.json", left)
+        (damage,) = verify(output.address).damaged
+        assert damage.well == "plate" and says in damage.reasons[0] and "next run writes it" in damage.reasons[0]
+        assert last(run(raw, root)) == dict.fromkeys(WELLS, WellStatus.UNCHANGED)
+        assert contents(open_output(output.address))["images.zarr/zarr.json"] == right and verify(output.address).ok
