@@ -13,6 +13,7 @@ from openhcs_engine.errors import SideDataError, StackShapeError
 from openhcs_engine.execution.placement import libraries_of
 from openhcs_engine.execution.step_record import StepRecord
 from openhcs_engine.memory.aligned import copy_aligned, empty_aligned
+from openhcs_engine.memory.cast_loss import listening
 from openhcs_engine.memory.convert import convert
 from openhcs_engine.memory.decorators import NATIVE, PRESERVE
 from openhcs_engine.memory.entry import entry_dtype
@@ -98,12 +99,15 @@ def call_entered(
             scopes.enter_context(adapter.scope(_device_for(adapter, device)))
             for dtype in (entry.dtype, call.dtype):
                 scopes.enter_context(adapter.keeping(dtype))
-        result, sides = _split(call, function(entry.array, **call.kwargs.thaw(), **given))
+        note = record.noting_casts(call.reference)
+        with listening(note):
+            returned = function(entry.array, **call.kwargs.thaw(), **given)
+        result, sides = _split(call, returned)
         _check_library(call, gives, result, entry)
         _check_shape(call, gives.facts(result).shape, entry)
         if call.dtype != NATIVE:
             wanted = entry.dtype if call.dtype == PRESERVE else call.dtype
-            result = gives.cast(result, wanted, record.noting_casts(call.reference))
+            result = gives.cast(result, wanted, note)
         if device != CPU:
             gives.synchronize(_device_for(gives, device))  # so that what goes wrong on the device is this call's
     return result, sides

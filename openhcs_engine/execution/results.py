@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from math import isfinite
 from typing import Any, Final
+
+import numpy as np
+
+from openhcs_engine.memory.cast_loss import FEW, integer_range
 
 
 class WellStatus(StrEnum):
@@ -118,17 +121,26 @@ class CastResult:
         lost += [f"{_part(self.clipped, self.values)} was clipped"] if self.clipped else []
         return (
             f"{self.function} returned {self.source} from {self.low:.4g} to {self.high:.4g}; as {self.wanted}, "
-            f'{" and ".join(lost) or "nothing was lost"}. Declare dtype="float32", or rescale (in scikit-image, '
-            "preserve_range=True) or clip in the function"
+            f"{' and '.join(lost) or 'nothing was lost'}. {self._remedy}"
         )
+
+    @property
+    def _remedy(self) -> str:
+        if self.function.startswith("openhcs_engine."):
+            return 'Give it other parameters, or call it in a function of your own, on floats, with dtype="float32"'
+        return 'Declare dtype="float32", or rescale (in scikit-image, preserve_range=True) or clip in the function'
 
     @property
     def _left(self) -> str:
         """The numbers that are left of a range that is nearly nothing."""
         if self.wanted.startswith("float"):
             return "0"
-        whole = range(round(self.low), round(self.high) + 1) if isfinite(self.low) and isfinite(self.high) else ()
-        return " or ".join(map(str, whole)) if 0 < len(whole) <= 3 else "next to nothing"
+        smallest, largest = integer_range(np.dtype(self.wanted))
+        low, high = max(smallest, round(max(self.low, smallest))), min(largest, round(min(self.high, largest)))
+        if high - low < 3:
+            return " or ".join(map(str, range(low, high + 1)))
+        # A wide range is that of several stacks, of which one was narrow.
+        return f"{low}, {low + 1} … {high}" if high - low <= 2 * FEW else "next to nothing"
 
     def joined(self, other: CastResult) -> CastResult:
         """Both together, of one function and one pair of dtypes."""

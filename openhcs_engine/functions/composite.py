@@ -13,6 +13,7 @@ from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.bands import row_bands
+from openhcs_engine.memory.cast_loss import Cast, tell_casts
 from openhcs_engine.memory.dtype import restore_dtype
 
 _NAME: Final = "create_composite"
@@ -46,10 +47,12 @@ def create_composite(stack: Pixels, weights: Sequence[float] | None = None) -> P
     factors = _checked(weights, len(stack))
     total = math.fsum(factors)
     composite = np.empty((1, *stack.shape[1:]), stack.dtype)
+    casts: list[Cast] = []  # weights below 0 may lead out of the dtype
     for band in row_bands(stack.shape[1:]):
         mixed = _weighted_sum(stack[(slice(None), *band)], factors)
         mixed /= total
-        composite[(0, *band)] = restore_dtype(mixed, stack.dtype)
+        composite[(0, *band)] = restore_dtype(mixed, stack.dtype, casts.append)
+    tell_casts(casts)
     return composite
 
 

@@ -12,7 +12,7 @@ from openhcs_engine.functions.histogram import COUNTED_DTYPES, percentiles_of
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.bands import BAND_ELEMENTS, row_bands
-from openhcs_engine.memory.cast_loss import integer_range
+from openhcs_engine.memory.cast_loss import Cast, integer_range, may_flatten, tell_casts
 from openhcs_engine.memory.dtype import restore_dtype
 
 _NAME: Final = "stack_percentile_normalize"
@@ -65,10 +65,16 @@ def stack_percentile_normalize(
         raise ValueError(f"{_NAME}: the percentiles of this stack are {low} and {high}; replace infinite pixels first.")
     if counted is not None:
         values = np.arange(np.iinfo(counted.dtype).max + 1, dtype=np.float64)
-        return _look_up(restore_dtype(_scale(values, low, high, bottom, top), stack.dtype), counted)
-    scaled = np.empty_like(stack, order="C")
-    for band in row_bands(stack.shape):
-        scaled[band] = restore_dtype(_scale(stack[band].astype(np.float64), low, high, bottom, top), stack.dtype)
+        scaled = _look_up(restore_dtype(_scale(values, low, high, bottom, top), stack.dtype), counted)
+    else:
+        scaled = np.empty_like(stack, order="C")
+        for band in row_bands(stack.shape):
+            scaled[band] = restore_dtype(_scale(stack[band].astype(np.float64), low, high, bottom, top), stack.dtype)
+    if stack.dtype.kind in "iu" and may_flatten(bottom, top, stack.dtype):  # pixels are computed again for that alone
+        casts: list[Cast] = []
+        for band in row_bands(stack.shape):
+            restore_dtype(_scale(stack[band].astype(np.float64), low, high, bottom, top), stack.dtype, casts.append)
+        tell_casts(casts)
     return scaled
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 _SPREAD: Final = 0.05
 """A range below this part of its largest value is that of a flat image, which may well become one number."""
+FEW: Final = 16
+"""Largest value of a range of so few whole numbers that the error of rounding is measured."""
+_NOISE: Final = 0.1
+"""Part of the variance of so narrow a range that the error of rounding may be; more is a loss.
+
+Images that were divided by their 98th percentile have 0.1 to 2, counts of a camera with a noise of one count 0.1.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,41 @@ NOT_MEASURED: Final = (math.inf, -math.inf)
 CastNote: TypeAlias = Callable[[Cast], None]
 """Told of each cast that could lose something."""
 
+_LISTENER: Final[ContextVar[CastNote | None]] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(note: CastNote) -> Iterator[None]:
+    """Within, functions that bring their results to the stack's dtype themselves tell ``note`` what that loses.
+
+    It passes through the signature of a function that may be anybody's, and that people call by hand as well.
+    """
+    token = _LISTENER.set(note)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def tell_casts(bands: Sequence[Cast]) -> None:
+    """Tell who listens of one result that was cast in bands; nobody does where a person calls the function."""
+    note = _LISTENER.get()
+    if note is None or not bands:
+        return
+    low, high = min(band.low for band in bands), max(band.high for band in bands)
+    vanished = all(band.low <= band.high for band in bands) and may_flatten(low, high, np.dtype(bands[0].wanted))
+    note(
+        replace(
+            bands[0],
+            low=low,
+            high=high,
+            values=sum(band.values for band in bands),
+            clipped=sum(band.clipped for band in bands),
+            # A dark band may lose what the whole image does not.
+            flattened=sum(band.flattened for band in bands) if vanished else 0,
+        )
+    )
+
 
 def integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
     """Smallest and largest value of an integer dtype; 0 and 1 for bool."""
@@ -63,7 +107,8 @@ def is_suspect(low: float, high: float, wanted: np.dtype[Any]) -> bool:
     """
     if wanted.kind == "f":
         return not (np.isfinite(low) and np.isfinite(high)) or low == high == 0
-    return may_clip(low, high, wanted) or low == high or max(abs(low), abs(high)) <= 1
+    clips = may_clip(low, high, wanted)
+    return clips or (isinstance(low, float) and (low == high or max(abs(low), abs(high)) <= FEW))
 
 
 def may_clip(low: float, high: float, wanted: np.dtype[Any]) -> bool:
@@ -90,9 +135,37 @@ def may_flatten(low: float, high: float, wanted: np.dtype[Any]) -> bool:
     return max(abs(bottom), abs(top)) <= 1
 
 
+def may_drown(low: float, high: float, wanted: np.dtype[Any]) -> bool:
+    """Whether rounding leaves so few whole numbers of a range that its error must be held against their variance."""
+    largest = max(abs(low), abs(high))
+    return wanted.kind != "f" and largest <= FEW and high - low > _SPREAD * largest
+
+
+def drowns(squared_errors: float, squared_deviations: float) -> bool:
+    """Whether rounding changed values by as much as they differ among themselves, as of ratios and multiples of a mean.
+
+    Both are sums over all values: of ``(x - round(x))**2`` and of ``(x - mean)**2``.
+    """
+    return squared_errors > _NOISE * squared_deviations
+
+
 def _rounded(value: float) -> float:
     """A whole number, half to even; integers of any length stay exact."""
     return value if isinstance(value, int) else float(np.rint(value))
 
 
-__all__ = ["NOT_MEASURED", "Cast", "CastNote", "can_lose", "integer_range", "is_suspect", "may_clip", "may_flatten"]
+__all__ = [
+    "FEW",
+    "NOT_MEASURED",
+    "Cast",
+    "CastNote",
+    "can_lose",
+    "drowns",
+    "integer_range",
+    "is_suspect",
+    "listening",
+    "may_clip",
+    "may_drown",
+    "may_flatten",
+    "tell_casts",
+]

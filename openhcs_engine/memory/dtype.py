@@ -15,9 +15,11 @@ from openhcs_engine.memory.cast_loss import (
     Cast,
     CastNote,
     can_lose,
+    drowns,
     integer_range,
     is_suspect,
     may_clip,
+    may_drown,
     may_flatten,
 )
 
@@ -72,7 +74,7 @@ def _measured(result: Pixels, restored: Pixels, extent: tuple[float, float]) -> 
         extent = _extent(result)
         if may_clip(*extent, wanted):
             clipped = sum(_count_clipped(result[band], restored[band]) for band in row_bands(result.shape))
-        if may_flatten(*extent, wanted):
+        if may_flatten(*extent, wanted) or (may_drown(*extent, wanted) and _drowns(result)):
             flattened = sum(_count_changed(result[band], restored[band]) for band in row_bands(result.shape)) - clipped
     low, high = extent if wanted.kind != "f" or clipped or flattened else NOT_MEASURED
     return Cast(
@@ -100,6 +102,17 @@ def _count_clipped(band: Pixels, restored: Pixels) -> int:
 
 def _count_changed(band: Pixels, restored: Pixels) -> int:
     return int(np.count_nonzero((restored != band) & (band == band)))  # NaN stays what it is
+
+
+def _drowns(result: Pixels) -> bool:
+    """Whether the errors of rounding are as large as the differences between the values, which are few numbers."""
+    errors = total = squares = 0.0
+    for band in row_bands(result.shape):
+        part = result[band].astype(np.float64)
+        total += float(part.sum())
+        squares += float(np.square(part).sum())
+        errors += float(np.square(part - np.rint(part)).sum())
+    return drowns(errors, squares - total**2 / result.size)
 
 
 def _extent(array: Pixels) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from openhcs_engine.execution import WellStatus
 from openhcs_engine.execution.messages import receive_result
 from openhcs_engine.execution.messages import send as send_message
 from openhcs_engine.execution.results import CAST_LOSS_LIMIT, CastResult
+from openhcs_engine.functions import create_composite, stack_percentile_normalize
 from openhcs_engine.memory import dtype as dtype_module
 from openhcs_engine.memory import numpy as numpy_function
 from openhcs_engine.memory.aligned import copy_aligned
@@ -52,6 +54,11 @@ ROWS = (
     Row("-1 to 1 keeps three values", "float64", (-1, -0.5, 0.25, 1), "int16", flattened=2),
     Row("-1 to 1 without a sign", "float64", (-1, -0.5, 0.25, 1), "uint16", clipped=1, flattened=2),
     Row("a ratio becomes one number", "float64", (1.6, 2.0, 2.4), "uint16", flattened=2),
+    Row("a ratio becomes two numbers", "float64", (0.7, 1.3, 1.6, 2.4, 1.4), "uint16", flattened=5),
+    Row("multiples of a percentile", "float32", (0.1, 0.2, 0.3, 0.4, 0, 0, 1.6), "uint16", flattened=5),
+    Row("spots of an empty well", "float32", (0, 0, 0, 0, 9.4, 7.7), "uint16"),
+    Row("a few counts", "float64", (0.3, 2.2, 5.1, 7.8, 11.6, 13.9), "uint16"),
+    Row("labels as floats", "float32", (0, 1, 2, 3), "uint16"),
     Row("one small number becomes nothing", "float64", (0.25, 0.25), "uint8", flattened=2),
     Row("a dark image stays dark", "float64", (100.1, 100.2, 100.4), "uint16"),
     Row("a mask of floats is one of integers", "float32", (0, 1, 1), "uint16"),
@@ -115,29 +122,29 @@ def test_values_are_counted_only_where_the_range_says_so(monkeypatch: pytest.Mon
     assert within == 0 and counted
 
 
-def lose(stack: Any) -> Any:
-    """A stack of any library with values from 0 to 1 instead of 0 to 60000."""
+def lose(stack: Any, unit: float) -> Any:
+    """A stack of any library with values in a unit of its own."""
     adapter = library_of(stack)
     assert adapter is not None
-    fractions = copy_aligned(adapter.to_host(stack).astype(np.float32) / np.float32(60000))
-    return adapter.from_host(fractions, "cpu")
+    return adapter.from_host(copy_aligned(adapter.to_host(stack).astype(np.float32) / np.float32(unit)), "cpu")
 
 
+@pytest.mark.parametrize("unit", [60_000, 25_000], ids=["0 to 1", "0 to 2.4"])
 @pytest.mark.parametrize("memory_type", [kind.value for kind in MemoryType])
-def test_all_array_libraries_tell_the_same(memory_type: str) -> None:
+def test_all_array_libraries_tell_the_same(memory_type: str, unit: float) -> None:
     """Whichever library made the result: one law, one record, for all stacks together."""
     load_opencl_drivers()
     if (reason := library(MemoryType(memory_type)).why_not()) is not None:
         pytest.skip(reason)
     stack = planes()
 
-    result, record = send(stack, [(call(library=memory_type), lose)])
+    result, record = send(stack, [(call(library=memory_type), partial(lose, unit=unit))])
 
     (cast,) = record.casts.values()
-    expected = int(np.count_nonzero(np.rint(stack / np.float32(60000)) != stack / np.float32(60000)))
+    expected = int(np.count_nonzero(np.rint(stack / np.float32(unit)) != stack / np.float32(unit)))
     assert (cast.function, cast.source, cast.wanted) == ("tests:function", "float32", "uint16")
     assert (cast.clipped, cast.flattened, cast.values) == (0, expected, stack.size)
-    assert set(np.unique(result)) <= {0, 1}
+    assert set(np.unique(result)) <= {0, 1, 2}
 
 
 def test_batches_and_calls_of_one_step_are_one_record() -> None:
@@ -167,6 +174,10 @@ def test_how_a_loss_is_told() -> None:
     fractions = replace(cast, low=0.1, high=0.9, clipped=0, flattened=100_000)
     assert "all of it was rounded to 0 or 1" in fractions.told
     assert "rounded to 0." in replace(fractions, high=0.4).told
+    assert "rounded to 0, 1 … 12." in replace(fractions, high=12.2).told
+    assert "rounded to next to nothing." in replace(fractions, high=900).told
+    assert "rounded to 0 or 1." in replace(fractions, low=-1.0).told, "uint16 has no -1"
+    assert "Give it other parameters" in replace(fractions, function="openhcs_engine.functions.normalize:f").told
     assert not replace(cast, clipped=0).loses
     assert not replace(cast, clipped=int(CAST_LOSS_LIMIT * 100_000)).warns
     assert replace(cast, clipped=int(CAST_LOSS_LIMIT * 100_000) + 1).warns
@@ -184,6 +195,50 @@ def with_one_hot_pixel(stack: Array) -> Array:
     hot = stack.astype(np.float64)
     hot[0, 0, 0] = 1e6
     return hot
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_a_built_in_that_rounds_to_nothing_tells_it(dtype: str) -> None:
+    """It casts its result itself, for who calls it by hand; the step is told all the same."""
+    stack = planes(dtype=dtype)
+    stack[0, 0, 0] = 70_000 if dtype == "int32" else 0  # beyond what is normalised by a table
+    to_one, to_all = call("to_one"), call("to_all")
+
+    result, record = send(stack, [(to_one, partial(stack_percentile_normalize, target_max=1.0))])
+    _, silent = send(stack, [(to_all, stack_percentile_normalize)])
+
+    (cast,) = record.casts.values()
+    low, high = np.percentile(stack, (1, 99))
+    between = int(np.count_nonzero((stack > low) & (stack < high)))
+    assert (cast.function, cast.wanted, cast.low, cast.high) == ("tests:to_one", dtype, 0, 1)
+    assert (cast.flattened, cast.clipped, cast.values) == (between, 0, stack.size)
+    assert set(np.unique(result)) == {0, 1} and not silent.casts
+
+
+def test_a_built_in_that_clips_tells_it() -> None:
+    """Weights below 0 lead out of the dtype; a mean does not, and dark bands of it are no loss."""
+    stack = np.zeros((2, 600, 400), "uint16")
+    stack[0, :300], stack[1, :300], stack[:, 300:] = 0, 1, 500  # bands of halves below bands of hundreds
+    stack[1, 0, :40] = 900
+
+    _, mixed = send(stack, [(call("mixed"), partial(create_composite, weights=(2, -1)))])
+    _, mean = send(stack, [(call("mean"), create_composite)])
+
+    (cast,) = mixed.casts.values()
+    assert (cast.clipped, cast.flattened, cast.low) == (300 * 400, 0, -900)
+    assert cast.values == 600 * 400, "pixels of the one plane that comes out"
+    assert not any(found.loses for found in mean.casts.values())
+
+
+def test_nobody_is_told_of_what_is_called_by_hand() -> None:
+    """A built-in outside a step is a plain function, also after a step."""
+    stack = planes()
+    _, record = send(stack, [(call("half"), lambda got: got * 0.5)])
+    before = dict(record.casts)
+
+    stack_percentile_normalize(stack, target_max=1.0)
+
+    assert record.casts == before
 
 
 def orchestrator(folder: Path) -> PipelineOrchestrator:

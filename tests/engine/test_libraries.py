@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 
 from openhcs_engine.memory import MemoryType
-from openhcs_engine.memory.cast_loss import Cast
+from openhcs_engine.memory.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
-from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries import LIBRARIES, library
 from openhcs_engine.memory.libraries.casting import cast_array
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
@@ -21,7 +19,7 @@ from openhcs_engine.memory.libraries.numpy import NumpyLibrary
 from openhcs_engine.memory.libraries.pyclesperanto import PyclesperantoLibrary
 from openhcs_engine.memory.libraries.tensorflow import TensorFlowLibrary
 from openhcs_engine.memory.libraries.torch import TorchLibrary, operations
-from tests.engine.cast_law import awkward_stack
+from tests.engine.cast_law import assert_cast_as_by_law
 from tests.engine.library_contract import LibraryContract
 
 
@@ -50,13 +48,11 @@ class TestTorch(LibraryContract):
         """What casts on a GPU is made of PyTorch's own operations; on the CPU they give what NumPy gives."""
         torch: Any = pytest.importorskip("torch")
         for given, wanted in product(PIXEL_DTYPES, PIXEL_DTYPES):
-            stack = awkward_stack(given)
-            lost, noted = list[Cast](), list[Cast]()
-            with np.errstate(all="ignore"):
-                expected = restore_dtype(stack, np.dtype(wanted), lost.append)
-            cast = cast_array(operations(torch), adapter.from_host(stack, "cpu"), given, wanted, noted.append)
-            np.testing.assert_array_equal(adapter.to_host(cast), expected, err_msg=f"{given} to {wanted}")
-            assert noted == lost, f"{given} to {wanted}"
+
+            def cast(array: Any, dtype: str, note: CastNote, given: str = given) -> Any:
+                return cast_array(operations(torch), array, given, dtype, note)
+
+            assert_cast_as_by_law(adapter, cast, given, wanted)
 
     def test_bfloat16_results_become_pixels(self, adapter: ArrayLibrary) -> None:
         """bfloat16, which NumPy lacks, is rounded and clipped as any float."""

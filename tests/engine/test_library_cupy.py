@@ -127,6 +127,8 @@ def paper_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         from_dlpack=lambda exporter: _made(np.from_dlpack(exporter)),
         asnumpy=np.array,
         concatenate=lambda arrays: _made(np.concatenate(arrays)),
+        stack=lambda arrays: _made(np.stack(arrays)),
+        count_nonzero=np.count_nonzero,
         cuda=SimpleNamespace(Device=PaperDevice),
     )
     monkeypatch.setitem(sys.modules, "cupy", module)

@@ -16,9 +16,11 @@ from openhcs_engine.memory.cast_loss import (
     Cast,
     CastNote,
     can_lose,
+    drowns,
     integer_range,
     is_suspect,
     may_clip,
+    may_drown,
     may_flatten,
 )
 from openhcs_engine.memory.dtype import restore_dtype
@@ -40,6 +42,8 @@ class CastOperations:
     """Smallest and largest element, integers exact; NaN if there is one among floats. Waits for the device once."""
     count: Callable[[AnyArray], int]
     """How many elements of a mask are true."""
+    total: Callable[[AnyArray], float]
+    """Sum of all elements."""
     changed: Callable[[AnyArray, AnyArray], int]
     """How many integers ``clip`` changed: what it gave, and what it got."""
     choose: Callable[[AnyArray, int, AnyArray], AnyArray]
@@ -106,6 +110,7 @@ def numpy_like(library: AnyArray) -> CastOperations:
         round=library.rint,
         extent=lambda array: _two(library.stack([array.min(), array.max()])),
         count=lambda mask: int(library.count_nonzero(mask)),
+        total=lambda array: float(array.sum()),
         changed=lambda kept, array: int(library.count_nonzero(kept != array)),
         choose=lambda where, number, other: library.where(where, library.asarray(number, dtype=other.dtype), other),
         clip=lambda array, low, high: library.clip(array, low, high),
@@ -177,10 +182,17 @@ def _integers_of_floats(
             held = np.dtype("float32" if source == "float16" else source).type(largest)
             over = above if int(held) > largest else rounded > float(largest)
             cast = replace(cast, clipped=operations.count(over) + operations.count(rounded < float(smallest)))
-        if may_flatten(low, high, np.dtype(wanted)):
+        if may_flatten(low, high, np.dtype(wanted)) or (
+            may_drown(low, high, np.dtype(wanted)) and _drowns(operations, exact, rounded, cast.values)
+        ):
             cast = replace(cast, flattened=max(0, operations.count(rounded != exact) - cast.clipped))
         note(cast)
     return operations.choose(above, largest, operations.choose(below, smallest, inside))
+
+
+def _drowns(operations: CastOperations, exact: AnyArray, rounded: AnyArray, values: int) -> bool:
+    mean = operations.total(exact) / values
+    return drowns(operations.total((exact - rounded) ** 2), operations.total((exact - mean) ** 2))
 
 
 def _integers_of_integers(

@@ -209,6 +209,7 @@ def _operations(tf: Any) -> CastOperations:
         round=tf.round,
         extent=lambda array: _extent(tf, array),
         count=lambda mask: int(tf.math.count_nonzero(mask)),
+        total=lambda array: float(tf.reduce_sum(array)),
         changed=lambda kept, array: int(tf.math.count_nonzero(_signed(tf, kept) != _signed(tf, array))),
         # By NumPy: TensorFlow makes no bool of 0 and 1.
         choose=lambda where, number, other: tf.where(where, np.asarray(number, other.dtype.as_numpy_dtype), other),

@@ -140,6 +140,7 @@ def operations(torch: Torch) -> CastOperations:
         round=torch.round,
         extent=lambda tensor: _extent(torch, tensor),
         count=lambda mask: int(torch.count_nonzero(mask)),
+        total=lambda tensor: float(tensor.sum()),
         changed=lambda kept, tensor: int(torch.count_nonzero(kept != _signed(torch, tensor))),
         choose=lambda where, number, other: _choose(torch, where, number, other),
         clip=lambda tensor, low, high: _clip(torch, tensor, low, high),
