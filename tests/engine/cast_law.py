@@ -49,7 +49,7 @@ def low_stack(dtype: str) -> NDArray[Any]:
 def assert_cast_as_by_law(
     library: ArrayLibrary, cast: Callable[[Any, str, CastNote], Any], source: str, wanted: str
 ) -> None:
-    """Awkward stacks that ``cast`` brings to another dtype become what ``restore_dtype`` makes of them, all losses told."""
+    """What ``cast`` makes of awkward stacks is what ``restore_dtype`` makes of them, and it tells the same losses."""
     for stack in (awkward_stack(source), low_stack(source)):
         lost, noted = list[Cast](), list[Cast]()
         with np.errstate(all="ignore"):
