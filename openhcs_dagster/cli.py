@@ -122,10 +122,14 @@ def add(
 
 @openhcs_dagster.command("list")
 def list_() -> int:
-    """Show the registered plates, and catalogue files that cannot be read."""
+    """Show the registered plates, and catalogue files that cannot be read; settle runs that lost their process."""
     from openhcs_dagster.cli_output import print_catalogue
 
-    print_catalogue(_catalogue().list())
+    settings = _settings()
+    print_catalogue(Catalogue(settings.catalogue).list())
+    if (settings.home / "dagster.yaml").is_file():  # without it there never was a run
+        os.environ["DAGSTER_HOME"] = str(settings.home)
+        _settle()
     return OK
 
 
@@ -232,12 +236,16 @@ def _warn_of(lacking: str | None) -> None:
 
 
 def _settle() -> None:
-    """Runs that lost their process would keep the first ones of these servers waiting."""
+    """Runs that lost their process are shown as failed, and say so: they would keep others waiting for ever."""
     from openhcs_dagster.lost_runs import fail_lost_runs
     from openhcs_dagster.materialize import local_instance
 
     with local_instance() as instance:
-        fail_lost_runs(instance)
+        for run_id in fail_lost_runs(instance):
+            openhcs_dagster.complain(
+                f"Run {run_id[:8]} lost its process, which was killed or went with the machine, and is marked as "
+                "failed; start its plate again, and the rest is done."
+            )
 
 
 def _wells_of(entry: CatalogueEntry, wells: str | None) -> tuple[str, ...]:

@@ -16,10 +16,12 @@ import pytest
 from dagster._core.events import DagsterEvent
 
 from openhcs_dagster import lost_runs
+from openhcs_dagster.cli import main
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.lost_runs import PROCESS_TAG, RunProcess, fail_lost_runs, process_tag
-from openhcs_dagster.materialize import materialize_plate
+from openhcs_dagster.materialize import local_instance, materialize_plate
 from openhcs_dagster.run_executor import patient_executor
+from openhcs_dagster.settings import Settings, prepare_home
 from tests.dagster.deployments import Deployment
 
 POOL = "openhcs_cpu"
@@ -85,6 +87,39 @@ def test_a_run_whose_process_was_killed_is_settled_with_its_place(
 
     assert status(deployment, run_id) is dg.DagsterRunStatus.FAILURE
     assert places(deployment) == 0
+
+
+def test_the_list_of_plates_settles_lost_runs_and_says_so_once(
+    tmp_path: Path, dead: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a power cut nobody has to start a run or a server for Dagster to show what became of the last one."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_home(tmp_path)
+    with local_instance() as instance:
+        run_id = started(Deployment(tmp_path, Settings.of({"DAGSTER_HOME": str(tmp_path)}), instance), dead)
+
+    told = []
+    for _ in range(2):
+        with pytest.raises(SystemExit) as exit_:
+            main(["list"])
+        told.append(capsys.readouterr().err)
+        assert exit_.value.code == 0
+
+    assert f"Run {run_id[:8]} lost its process" in told[0] and "lost its process" not in told[1]
+    with local_instance() as instance:
+        record = instance.get_run_by_id(run_id)
+        assert record is not None and record.status is dg.DagsterRunStatus.FAILURE
+        assert instance.event_log_storage.get_concurrency_info(POOL).active_slot_count == 0
+
+
+def test_the_list_of_plates_makes_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks where nothing ever ran leaves nothing."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+
+    with pytest.raises(SystemExit):
+        main(["list"])
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_comes_free_whose_run_has_ended_or_was_deleted(deployment: Deployment, dead: dict[str, str]) -> None:
