@@ -231,7 +231,7 @@ class Catalogue:
         """Write an entry over the one with its id."""
         _check(entry)
         path = self._path(entry.id)
-        refuse_links(self.folder, [path.name])
+        self._refuse_links(path)
         write_whole(path, msgspec.json.format(msgspec.json.encode(entry), indent=2))
         return path
 
@@ -272,9 +272,13 @@ class Catalogue:
     def remove(self, plate_id: str) -> CatalogueEntry:
         """Forget a plate; its raw folder and its output stay."""
         entry = self.read(plate_id)
-        refuse_links(self.folder, [self._path(plate_id).name])
+        self._refuse_links(self._path(plate_id))
         self._path(plate_id).unlink()
         return entry
+
+    def _refuse_links(self, path: Path) -> None:
+        """The settings followed a link to a catalogue that a person named, so that one in its place now is no such."""
+        refuse_links(self.folder.parent, [f"{self.folder.name}/{path.name}"])
 
     def _path(self, plate_id: str) -> Path:
         return self.folder / f"{plate_id}.json"

@@ -93,6 +93,27 @@ def test_an_entry_that_is_a_link_is_neither_replaced_nor_removed(deployment: Dep
     assert file.is_symlink() and (elsewhere / "moved.json").read_bytes() == before
 
 
+def test_a_catalogue_that_became_a_link_loses_no_entry_there(
+    deployment: Deployment, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither by the command, nor by a server that began before: where the link leads to, every file stays."""
+    entry, folder = deployment.add(deployment.plate(), "a:b"), deployment.settings.catalogue
+    folder.rename(elsewhere / "plates")
+    folder.symlink_to(elsewhere / "plates")
+    (file,) = (elsewhere / "plates").iterdir()
+    before = file.read_bytes()
+    monkeypatch.setenv("DAGSTER_HOME", str(deployment.settings.home))
+    monkeypatch.delenv("OPENHCS_CATALOGUE", raising=False)
+
+    with pytest.raises(SystemExit) as exit_:
+        main(["remove", entry.id])
+    with pytest.raises(UnsafePathError):
+        deployment.catalogue.replace(entry)
+
+    assert exit_.value.code == 2 and f"{folder} is a link to {elsewhere}" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
 def test_a_value_is_not_kept_through_a_link(tmp_path: Path, elsewhere: Path) -> None:
     """The IO manager looks at the way to each value, also when another process put the link there meanwhile."""
     (tmp_path / "values" / "disk").mkdir(parents=True)
