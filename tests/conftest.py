@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from openhcs_engine.memory import devices
 from openhcs_engine.memory.loading import load_opencl_drivers
 from tests.object_store import s3_bucket
 
@@ -41,6 +42,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         if absent is not None:
             report.longrepr = (path, line, f"{reason} ({absent}: {_LEFT_OUT[absent]})")
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leases_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests in other processes, and runs of the person who tests, lease other devices."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "_SHARED", tmp_path_factory.mktemp("leases"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def test_a_column_of_the_map_never_hides_one_of_ours(deployment: Deployment) -> 
 
     rows = rows_of(Path(run.report or "").with_name("wells.csv").read_text())
 
-    assert rows["A01"]["device"] == "cpu:0"
+    assert rows["A01"]["device"].startswith("cpu:")
     assert rows["A01"]["condition device"] == "b1"
 
 

@@ -286,6 +286,7 @@ def test_a_drive_that_shows_one_owner_for_all_takes_private_folders(
 
 def test_devices_are_leased_at_one_path_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service, which has no XDG_RUNTIME_DIR, and a shell with a TMPDIR of its own must not lend a device twice."""
+    monkeypatch.setattr("openhcs_engine.memory.devices._SHARED", Path("/tmp"))  # as it is outside tests
     paths = set()
     for name, value in (("XDG_RUNTIME_DIR", "/run/user/1"), ("TMPDIR", "/var/tmp"), ("HOME", "/nowhere")):
         paths.add(default_lease_folder())
