@@ -28,8 +28,8 @@ from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.ngff.options import Compression, ImageOptions
 from openhcs_engine.ngff.tiles import PlaneForm
-from openhcs_engine.vfs.array_source import read_array_plane
-from openhcs_engine.vfs.source import read_plane
+from openhcs_engine.raw.array_plane import read_array_plane
+from openhcs_engine.raw.plane import read_plane
 
 CANDIDATES: Final = (
     Compression(codec="none", level=0, shuffle="none"),

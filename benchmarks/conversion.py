@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the repositor
 
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.memory import Conversion, MemoryType, convert
-from openhcs_engine.memory.aligned import address_of, empty_aligned
+from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
 from openhcs_engine.memory.framework_environment import settle, worker_environment
 from openhcs_engine.memory.libraries import LIBRARIES
 from openhcs_engine.memory.libraries.contract import AnyArray, HostArray

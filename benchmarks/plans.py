@@ -38,12 +38,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the repositor
 
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import OutputPlan
 from openhcs_engine.functions import denoise_images
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.model.wells import well_name
-from openhcs_engine.plan_document import contexts_from_json, contexts_to_json
+from openhcs_engine.plan.context import OutputPlan
+from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
 
 SITES, CHANNELS, Z_PLANES, STEPS = 9, 2, 2, 10
 PLANES_PER_WELL = SITES * CHANNELS * Z_PLANES

@@ -134,7 +134,7 @@ def _create_ours(ngff: str) -> Callable[[Path, list[str], int], None]:
     def create(folder: Path, wells: list[str], fields: int) -> None:
         from openhcs_engine.model.plate import Plate
         from openhcs_engine.ngff.plate_group import PlateGroup
-        from openhcs_engine.ngff.plate_store import ImageOptions, write_plate_groups
+        from openhcs_engine.ngff.writing.plate_store import ImageOptions, write_plate_groups
 
         plate = Plate(
             plate_id="P1", name="P1", microscope="", root="", wells=tuple(wells), sites=tuple(range(1, fields + 1)),
@@ -151,11 +151,11 @@ def _our_well(folder: Path, well: str, fields: int, program: str) -> None:
     """All metadata of a well whose planes are absent."""
     import numpy as np
 
-    from openhcs_engine.ngff.field_writer import FieldWriter
     from openhcs_engine.ngff.groups import write_group
     from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, well_attributes, well_path
     from openhcs_engine.ngff.options import ImageOptions
     from openhcs_engine.ngff.stack_axes import StackAxes
+    from openhcs_engine.ngff.writing.field_writer import FieldWriter
 
     options = ImageOptions(ngff="0.4" if program.endswith("0.4") else "0.5")
     axes = StackAxes(timepoints=(1,), channels=(1, 2), z_indexes=(1,))
@@ -169,7 +169,7 @@ def _our_well(folder: Path, well: str, fields: int, program: str) -> None:
 
 
 def _open_ours(folder: Path) -> int:
-    from openhcs_engine.ngff.reader import open_plate
+    from openhcs_engine.ngff.reading.reader import open_plate
 
     return len(list(open_plate(folder)))
 

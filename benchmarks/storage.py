@@ -35,14 +35,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the repositor
 
 from benchmarks.plain_script import halve
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.ngff.reader import open_well
-from openhcs_engine.output.durable import flush_tree
+from openhcs_engine.ngff.reading.reader import open_well
+from openhcs_engine.output.folder.fsync import flush_tree
+from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.manifest import WellManifest
-from openhcs_engine.output.plate_folder import PlateFolder
-from openhcs_engine.output.well_writer import write_well
+from openhcs_engine.output.writing.well_writer import write_well
+from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 LEVELS = 3

@@ -27,9 +27,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the repository, where this is run as a script
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
-from openhcs_dagster.registration import register
-from openhcs_dagster.survey import Verdict, survey
+from openhcs_dagster.automation.staleness import Verdict, survey
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.catalogue.registration import register
 from openhcs_engine import PipelineOrchestrator
 from openhcs_engine.pipeline.load import load_pipeline
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
@@ -47,8 +47,8 @@ pipeline = Pipeline([FunctionStep(
 _PEER = """
 import sys
 from pathlib import Path
-from openhcs_dagster.catalogue import Catalogue
-from openhcs_dagster.survey import wells_now
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.automation.staleness import wells_now
 assert not wells_now(Catalogue(Path(sys.argv[1])).read(sys.argv[2])).due
 """
 

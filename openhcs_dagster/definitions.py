@@ -4,15 +4,15 @@ import logging
 
 import dagster as dg
 
-from openhcs_dagster.catalogue import Catalogue
-from openhcs_dagster.io_manager import VfsIOManager
-from openhcs_dagster.jobs import reports_job
-from openhcs_dagster.plate_graph import plate_graph
+from openhcs_dagster.automation.jobs import reports_job
+from openhcs_dagster.automation.run_executor import patient_executor
+from openhcs_dagster.automation.schedules import nightly_schedule
+from openhcs_dagster.automation.sensors import lost_runs, new_plates_sensor, report_sensors
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.plate.assets import plate_graph
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, current_settings, host_has_gpus
-from openhcs_dagster.run_executor import patient_executor
-from openhcs_dagster.schedules import nightly_schedule
-from openhcs_dagster.sensors import lost_runs, new_plates_sensor, report_sensors
 from openhcs_dagster.settings import MEMORY, Settings
+from openhcs_dagster.storage.io_manager import VfsIOManager
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from openhcs_dagster.ui_hosts import EXAMPLE, host_of
+from openhcs_dagster.ui.hosts import EXAMPLE, host_of
 
 NIGHTLY: Final = "0 1 * * *"
 """An hour after midnight."""

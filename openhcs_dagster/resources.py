@@ -8,11 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.settings import LOCATION, Settings
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.memory import devices
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
+from openhcs_engine.plan.context import ProcessingContext
 
 
 def current_settings() -> Settings:
@@ -115,7 +115,7 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
         DeviceUnavailableError
             If the host has no device of the kind that is needed, or none came free in time.
         """
-        from openhcs_engine.execution.staffing import gpus_planned
+        from openhcs_engine.execution.leases import gpus_planned
 
         pool = self.pool(policy)
         needs_gpus = policy is not DevicePolicy.CPU and bool(gpus_planned(contexts))

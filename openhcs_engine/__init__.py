@@ -9,7 +9,7 @@ from openhcs_engine.uses.opened_files import WATCH
 WATCH.start()  # what pipelines' modules read while they are imported after this one
 
 if TYPE_CHECKING:
-    from openhcs_engine.memory.side_data import special_inputs, special_outputs
+    from openhcs_engine.memory.artifacts import special_inputs, special_outputs
     from openhcs_engine.model.artifacts import ArtifactKind
     from openhcs_engine.model.components import GroupBy, VariableComponents
     from openhcs_engine.orchestrator import PipelineOrchestrator
@@ -37,8 +37,8 @@ _HOMES = {
     "Pipeline": "openhcs_engine.pipeline.pipeline",
     "PipelineOrchestrator": "openhcs_engine.orchestrator",
     "VariableComponents": "openhcs_engine.model.components",
-    "special_inputs": "openhcs_engine.memory.side_data",
-    "special_outputs": "openhcs_engine.memory.side_data",
+    "special_inputs": "openhcs_engine.memory.artifacts",
+    "special_outputs": "openhcs_engine.memory.artifacts",
 }
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from openhcs_engine.compiler import Compilation, FunctionTable, compile_plate, pipeline_digest
-from openhcs_engine.context import OutputPlan, ProcessingContext, steps_digest
 from openhcs_engine.errors import OptionError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import execute_wells
-from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.results import WellResult
-from openhcs_engine.execution.runners import RUNNERS
-from openhcs_engine.execution.well_watch import Notice, refused_limit, well_limit
+from openhcs_engine.execution.runners.registry import RUNNERS
+from openhcs_engine.execution.runners.well_watch import Notice
+from openhcs_engine.files.address import is_remote, local_folder
 from openhcs_engine.memory.devices import DevicePolicy, find_inventory
 from openhcs_engine.memory.packages import cpu_builds
 from openhcs_engine.microscopes import DetectedMicroscope, MicroscopeHandler, detect_microscope
@@ -30,10 +30,11 @@ from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.output.layout import BACKENDS
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.pipeline.step import FunctionStep
-from openhcs_engine.vfs.array_listing import ArrayListing
-from openhcs_engine.vfs.raw import is_remote, local_folder
-from openhcs_engine.vfs.scratch import MEMORY, ScratchPlan
-from openhcs_engine.vfs.stamps import stamp
+from openhcs_engine.plan.context import OutputPlan, ProcessingContext, steps_digest
+from openhcs_engine.plan.run_options import refused_limit, well_limit
+from openhcs_engine.raw.array_listing import ArrayListing
+from openhcs_engine.raw.stamps import stamp
+from openhcs_engine.vfs.intermediates import MEMORY, ScratchPlan
 
 DEFAULT_OUTPUT = Path("openhcs_output")
 """Below the current folder: results never go into or beside the raw plate unasked."""

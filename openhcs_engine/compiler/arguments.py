@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from openhcs_engine.compiler.complaints import Complaints
+from openhcs_engine.compiler.violations import Complaints
 from openhcs_engine.compiler.wells import wells_of_step
 from openhcs_engine.model.components import Component, GroupBy, VariableComponents
 from openhcs_engine.model.plate import Plate

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from openhcs_engine.compiler.contracts import calls_of, check_pixel_types
+from openhcs_engine.compiler.artifacts import SideLinks, sites_without_place, stage_places, takes_stage_positions
+from openhcs_engine.compiler.contracts import check_pixel_types
 from openhcs_engine.compiler.devices import assign_devices, offer_devices
 from openhcs_engine.compiler.functions import FunctionTable
-from openhcs_engine.compiler.materialize import KeptPlaces, check_kept_pixels
-from openhcs_engine.compiler.scratch import check_scratch
-from openhcs_engine.compiler.side_data import SideLinks, sites_without_place, stage_places, takes_stage_positions
-from openhcs_engine.compiler.stacks import StepStacks, stacks_of_steps
+from openhcs_engine.compiler.materialized_planes import KeptPlaces, check_kept_pixels
 from openhcs_engine.compiler.steps import StepCompiler
 from openhcs_engine.compiler.wells import select_wells, wells_without_images, wells_without_steps
-from openhcs_engine.context import OutputPlan, ProcessingContext, StepPlan, steps_digest
-from openhcs_engine.errors import CompilationError, PlateError, Violation
+from openhcs_engine.errors import CompilationError, OptionError, PlateError, Violation
 from openhcs_engine.memory.devices import Device, DevicePolicy, Inventory
 from openhcs_engine.memory.packages import versions_of
 from openhcs_engine.memory.types import MemoryType
@@ -26,13 +23,17 @@ from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.plan.calls import calls_of
+from openhcs_engine.plan.context import OutputPlan, ProcessingContext, StepPlan, steps_digest
+from openhcs_engine.plan.flow import StepStacks, stacks_of_steps
+from openhcs_engine.raw.array_listing import ArrayListing
+from openhcs_engine.raw.stamps import stamp
 from openhcs_engine.uses.packages import package_version
-from openhcs_engine.vfs.array_listing import ArrayListing
-from openhcs_engine.vfs.scratch import MEMORY
-from openhcs_engine.vfs.stamps import stamp
+from openhcs_engine.vfs.intermediates import MEMORY, ScratchPlan
 
 _PIXEL_PACKAGES = ("openhcs_engine", "numpy", "tifffile", "imagecodecs")
 """What every well's pixels pass through; the functions' own packages are in their calls."""
+
 _UNFOLLOWED_SHOWN = 12
 """Names in the sentence about one step."""
 
@@ -321,3 +322,14 @@ def pipeline_digest(
     if violations:
         raise CompilationError.of(tuple(violations))
     return steps_digest(steps)
+
+
+def check_scratch(plan: ScratchPlan, plate: Plate) -> list[Violation]:
+    """Every reason why they cannot; the key is the option that is wrong."""
+    return [
+        Violation(message=str(fault), key=fault.option if isinstance(fault, OptionError) else "intermediates")
+        for fault in plan.faults(plate.root)
+    ]
+
+
+__all__ = ["check_scratch"]

@@ -13,17 +13,14 @@ from typing import Final
 
 import numpy as np
 
-from openhcs_engine.compiler.contracts import dtype_at_entry, function_name
-from openhcs_engine.compiler.stacks import StackFacts, StepStacks
-from openhcs_engine.context import CPU, FunctionCall, StepPlan
 from openhcs_engine.errors import Violation
 from openhcs_engine.memory.devices import GPU, CpuInventory, Device, DevicePolicy, Inventory
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.wells import plate_order
-
-WORKING_COPIES: Final = 3
-"""Stacks that a function is assumed to hold at once: what it got, what it returns, and one between."""
+from openhcs_engine.plan.calls import dtype_at_entry, function_name
+from openhcs_engine.plan.context import CPU, FunctionCall, StepPlan
+from openhcs_engine.plan.flow import WORKING_COPIES, StackFacts, StepStacks
 
 _UNKNOWN_ITEMSIZE: Final = 4
 """Bytes of a pixel whose type only a run can tell: most functions that choose a type themselves choose float32."""
@@ -312,4 +309,4 @@ def _itemsize(dtype: str | None) -> int:
     return _UNKNOWN_ITEMSIZE if dtype is None else np.dtype(dtype).itemsize
 
 
-__all__ = ["WORKING_COPIES", "Assignment", "DeviceOffer", "assign_devices", "offer_devices", "size", "uses_gpu"]
+__all__ = ["Assignment", "DeviceOffer", "assign_devices", "offer_devices", "size", "uses_gpu"]

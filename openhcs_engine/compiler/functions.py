@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from openhcs_engine.compiler.parameters import check_parameters, freeze_parameters, function_title
-from openhcs_engine.context import FunctionCall, UsedFile
-from openhcs_engine.function_reference import changed_since_import, resolve
 from openhcs_engine.laws import now, one
+from openhcs_engine.memory.artifacts import NOTHING, side_data_of
 from openhcs_engine.memory.decorators import FunctionContract, contract_of
 from openhcs_engine.memory.libraries import library
-from openhcs_engine.memory.side_data import NOTHING, side_data_of
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import SideData, SideInput
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.plan.context import FunctionCall, UsedFile
+from openhcs_engine.plan.function_reference import changed_since_import, resolve
 from openhcs_engine.uses.follow import Uses, follow, follow_together
 from openhcs_engine.uses.packages import package_version
 

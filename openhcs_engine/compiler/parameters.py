@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from openhcs_engine.context import COORDINATES
 from openhcs_engine.memory.decorators import FunctionContract
 from openhcs_engine.model.frozen import FrozenMap, JsonValue, freeze_value
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
+from openhcs_engine.plan.context import COORDINATES
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _BY_POSITION = (

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openhcs_engine.compiler.arguments import StepArguments, plate_values, read_arguments
-from openhcs_engine.compiler.collapses import Collapses, Reach
-from openhcs_engine.compiler.complaints import Complaints
-from openhcs_engine.compiler.drops import Drops
+from openhcs_engine.compiler.artifacts import SideLinks, StacksNow
+from openhcs_engine.compiler.collapses import Collapses, Drops, Reach
 from openhcs_engine.compiler.functions import FunctionTable, freeze_call
-from openhcs_engine.compiler.materialize import KeptPlaces
-from openhcs_engine.compiler.side_data import SideLinks, StacksNow
-from openhcs_engine.context import FunctionCall, Route, StepPlan
+from openhcs_engine.compiler.materialized_planes import KeptPlaces
+from openhcs_engine.compiler.violations import Complaints
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.pipeline.patterns import DeclaredCall, DeclaredRoute, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
-from openhcs_engine.vfs.scratch import MEMORY
+from openhcs_engine.plan.context import FunctionCall, Route, StepPlan
+from openhcs_engine.vfs.intermediates import MEMORY
 
 _DIGITS: Final = 9
 """A longer number is no coordinate."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from openhcs_engine.compiler.complaints import Complaints
-from openhcs_engine.context import StepPlan
+from openhcs_engine.compiler.violations import Complaints
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.image_index import ImageIndex, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import ChosenWells, WellFilter, choose_wells
+from openhcs_engine.plan.context import StepPlan
 
 _SHOWN = 6
 """Names of wells in a sentence."""

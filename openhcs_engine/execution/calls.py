@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from openhcs_engine.context import CPU, FunctionCall
-from openhcs_engine.errors import SideDataError, StackShapeError
+from openhcs_engine.errors import ExecutionError, SideDataError, StackShapeError
 from openhcs_engine.execution.placement import libraries_of
-from openhcs_engine.execution.step_record import StepRecord
-from openhcs_engine.memory.aligned import copy_aligned, empty_aligned
-from openhcs_engine.memory.cast_loss import listening
-from openhcs_engine.memory.convert import convert
+from openhcs_engine.execution.results import StepRecord
+from openhcs_engine.laws import one
+from openhcs_engine.memory.conversion.aligned import copy_aligned, empty_aligned
+from openhcs_engine.memory.conversion.cast_loss import listening
+from openhcs_engine.memory.conversion.convert import convert
+from openhcs_engine.memory.conversion.entry_dtype import entry_dtype
 from openhcs_engine.memory.decorators import NATIVE, PRESERVE
-from openhcs_engine.memory.entry import entry_dtype
 from openhcs_engine.memory.libraries import library, library_of
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayLibrary, HostArray
 from openhcs_engine.memory.types import MemoryType
+from openhcs_engine.model.frozen import FrozenMap
+from openhcs_engine.model.image_index import Stack
+from openhcs_engine.plan.context import COORDINATES, CPU, FunctionCall
+from openhcs_engine.plan.function_reference import resolve
+from openhcs_engine.uses.follow import follow_together
+from openhcs_engine.uses.opened_files import OpenedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +234,87 @@ def _what_it_owes(call: FunctionCall, entry: Entry) -> str:
         f"it got a stack (plane, y, x) = {entry.shape} and must return one as a {call.output_type} array, with "
         f"{entry.shape[0]} planes or with 1"
     )
+
+
+def with_coordinates(calls: tuple[FunctionCall, ...], stack: Stack) -> tuple[FunctionCall, ...]:
+    """Calls on a stack; those that ask for it are given the number of each plane on each axis of the stack.
+
+    Behind a function that collapses the stack, the one plane left has None on each axis.
+    """
+    if not any(call.coordinates for call in calls):
+        return calls
+    places = {axis.value: tuple(plane.key.get(axis) for plane in stack.planes) for axis in stack.variable}
+    told = []
+    for call in calls:
+        told.append(_told(call, FrozenMap.of(places)))
+        if call.collapses:
+            places = dict.fromkeys(places, (None,))
+    return tuple(told)
+
+
+def _told(call: FunctionCall, places: FrozenMap) -> FunctionCall:
+    if not call.coordinates:
+        return call
+    twin = call.cpu_twin and _told(call.cpu_twin, places)
+    return replace(call, kwargs=FrozenMap.of({**call.kwargs, COORDINATES: places}), cpu_twin=twin)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSource:
+    """Gives the function of a call: from a table where it lives only in this process, else by import."""
+
+    local: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    verified: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
+    """By reference and source: each is found and verified once."""
+
+    def get(self, call: FunctionCall) -> Callable[..., Any]:
+        """The function; refused if its source is not the one that was compiled."""
+        if _known(call) not in self.verified:
+            self.verify([call])
+        return self.verified[_known(call)]
+
+    def verify(self, calls: Sequence[FunctionCall]) -> None:
+        """Find and verify all functions of a plan, before one of them runs and leaves something for another.
+
+        Raises
+        ------
+        ExecutionError
+            If one cannot be found, or is not what was compiled.
+        """
+        if all(_known(call) in self.verified for call in calls):
+            return
+        found = [(call, self.local.get(call.reference) or _import(call)) for call in calls]
+        uses = follow_together(function for _, function in found)
+        for call, function in found:
+            self.verified[_known(call)] = _verified(call, function, uses[id(function)].sha256)
+
+
+def _known(call: FunctionCall) -> tuple[str, str]:
+    return call.reference, call.source_sha256
+
+
+def _verified(call: FunctionCall, function: Callable[..., Any], sha256: str) -> Callable[..., Any]:
+    if call.source_sha256 != sha256 and call.source_sha256 != one.source_sha256(function):
+        raise ExecutionError(
+            f"Function {call.reference} is not the one that was compiled (its source, or what it uses, changed); "
+            "compile the plate again."
+        )
+    for file in call.files:
+        if OpenedFile(file.path, file.size, file.mtime_ns).has_changed:
+            raise ExecutionError(
+                f"{file.path}, which the modules of {call.reference} read while they are imported, is another file now "
+                "than when the plate was compiled; compile the plate again."
+            )
+    return function
+
+
+def _import(call: FunctionCall) -> Callable[..., Any]:
+    if not call.importable:
+        raise ExecutionError(
+            f"Function {call.reference} lives only in the process that compiled it; run it there with "
+            'runner="threads", or move it to a module.'
+        )
+    try:
+        return resolve(call.reference)
+    except (ImportError, AttributeError) as error:
+        raise ExecutionError(f"Function {call.reference} cannot be imported here: {error}.") from error

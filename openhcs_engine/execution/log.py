@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.execution.results import StepResult, WellResult
-from openhcs_engine.output.place import output_errors
+from openhcs_engine.output.preflight import output_errors
+from openhcs_engine.plan.context import ProcessingContext, plan_fingerprint
 
 
 class RunLog:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from openhcs_engine.context import CPU, FunctionCall
 from openhcs_engine.errors import DeviceUnavailableError
 from openhcs_engine.execution.results import Rung
 from openhcs_engine.memory.devices import GPU, DevicePolicy
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
 from openhcs_engine.memory.types import MemoryType
+from openhcs_engine.plan.context import CPU, FunctionCall
 
 _NOBODY_ASKED: Final = "this run holds no GPU"
 

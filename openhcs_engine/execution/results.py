@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from openhcs_engine.memory.cast_loss import FEW, integer_range
+from openhcs_engine.memory.conversion.cast_loss import Cast, CastNote, CastResult
+from openhcs_engine.memory.conversion.convert import Conversion
 
 
 class WellStatus(StrEnum):
@@ -77,89 +78,6 @@ class SideRecord:
             return f"object {self.name} {of}, which lives within the well only"
         what = "plane" if self.kind == "labels" else "row"
         return f"{self.kind} {self.name}: {self.count} {what}{'s' if self.count != 1 else ''} {of}"
-
-
-CAST_LOSS_LIMIT: Final = 0.01
-"""Part of a step's values that may be lost in a cast before it is a warning at the well."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CastResult:
-    """What became of the results of one function when they were brought to the pixel type that is asked for.
-
-    Of all its stacks together. Values are counted only where the range of a stack says that some are lost.
-    """
-
-    function: str
-    source: str
-    """Dtype that the function returned."""
-    wanted: str
-    low: float
-    """Smallest value before, NaN aside; perhaps infinite."""
-    high: float
-    values: int
-    """Pixels."""
-    clipped: int = 0
-    """Values that ``wanted`` cannot hold; they became its smallest, its largest, or infinite."""
-    flattened: int = 0
-    """Values that rounding changed where it left next to nothing of the range, as of floats from 0 to 1."""
-
-    @property
-    def loses(self) -> bool:
-        """Whether any value was lost."""
-        return self.clipped + self.flattened > 0
-
-    @property
-    def warns(self) -> bool:
-        """Whether so many were lost that the well carries a warning."""
-        return self.clipped + self.flattened > CAST_LOSS_LIMIT * self.values
-
-    @property
-    def told(self) -> str:
-        """What was lost, as a person reads it, with the remedy."""
-        lost = [f"{_part(self.flattened, self.values)} was rounded to {self._left}"] if self.flattened else []
-        lost += [f"{_part(self.clipped, self.values)} was clipped"] if self.clipped else []
-        return (
-            f"{self.function} returned {self.source} from {self.low:.4g} to {self.high:.4g}; as {self.wanted}, "
-            f"{' and '.join(lost) or 'nothing was lost'}. {self._remedy}"
-        )
-
-    @property
-    def _remedy(self) -> str:
-        if self.function.startswith("openhcs_engine."):
-            return 'Give it other parameters, or call it in a function of your own, on floats, with dtype="float32"'
-        return 'Declare dtype="float32", or rescale (in scikit-image, preserve_range=True) or clip in the function'
-
-    @property
-    def _left(self) -> str:
-        """The numbers that are left of a range that is nearly nothing."""
-        if self.wanted.startswith("float"):
-            return "0"
-        smallest, largest = integer_range(np.dtype(self.wanted))
-        low, high = max(smallest, round(max(self.low, smallest))), min(largest, round(min(self.high, largest)))
-        if high - low < 3:
-            return " or ".join(map(str, range(low, high + 1)))
-        # A wide range is that of several stacks, of which one was narrow.
-        return f"{low}, {low + 1} … {high}" if high - low <= 2 * FEW else "next to nothing"
-
-    def joined(self, other: CastResult) -> CastResult:
-        """Both together, of one function and one pair of dtypes."""
-        return replace(
-            self,
-            low=min(self.low, other.low),
-            high=max(self.high, other.high),
-            values=self.values + other.values,
-            clipped=self.clipped + other.clipped,
-            flattened=self.flattened + other.flattened,
-        )
-
-
-def _part(count: int, of: int) -> str:
-    """``all of it``, or a share that is never told as none or all of it where it is not."""
-    if count == of:
-        return "all of it"
-    share = 100 * count / of
-    return f"{min(share, 99.9):.1f} % of it" if share >= 0.1 else "less than 0.1 % of it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,3 +163,73 @@ class WellResult:
         if name != "success" and name not in {field.name for field in fields(self)}:
             raise KeyError(name)
         return self.get(name)
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """Conversions, casts, devices, rungs and fallbacks of one step so far, each once, with its number of stacks."""
+
+    routes: Counter[str] = field(default_factory=Counter)
+    rungs: Counter[RungResult] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    devices: dict[str, None] = field(default_factory=dict)
+    casts: dict[tuple[str, str, str], CastResult] = field(default_factory=dict)
+    """By function, its dtype, and the one that was asked for."""
+
+    def converted(self, conversion: Conversion, cast: str = "") -> None:
+        """Count a boundary that a stack crossed; nothing where it stayed what and where it was."""
+        if conversion.source != conversion.target or not conversion.zero_copy or cast:
+            self.routes[conversion.describe() + (f"; {cast}" if cast else "")] += 1
+
+    def noting_casts(self, function: str) -> CastNote:
+        """What takes note of the casts of a function's results."""
+
+        def note(cast: Cast) -> None:
+            found = CastResult(
+                function=function,
+                source=cast.source,
+                wanted=cast.wanted,
+                low=cast.low,
+                high=cast.high,
+                values=cast.values,
+                clipped=cast.clipped,
+                flattened=cast.flattened,
+            )
+            key = function, cast.source, cast.wanted
+            self.casts[key] = self.casts[key].joined(found) if key in self.casts else found
+
+        return note
+
+    def climbed(self, rungs: Iterable[RungResult]) -> None:
+        """Count the rungs of one stack."""
+        self.rungs.update(rungs)
+
+    def fell_back(self, reason: str) -> None:
+        """Count a stack that did not run where it was planned to."""
+        self.fallbacks[reason] += 1
+
+    def ran_on(self, device: str) -> None:
+        """Remember a device that a function ran on."""
+        self.devices[device] = None
+
+    def told_routes(self) -> tuple[str, ...]:
+        """The conversions, in order of appearance."""
+        return tuple(route if count == 1 else f"{route} ({count} times)" for route, count in self.routes.items())
+
+    def told_rungs(self) -> tuple[RungResult, ...]:
+        """The rungs, in order of appearance, with the stacks they happened to."""
+        return tuple(replace(rung, stacks=count) for rung, count in self.rungs.items())
+
+    def told_fallback(self, stacks: int) -> str | None:
+        """The fallbacks as one sentence; None: there were none."""
+        if not self.fallbacks:
+            return None
+        told = (
+            reason if count == stacks else f"{reason} ({count} of {stacks} stacks)"
+            for reason, count in self.fallbacks.items()
+        )
+        return "; ".join(told) + "."
+
+    def told_devices(self, default: str) -> str:
+        """Where the functions ran; ``default`` if none did."""
+        return ", ".join(self.devices) or default

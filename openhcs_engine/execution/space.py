@@ -6,11 +6,11 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OutputPlaceError
-from openhcs_engine.execution.estimate import output_bytes, scratch_bytes
-from openhcs_engine.output.place import check_free_space, nearest_existing
-from openhcs_engine.output.plate_output import PlateOutput
+from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.preflight import check_free_space, nearest_existing
+from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.estimate import output_bytes, scratch_bytes
 
 
 def check_space(folder: PlateOutput, contexts: Collection[ProcessingContext], workers: int) -> None:

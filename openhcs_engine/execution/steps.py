@@ -12,24 +12,22 @@ from typing import Final
 
 import numpy as np
 
-from openhcs_engine.context import FunctionCall, ProcessingContext, Route, StepPlan
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError, StorageBudgetError, StorageError
-from openhcs_engine.execution.coordinates import with_coordinates
-from openhcs_engine.execution.functions import FunctionSource
-from openhcs_engine.execution.memory_ladder import CallPlace, RouteRun
+from openhcs_engine.execution.artifacts.well_artifacts import StackSides, WellArtifacts
+from openhcs_engine.execution.calls import FunctionSource, with_coordinates
+from openhcs_engine.execution.out_of_memory import CallPlace, RouteRun
 from openhcs_engine.execution.placement import WorkerDevices
-from openhcs_engine.execution.results import StepResult
-from openhcs_engine.execution.side_data import StackSides, WellArtifacts
-from openhcs_engine.execution.step_record import StepRecord
-from openhcs_engine.memory.aligned import address_of, empty_aligned
+from openhcs_engine.execution.results import StepRecord, StepResult
+from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
 from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
 from openhcs_engine.model.sizes import told_bytes
 from openhcs_engine.model.system_errors import explained, is_system_error
-from openhcs_engine.vfs.array_source import read_array_header, read_array_plane
+from openhcs_engine.plan.context import FunctionCall, ProcessingContext, Route, StepPlan
+from openhcs_engine.raw.array_plane import read_array_header, read_array_plane
+from openhcs_engine.raw.plane import describe_form, read_plane, read_plane_header
 from openhcs_engine.vfs.backend import StorageBackend
-from openhcs_engine.vfs.source import describe_form, read_plane, read_plane_header
 
 SOURCE: Final = "source"
 """What a step reads that begins with the raw plate."""

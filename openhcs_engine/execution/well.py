@@ -9,24 +9,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import OpenHCSError, PlateError
-from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.artifacts.tables import join_rows
+from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
-from openhcs_engine.execution.side_tables import join_rows
 from openhcs_engine.execution.steps import SOURCE, WellPlaces, drop_planes, run_step, take_planes
+from openhcs_engine.files.address import is_remote
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
 from openhcs_engine.model.system_errors import is_system_error, told_with_file
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.opening import open_output
-from openhcs_engine.output.tables import with_tables
-from openhcs_engine.output.well_writer import stage_well
-from openhcs_engine.vfs.array_listing import ArrayListing
+from openhcs_engine.output.tables.well import with_tables
+from openhcs_engine.output.writing.well_writer import stage_well
+from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.raw.array_listing import ArrayListing
 from openhcs_engine.vfs.backend import StorageBackend
-from openhcs_engine.vfs.raw import is_remote
-from openhcs_engine.vfs.scratch import open_scratch
+from openhcs_engine.vfs.intermediates import open_scratch
 
 _LONGEST: Final = 2000
 """Letters of an error's sentence."""

@@ -11,8 +11,8 @@ from typing import Final, Self
 
 from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.ngff.plate_group import PlateGroup
+from openhcs_engine.output.contract import PlateOutput
 from openhcs_engine.output.image_sets import KnownManifests, KnownWell, PresentWell
-from openhcs_engine.output.plate_output import PlateOutput
 
 _PAUSE_S: Final = 1.0
 """Between two lists at least: many wells that end together are listed at once."""

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from openhcs_engine.execution.functions import FunctionSource
+from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send, send_begun
+from openhcs_engine.execution.runners.worker_environment import load_libraries
 from openhcs_engine.execution.well import WellPlace, run_well
-from openhcs_engine.execution.worker_environment import load_libraries
 from openhcs_engine.memory.framework_environment import settle
-from openhcs_engine.plan_document import contexts_from_json
+from openhcs_engine.plan.document import contexts_from_json
 
 
 def main(results_fd: int) -> None:
@@ -73,7 +73,7 @@ def _listen(pipe: BinaryIO) -> queue.SimpleQueue[ToWorker]:
 
 def _preload() -> None:
     """Import what every well needs while the run still compiles."""
-    for module in ("numpy", "tifffile", "openhcs_engine.output.well_writer"):
+    for module in ("numpy", "tifffile", "openhcs_engine.output.writing.well_writer"):
         with contextlib.suppress(ImportError):  # a missing one is reported by the first well
             __import__(module)
 

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 import numpy as np
 
 from openhcs_engine.functions.stack import Pixels
-from openhcs_engine.memory.convert import convert
+from openhcs_engine.memory.conversion.convert import convert
 from openhcs_engine.memory.libraries import library_of
 from openhcs_engine.memory.types import MemoryType
 

@@ -10,8 +10,8 @@ import numpy as np
 from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
-from openhcs_engine.memory.aligned import empty_aligned
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.aligned import empty_aligned
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 
 _NAME: Final = "subtract_background"
 

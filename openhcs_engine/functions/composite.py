@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
-from openhcs_engine.memory.bands import row_bands
-from openhcs_engine.memory.cast_loss import Cast, tell_casts
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.bands import row_bands
+from openhcs_engine.memory.conversion.cast_loss import Cast, tell_casts
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 
 _NAME: Final = "create_composite"
 

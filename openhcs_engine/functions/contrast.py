@@ -12,8 +12,8 @@ from openhcs_engine.errors import PixelValueError
 from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
-from openhcs_engine.memory.aligned import empty_aligned
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.aligned import empty_aligned
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 
 _NAME: Final = "enhance_contrast"
 _GREYS: Final = 2**14

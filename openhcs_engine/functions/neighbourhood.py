@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from openhcs_engine.functions.stack import Pixels
-from openhcs_engine.memory.aligned import empty_aligned
-from openhcs_engine.memory.bands import BAND_ELEMENTS
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.aligned import empty_aligned
+from openhcs_engine.memory.conversion.bands import BAND_ELEMENTS
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 
 PlaneFilter: TypeAlias = Callable[[Pixels], Pixels]
 """Takes an image ``(y, x)``, which it only reads, and returns one of the same shape."""

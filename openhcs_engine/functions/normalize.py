@@ -11,9 +11,9 @@ from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.histogram import COUNTED_DTYPES, percentiles_of
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
-from openhcs_engine.memory.bands import BAND_ELEMENTS, row_bands
-from openhcs_engine.memory.cast_loss import Cast, integer_range, may_flatten, tell_casts
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.bands import BAND_ELEMENTS, row_bands
+from openhcs_engine.memory.conversion.cast_loss import Cast, integer_range, may_flatten, tell_casts
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 
 _NAME: Final = "stack_percentile_normalize"
 _CAMERA_MAXIMUM: Final = 65535

@@ -9,9 +9,9 @@ import numpy as np
 from openhcs_engine.functions.any_library import any_library
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
-from openhcs_engine.memory.aligned import empty_aligned
-from openhcs_engine.memory.bands import row_bands
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.aligned import empty_aligned
+from openhcs_engine.memory.conversion.bands import row_bands
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 
 _SUMMED_AS_INTEGERS: Final = (np.dtype(np.uint8), np.dtype(np.uint16))
 _MOST_PLANES: Final = 2**16

@@ -1,6 +1,7 @@
 """Array libraries and devices: decorators that say which arrays a function speaks, and the converter between them."""
 
-from openhcs_engine.memory.convert import Conversion, convert
+from openhcs_engine.memory.artifacts import side_data_of, special_inputs, special_outputs
+from openhcs_engine.memory.conversion.convert import Conversion, convert
 from openhcs_engine.memory.decorators import (
     FunctionContract,
     contract_of,
@@ -11,7 +12,6 @@ from openhcs_engine.memory.decorators import (
     tensorflow,
     torch,
 )
-from openhcs_engine.memory.side_data import side_data_of, special_inputs, special_outputs
 from openhcs_engine.memory.types import MemoryType
 
 __all__ = [

@@ -7,23 +7,22 @@ process as well as against other processes.
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from openhcs_engine.errors import DeviceUnavailableError
-from openhcs_engine.files.private import open_file_in, open_private_folder
+from openhcs_engine.files.locks import lock_holder, try_lock, unlock
 
 CPU: Final = "cpu"
+
 GPU: Final = "gpu"
 
 _POLL_S: Final = 0.05
@@ -246,8 +245,8 @@ class DevicePool:
         held: list[Device] = []
         for slot in range(self._slots_of(devices[0])):
             for device in devices:
-                if len(held) < wanted and (lock := _try_lock(self._file(device, slot))) is not None:
-                    locks.callback(_unlock, lock)
+                if len(held) < wanted and (lock := try_lock(self._file(device, slot))) is not None:
+                    locks.callback(unlock, lock)
                     held.append(device)
         return tuple(held)
 
@@ -270,36 +269,8 @@ class DevicePool:
         """The processes that hold devices, for people, each with the time since when."""
         slots = range(self._slots_of(devices[0]))
         files = [self._file(device, slot) for device in devices for slot in slots]
-        holders = sorted({holder for file in files if (holder := _holder(file))})
+        holders = sorted({holder for file in files if (holder := lock_holder(file))})
         return f"the processes {', '.join(holders) or 'unknown'}"
-
-
-def _try_lock(path: Path) -> int | None:
-    """The descriptor of a lock now held; None if somebody else holds it. Lock files are never deleted: that races."""
-    with open_private_folder(path.parent, "remove it, or give another folder for leases") as folder:
-        descriptor = open_file_in(folder, path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    with suppress(OSError):  # on a full disk the lease holds, but cannot say whose it is
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
-
-
-def _unlock(descriptor: int) -> None:
-    # Explicitly, for a child made by fork holds a copy of the descriptor, and closing ours would not free the lock.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def _holder(path: Path) -> str:
-    with suppress(OSError):
-        since = datetime.fromtimestamp(path.stat().st_mtime, UTC)  # written by who took it
-        return f"{path.read_text()} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
-    return ""
 
 
 def _ask_nvml() -> tuple[tuple[Device, ...], str | None]:

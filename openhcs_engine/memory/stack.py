@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from openhcs_engine.memory.aligned import address_of, empty_aligned
+from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
 
 Array: TypeAlias = NDArray[Any]
 

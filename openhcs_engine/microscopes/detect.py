@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from openhcs_engine.errors import NotAPlateError, UnreadablePlateError
-from openhcs_engine.microscopes.cellvoyager import CellVoyagerHandler
+from openhcs_engine.files.address import is_remote, local_folder
+from openhcs_engine.microscopes.cellvoyager.handler import CellVoyagerHandler
+from openhcs_engine.microscopes.file_names.handler import PresetHandler
 from openhcs_engine.microscopes.handler import MicroscopeHandler, one_plate
-from openhcs_engine.microscopes.imagexpress import ImageXpressHandler
+from openhcs_engine.microscopes.harmony.handler import OperaPhenixHandler
+from openhcs_engine.microscopes.imagexpress.handler import ImageXpressHandler
 from openhcs_engine.microscopes.listing import FolderListing, list_folder, list_url
-from openhcs_engine.microscopes.ome_zarr import OmeZarrHandler
-from openhcs_engine.microscopes.opera_phenix import OperaPhenixHandler
-from openhcs_engine.microscopes.patterns import PresetHandler
+from openhcs_engine.microscopes.ome_zarr.handler import OmeZarrHandler
 from openhcs_engine.model.completeness import note_inferred
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate, SitePosition
 from openhcs_engine.model.system_errors import explained
-from openhcs_engine.vfs.raw import is_remote, local_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from openhcs_engine.errors import NotAPlateError, SeveralPlatesError
+from openhcs_engine.microscopes.file_names.suggestion import ways_to_say_it
 from openhcs_engine.microscopes.listing import FolderListing
-from openhcs_engine.microscopes.suggestion import ways_to_say_it
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from openhcs_engine.errors import UnreadablePlateError
+from openhcs_engine.files.address import is_remote
 from openhcs_engine.microscopes.image_header import ImageForm, ImageHeader, read_image_header, why_unreadable
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImagePlane
-from openhcs_engine.vfs.raw import is_remote
 
 MAX_HEADERS: Final = 25
 """Headers of one channel that are read at most."""

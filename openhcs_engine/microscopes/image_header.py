@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from openhcs_engine.microscopes.listing import FolderListing
-from openhcs_engine.microscopes.png_header import PNG_START, read_png_header
-from openhcs_engine.microscopes.tiff_header import read_tiff_header
 from openhcs_engine.model.system_errors import explained
+from openhcs_engine.raw.png_header import PNG_START, read_png_header
+from openhcs_engine.raw.tiff_header import read_tiff_header
 
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -14,10 +15,18 @@ from typing import BinaryIO, Final
 
 from msgspec import Struct
 
+from openhcs_engine.files.address import list_remote, open_header, open_raw
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.nodes import MAX_NODE_BYTES, METADATA_NAMES, chunks_among, is_array, level_0, may_be_node
-from openhcs_engine.vfs.array_listing import ArrayListing
-from openhcs_engine.vfs.raw import list_remote, open_header, open_raw
+from openhcs_engine.raw.array_listing import ArrayListing
+
+
+def sha256_of(stream: BinaryIO) -> str:
+    """Digest of the rest of a stream."""
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 class ListedFile(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 of them

@@ -10,12 +10,12 @@ from typing import Any, Self
 import msgspec
 
 from openhcs_engine.errors import OptionError, PlateMapError
-from openhcs_engine.microscopes.declared_wells import UNSAID, WellNumbering
 from openhcs_engine.microscopes.detect import DetectedMicroscope, default_handlers, detect_microscope
+from openhcs_engine.microscopes.file_names.declared_wells import UNSAID, WellNumbering
+from openhcs_engine.microscopes.file_names.handler import PatternHandler, PresetHandler, pattern_handler
+from openhcs_engine.microscopes.file_names.planes_csv import CsvHandler
 from openhcs_engine.microscopes.handler import MicroscopeHandler
-from openhcs_engine.microscopes.patterns import PatternHandler, PresetHandler, pattern_handler
-from openhcs_engine.microscopes.planes_csv import CsvHandler
-from openhcs_engine.microscopes.plate_map_file import doses_told, join_plate_map, load_plate_map
+from openhcs_engine.microscopes.plate_map.file import doses_told, join_plate_map, load_plate_map
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMapColumns
 from openhcs_engine.model.system_errors import explained

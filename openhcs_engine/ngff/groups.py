@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from openhcs_engine.errors import NotAnOutputError
+from openhcs_engine.files.atomic import StoredFile, write_new
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.metadata import OWN, document
 from openhcs_engine.ngff.nodes import ARRAY_V2, ATTRIBUTES_V2, GROUP_V2, NODE_V3
-from openhcs_engine.vfs.files import StoredFile, write_new
 
 GROUP_FILES: Final = frozenset({NODE_V3, GROUP_V2, ATTRIBUTES_V2})
 """What a group may consist of."""

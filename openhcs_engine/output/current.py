@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from openhcs_engine.context import ProcessingContext
-from openhcs_engine.earlier_law import ByLawOne, Maker
 from openhcs_engine.laws import one
+from openhcs_engine.output.contract import PlateOutput
 from openhcs_engine.output.manifest import WellManifest
-from openhcs_engine.output.plate_output import PlateOutput
+from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.earlier_law import ByLawOne, Maker
 
 RENEW_HINT: Final = (
     "An earlier version of openhcs-dagster made them of the same files, steps, parameters, sources and packages; "

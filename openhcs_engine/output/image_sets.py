@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
+from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.ngff.metadata import well_path
 from openhcs_engine.ngff.plate_group import VERSION_FILES
 from openhcs_engine.output.layout import image_sets_of, is_zarr
 from openhcs_engine.output.manifest import WellManifest
-from openhcs_engine.vfs.files import StoredFile
 
 ZarrSets = Mapping[str, str]
 """The OME-Zarr plates that hold images of a well, each with its version."""

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import ManifestError, OutputPlaceError
+from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.provenance import RawFile, provenance_of, raw_files
-from openhcs_engine.vfs.files import StoredFile
+from openhcs_engine.plan.context import ProcessingContext
 
 FORMAT: Final = 1
 """Version of the manifest."""

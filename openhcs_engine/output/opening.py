@@ -7,9 +7,9 @@ from os import PathLike
 from pathlib import Path
 
 from openhcs_engine.errors import OutputPlaceError
-from openhcs_engine.output.output_files import FolderFiles, OutputFiles
-from openhcs_engine.output.plate_output import PlateOutput
-from openhcs_engine.vfs.raw import is_remote, local_folder
+from openhcs_engine.files.address import is_remote, local_folder
+from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.listing import FolderFiles, OutputFiles
 
 
 def open_output(address: str | PathLike[str], backend: str = "zarr", fsync: bool = False) -> PlateOutput:
@@ -32,10 +32,10 @@ def open_output(address: str | PathLike[str], backend: str = "zarr", fsync: bool
     """
     place = os.fspath(address)
     if is_remote(place):
-        from openhcs_engine.output.plate_bucket import PlateBucket
+        from openhcs_engine.output.bucket.output import PlateBucket
 
         return PlateBucket.at(place, backend)
-    from openhcs_engine.output.plate_folder import PlateFolder
+    from openhcs_engine.output.folder.output import PlateFolder
 
     return PlateFolder(local_folder(place), backend, fsync)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from openhcs_engine.context import MaterializePlan, ProcessingContext
 from openhcs_engine.errors import ContextFileError, ContextFormatError
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.layout import CONTEXTS
-from openhcs_engine.output.output_files import Found, OutputFiles
-from openhcs_engine.plan_document import contexts_from_json
+from openhcs_engine.output.listing import Found, OutputFiles
+from openhcs_engine.plan.context import MaterializePlan, ProcessingContext
+from openhcs_engine.plan.document import contexts_from_json
 
 Plan = Mapping[str, ProcessingContext]
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from openhcs_engine.context import FunctionCall, ProcessingContext, StepPlan
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
+from openhcs_engine.plan.context import FunctionCall, ProcessingContext, StepPlan
 
 _DISTRIBUTION: Final = "openhcs-dagster"
 

@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from openhcs_engine.errors import OutputPlaceError
-from openhcs_engine.microscopes.cellvoyager_names import CellVoyagerName
+from openhcs_engine.microscopes.cellvoyager.names import CellVoyagerName
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import normalise_well, row_and_column
 from openhcs_engine.synthetic.images import SyntheticImages, write_truth

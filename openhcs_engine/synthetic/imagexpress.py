@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import quoteattr
 
 from openhcs_engine.errors import OutputPlaceError
-from openhcs_engine.microscopes.imagexpress_names import ImageName
+from openhcs_engine.microscopes.imagexpress.names import ImageName
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import normalise_well, row_and_column
 from openhcs_engine.synthetic.images import SyntheticImages, write_truth

@@ -15,7 +15,7 @@ from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import normalise_well, row_and_column, row_letters
 from openhcs_engine.ngff.metadata import well_path
-from openhcs_engine.ngff.pyramid import halve
+from openhcs_engine.ngff.writing.pyramid import halve
 from openhcs_engine.synthetic.images import SyntheticImages, write_truth
 from openhcs_engine.synthetic.plate import SyntheticPlate
 

@@ -10,7 +10,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from openhcs_engine.errors import OutputPlaceError
-from openhcs_engine.microscopes.harmony_names import HarmonyName
+from openhcs_engine.microscopes.harmony.names import HarmonyName
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import normalise_well, row_and_column
 from openhcs_engine.synthetic.images import SyntheticImages, write_truth

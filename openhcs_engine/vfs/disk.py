@@ -9,11 +9,12 @@ from typing import Any, BinaryIO, ClassVar, TypeVar
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import OptionError, PlaneReadError
-from openhcs_engine.vfs.backend import ImageInfo, check_array, check_key
+from openhcs_engine.files.keys import check_key
+from openhcs_engine.files.opening import open_store
+from openhcs_engine.files.store import DECODING_ERRORS
+from openhcs_engine.vfs.backend import ImageInfo, check_array
 from openhcs_engine.vfs.file_backend import FileBackend
-from openhcs_engine.vfs.source import DECODING_ERRORS
-from openhcs_engine.vfs.stores import open_store
-from openhcs_engine.vfs.tiff import COMPRESSIONS, read_info, read_tiff, write_tiff
+from openhcs_engine.vfs.tiff_codec import COMPRESSIONS, read_info, read_tiff, write_tiff
 
 Result = TypeVar("Result")
 

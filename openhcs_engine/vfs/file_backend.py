@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
+from openhcs_engine.files.keys import check_key, check_prefix
+from openhcs_engine.files.store import FileStore
 from openhcs_engine.model.system_errors import explained, is_system_error
-from openhcs_engine.vfs.backend import StorageBackend, check_key, check_prefix
-from openhcs_engine.vfs.stores import FileStore
+from openhcs_engine.vfs.backend import StorageBackend
 
 
 class FileBackend(StorageBackend):

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Final, TypeVar
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import OptionError, PlaneReadError, StorageKeyError
-from openhcs_engine.vfs.backend import ImageInfo, check_array, check_key
+from openhcs_engine.files.keys import check_key
+from openhcs_engine.files.opening import open_store
+from openhcs_engine.files.store import DECODING_ERRORS, ReadFile
+from openhcs_engine.vfs.backend import ImageInfo, check_array
 from openhcs_engine.vfs.file_backend import FileBackend
-from openhcs_engine.vfs.source import DECODING_ERRORS
-from openhcs_engine.vfs.stores import ReadFile, open_store
-from openhcs_engine.vfs.zarr_files import COMPRESSIONS, METADATA, decode_array, decode_info, encode_array
+from openhcs_engine.vfs.zarr_codec import COMPRESSIONS, METADATA, decode_array, decode_info, encode_array
 
 Result = TypeVar("Result")
 

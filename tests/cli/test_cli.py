@@ -183,7 +183,7 @@ def test_verify_tells_whole_damaged_and_foreign_apart(folder: Path, plate: Path)
 
 def test_compile_prints_the_plan_document(folder: Path, plate: Path) -> None:
     """What --json prints is read back as contexts."""
-    from openhcs_engine.plan_document import contexts_from_json
+    from openhcs_engine.plan.document import contexts_from_json
 
     ended = openhcs(folder, "compile", plate, "--pipeline", "lab:composite", "--json", "--wells", "A01")
 
@@ -239,7 +239,7 @@ def test_the_exit_code_says_which_signal_ended_a_command(number: signal.Signals,
     """Also where a library held the signal back and raised its own interruption later, as Dagster does."""
     program = f"""
 import os, signal
-from openhcs_engine.command_line import CommandLine
+from openhcs_engine.cli.app import CommandLine
 line = CommandLine("line", "A command.")
 @line.command()
 def wait() -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster.catalogue import Catalogue
-from openhcs_dagster.cli import main
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.cli.commands import main
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 PIPELINE = """

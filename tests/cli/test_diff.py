@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from openhcs_engine import cli
+from openhcs_engine.cli import commands as cli
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 LAB = """

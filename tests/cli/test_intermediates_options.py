@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from openhcs_dagster.catalogue import Catalogue, RunOptions
-from openhcs_dagster.cli import openhcs_dagster
-from openhcs_dagster.settings import Inbox
-from openhcs_engine.cli import openhcs
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.catalogue.inbox_file import Inbox
+from openhcs_dagster.cli.commands import openhcs_dagster
+from openhcs_engine.cli.commands import openhcs
+from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
-from openhcs_engine.vfs.scratch import ScratchPlan
+from openhcs_engine.vfs.intermediates import ScratchPlan
 
 PIPELINES = """
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents

@@ -24,7 +24,7 @@ def test_a_lost_well_is_counted_as_failed(tmp_path: Path) -> None:
     """The exit code is 1, the well is named with the remedy, and counted once."""
     write_imagexpress(tmp_path / "plate", SyntheticPlate(rows=1, columns=2, sites=1, z=1, shape=(64, 64)))
     (tmp_path / "forgetful.py").write_text(LAB)
-    program = [sys.executable, "-c", "from openhcs_engine.cli import openhcs; openhcs()"]
+    program = [sys.executable, "-c", "from openhcs_engine.cli.commands import openhcs; openhcs()"]
     given = ["run", "plate", "--pipeline", "forgetful:pipeline", "--output", "results", "--runner", "threads"]
     done = subprocess.run(
         [*program, *given, "--workers", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

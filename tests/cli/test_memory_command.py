@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from openhcs_engine import memory_output
+from openhcs_engine.cli import memory as memory_output
 from openhcs_engine.memory import MemoryType
+from openhcs_engine.memory.conversion.routes import ROUTES
 from openhcs_engine.memory.devices import CpuInventory, Device, HostInventory, find_inventory
 from openhcs_engine.memory.libraries import LIBRARIES
-from openhcs_engine.memory.routes import ROUTES
 
 FRAMEWORKS = ("torch", "tensorflow", "jax", "cupy", "pyclesperanto")
 IN_HOST_MEMORY = {"numpy", "torch", "tensorflow", "jax"}

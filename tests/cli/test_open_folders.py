@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster.cli import main
-from openhcs_engine.command_line import CommandLine
+from openhcs_dagster.cli.commands import main
+from openhcs_engine.cli.app import CommandLine
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 PIPELINE = """

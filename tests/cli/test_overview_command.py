@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from openhcs_engine import FunctionStep, PipelineOrchestrator, VariableComponents
-from openhcs_engine.cli import openhcs
+from openhcs_engine.cli.commands import openhcs
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.ngff.groups import read_attributes
-from openhcs_engine.output.verify import verify
+from openhcs_engine.output.verification.verify import verify
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 PROJECT = [FunctionStep(create_max_projection, variable_components=[VariableComponents.Z_INDEX])]

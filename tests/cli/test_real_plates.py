@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openhcs_engine.ngff.reader import open_plate
+from openhcs_engine.ngff.reading.reader import open_plate
 from tests.cli.test_cli import PIPELINES, openhcs
 
 

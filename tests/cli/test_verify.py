@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_engine.output.bucket import Bucket
-from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.output.bucket.objects import Bucket
+from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.cli.test_cli import openhcs
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import dagster as dg
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, RunOptions
-from openhcs_dagster.materialize import PlateRun, materialize_plate
-from openhcs_dagster.registration import register
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.catalogue.registration import register
+from openhcs_dagster.cli.in_process import PlateRun, materialize_plate
 from openhcs_dagster.settings import Settings
+from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 PIPELINE = """

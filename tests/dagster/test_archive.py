@@ -13,27 +13,28 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
-from openhcs_dagster.cli import main
-from openhcs_dagster.compilation import compile_entry
+from openhcs_dagster.automation.staleness import WellsNow, wells_now
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.catalogue.inbox import InboxMemory, look_into
+from openhcs_dagster.catalogue.inbox_file import Inbox
+from openhcs_dagster.cli.commands import main
 from openhcs_dagster.definitions import build_resources
-from openhcs_dagster.inbox import InboxMemory, look_into
-from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.listing import read_listing
-from openhcs_dagster.outcomes import OutcomeLog
-from openhcs_dagster.plate_graph import plate_graph
-from openhcs_dagster.report import WellState, summarise
-from openhcs_dagster.settings import Inbox, Settings
-from openhcs_dagster.survey import WellsNow, wells_now
-from openhcs_dagster.wells import PlateWells
-from openhcs_dagster.wells_table import wells_table
-from openhcs_engine.cli import openhcs
+from openhcs_dagster.plate.assets import plate_graph
+from openhcs_dagster.plate.compilation import compile_entry
+from openhcs_dagster.report.outcomes import OutcomeLog
+from openhcs_dagster.report.summary import WellState, summarise
+from openhcs_dagster.report.wells_table import wells_table
+from openhcs_dagster.settings import Settings
+from openhcs_dagster.storage.io_manager import VfsIOManager
+from openhcs_engine.cli.commands import openhcs
 from openhcs_engine.laws import now
 from openhcs_engine.laws.now import LAW
-from openhcs_engine.output.given_plan import read_given_plan
+from openhcs_engine.microscopes.plate_listing import read_listing
 from openhcs_engine.output.manifest import read_manifest
-from openhcs_engine.output.verify import verify
+from openhcs_engine.output.named_plan import read_given_plan
+from openhcs_engine.output.reading.published_wells import PlateWells
+from openhcs_engine.output.verification.verify import verify
 from openhcs_engine.uses.packages import package_version
 from tests.archive.make_archive import PLATES
 from tests.archive.unpacked import ARCHIVES, unpack

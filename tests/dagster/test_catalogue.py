@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, CatalogueError, RunOptions
-from openhcs_dagster.registration import register
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry, CatalogueError
+from openhcs_dagster.catalogue.registration import register
 from openhcs_engine.errors import PlateIdError
+from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 

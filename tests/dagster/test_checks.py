@@ -11,10 +11,10 @@ import dagster as dg
 import msgspec
 import pytest
 
-from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.plate_graph import plate_graph
+from openhcs_dagster.plate.assets import plate_graph
 from tests.dagster.deployments import Deployment
 
 

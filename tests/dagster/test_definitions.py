@@ -10,9 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_definitions
-from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_dagster.home import prepare_home
+from openhcs_dagster.settings import Settings
 from openhcs_engine.errors import OptionError
 from tests.dagster.deployments import Deployment
 

@@ -11,17 +11,18 @@ import dagster as dg
 import msgspec
 import pytest
 
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry, RunOptions
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.keys import PlateKeys, range_tags
-from openhcs_dagster.plate_graph import plate_graph
+from openhcs_dagster.plate.assets import plate_graph
 from openhcs_dagster.resources import DevicePool
 from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import DeviceUnavailableError
-from openhcs_engine.execution.plate_run import execute_wells
+from openhcs_engine.execution.run import execute_wells
 from openhcs_engine.memory.devices import CpuInventory, DevicePolicy, HostInventory, Inventory
+from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 from tests.engine.plates import add, make_plate, output_plan
 from tests.paper_gpus import PaperGpus
@@ -150,7 +151,7 @@ def test_wells_planned_on_gpus_run_on_leased_ones(deployment: Deployment, monkey
         handed.append((*(device.label for device in options["devices"]), options["policy"]))
         return execute_wells(contexts, **options)
 
-    monkeypatch.setattr("openhcs_engine.execution.plate_run.execute_wells", execute)
+    monkeypatch.setattr("openhcs_engine.execution.run.execute_wells", execute)
 
     assert materialize(deployment, entry, keys.wells)
 

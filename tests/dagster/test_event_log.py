@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from openhcs_dagster.event_log import KEPT, KeptSqliteEventLogStorage
-from openhcs_dagster.settings import prepare_home
+from openhcs_dagster.home import prepare_home
+from openhcs_dagster.storage.event_log import KEPT, KeptSqliteEventLogStorage
 
 NUMBERS = dg.StaticPartitionsDefinition(["1", "2", "3"])
 

@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 import sqlalchemy.exc
 
-from openhcs_dagster import plate_graph as graph
 from openhcs_dagster.failures import HomeError, as_failure, home_errors, innermost, may_pass
+from openhcs_dagster.plate import assets as graph
 from openhcs_engine.errors import OutputPlaceError, PlaneReadError
 from openhcs_engine.model.system_errors import REMEDIES
 from openhcs_engine.vfs import file_backend

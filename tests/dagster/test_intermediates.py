@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from openhcs_dagster.catalogue import RunOptions
-from openhcs_dagster.compilation import compile_entry
-from openhcs_dagster.listing import read_listing
-from openhcs_engine.context import plan_fingerprint
+from openhcs_dagster.plate.compilation import compile_entry
+from openhcs_engine.microscopes.plate_listing import read_listing
 from openhcs_engine.output.manifest import read_manifest
+from openhcs_engine.plan.context import plan_fingerprint
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 
 STORAGE = """

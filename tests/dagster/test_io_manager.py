@@ -14,15 +14,15 @@ import polars
 import pyarrow
 import pytest
 
-from openhcs_dagster.catalogue import RunOptions
-from openhcs_dagster.codecs import UnstorableError
-from openhcs_dagster.io_manager import VfsIOManager
-from openhcs_dagster.listing import PlateListing
+from openhcs_dagster.storage.codecs import UnstorableError
+from openhcs_dagster.storage.io_manager import VfsIOManager
 from openhcs_engine import FunctionStep, VariableComponents
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import ProcessingContext
 from openhcs_engine.errors import MissingKeyError, StorageError, UnknownBackendError
 from openhcs_engine.functions import create_max_projection
+from openhcs_engine.microscopes.plate_listing import PlateListing
+from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 from tests.dagster.pickles import assert_no_pickles
 from tests.engine.plates import make_plate, output_plan

@@ -8,13 +8,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster.cli import main
-from openhcs_dagster.folder_memory import PlateFolders
-from openhcs_dagster.io_manager import VfsIOManager
-from openhcs_dagster.outcomes import OutcomeLog
-from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_dagster.automation.listed_folders import PlateFolders
+from openhcs_dagster.cli.commands import main
+from openhcs_dagster.home import prepare_home
+from openhcs_dagster.report.outcomes import OutcomeLog
+from openhcs_dagster.settings import Settings
+from openhcs_dagster.storage.io_manager import VfsIOManager
 from openhcs_engine.errors import UnsafePathError
-from openhcs_engine.vfs.array_listing import ListedFolder
+from openhcs_engine.raw.array_listing import ListedFolder
 from tests.dagster.deployments import Deployment
 
 

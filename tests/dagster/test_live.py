@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import requests
 
-from openhcs_dagster.catalogue import Catalogue, RunOptions
-from openhcs_dagster.registration import register
-from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.catalogue.registration import register
+from openhcs_dagster.home import prepare_home
+from openhcs_dagster.settings import Settings
+from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 REPO = Path(__file__).resolve().parent.parent.parent

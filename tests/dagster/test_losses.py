@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster.cli_output import PlateScreen
-from openhcs_dagster.losses import losses_of
-from openhcs_dagster.outcomes import OutcomeLog
+from openhcs_dagster.cli.screen import PlateScreen
+from openhcs_dagster.report.outcomes import OutcomeLog
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.output.manifest import WellManifest
+from openhcs_engine.output.reading.losses import losses_of
 from tests.dagster.deployments import Deployment
 from tests.dagster.test_plate_graph import recorded
 

@@ -15,18 +15,19 @@ import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent
 
-from openhcs_dagster import lost_runs
-from openhcs_dagster.cli import main
+from openhcs_dagster.automation import lost_runs
+from openhcs_dagster.automation.lost_runs import PROCESS_TAG, RunProcess, fail_lost_runs, process_tag
+from openhcs_dagster.automation.run_executor import patient_executor
+from openhcs_dagster.cli.commands import main
+from openhcs_dagster.cli.in_process import local_instance, materialize_plate
 from openhcs_dagster.definitions import build_definitions
-from openhcs_dagster.lost_runs import PROCESS_TAG, RunProcess, fail_lost_runs, process_tag
-from openhcs_dagster.materialize import local_instance, materialize_plate
-from openhcs_dagster.run_executor import patient_executor
-from openhcs_dagster.settings import Settings, prepare_home
+from openhcs_dagster.home import prepare_home
+from openhcs_dagster.settings import Settings
 from tests.dagster.deployments import Deployment
 
 POOL = "openhcs_cpu"
 SAY_WHO_AND_WAIT = (
-    "import sys; from openhcs_dagster.lost_runs import process_tag; print(process_tag()); sys.stdin.read()"
+    "import sys; from openhcs_dagster.automation.lost_runs import process_tag; print(process_tag()); sys.stdin.read()"
 )
 
 
@@ -211,7 +212,7 @@ def test_a_waiting_run_says_for_whom_and_goes_on_when_that_process_dies(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names run, plate, process and time, and needs no server to see that the place is free."""
-    monkeypatch.setattr("openhcs_dagster.run_executor.SETTLE_S", 0.2)
+    monkeypatch.setattr("openhcs_dagster.automation.run_executor.SETTLE_S", 0.2)
     stranger = Stranger()
     holder = started(deployment, stranger.tag, plate="P777")
     entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))

@@ -6,12 +6,12 @@ import shutil
 
 import dagster as dg
 
-from openhcs_dagster.compilation import compile_entry
+from openhcs_dagster.cli.in_process import PlateRun, materialize_plate
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.listing import read_listing
-from openhcs_dagster.materialize import PlateRun, materialize_plate
-from openhcs_dagster.report import WellState, summarise
-from openhcs_dagster.wells import PlateWells
+from openhcs_dagster.plate.compilation import compile_entry
+from openhcs_dagster.report.summary import WellState, summarise
+from openhcs_engine.microscopes.plate_listing import read_listing
+from openhcs_engine.output.reading.published_wells import PlateWells
 from tests.dagster.deployments import Deployment, partition_states
 
 KEYS = PlateKeys("P001")

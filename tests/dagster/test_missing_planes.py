@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from openhcs_dagster.catalogue import RunOptions
-from openhcs_dagster.cli_output import PlateScreen
+from openhcs_dagster.cli.screen import PlateScreen
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.listing import listing_from_json, listing_to_json, read_listing
+from openhcs_engine.microscopes.plate_listing import listing_from_json, listing_to_json, read_listing
 from openhcs_engine.model.completeness import missing_planes
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 from tests.dagster.test_plate_graph import check_passed, recorded
 from tests.dagster.test_sensors import configure_inbox, tick

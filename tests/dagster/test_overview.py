@@ -15,18 +15,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openhcs_dagster.catalogue import CatalogueEntry, RunOptions
-from openhcs_dagster.drawing import COLOURS
-from openhcs_dagster.glance import INLINE, glance
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.overview import draw_overview
-from openhcs_dagster.records import wells_failed
-from openhcs_dagster.report import PlateSummary, WellState, WellSummary
+from openhcs_dagster.plate.metadata import wells_failed
+from openhcs_dagster.report.inline_map import INLINE, glance
+from openhcs_dagster.report.overview import draw_overview
+from openhcs_dagster.report.pictures import COLOURS
+from openhcs_dagster.report.summary import PlateSummary, WellState, WellSummary
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.model.wells import well_name
 from openhcs_engine.ngff.groups import read_attributes
-from openhcs_engine.ngff.lazy_array import LazyArray
-from openhcs_engine.output.verify import verify
+from openhcs_engine.ngff.reading.lazy_array import LazyArray
+from openhcs_engine.output.verification.verify import verify
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 
 

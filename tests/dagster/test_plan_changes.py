@@ -8,15 +8,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
-from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.plan_changes import FIRST_PLAN, change_since_last, told_changes
-from openhcs_dagster.plate_graph import plate_graph
+from openhcs_dagster.plate.assets import plate_graph
+from openhcs_dagster.plate.plan_changes import FIRST_PLAN, change_since_last, told_changes
+from openhcs_dagster.storage.io_manager import VfsIOManager
 from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
-from openhcs_engine.context import ProcessingContext
+from openhcs_engine.plan.context import ProcessingContext
 from tests.dagster.deployments import PIPELINE, Deployment
 from tests.engine.plates import add, double, make_plate, output_plan
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from openhcs_dagster.plate_canvas import MARGIN_PX, PlateCanvas, heat_colour
-from openhcs_dagster.report import Layout
+from openhcs_dagster.report.plate_map import MARGIN_PX, PlateCanvas, heat_colour
+from openhcs_dagster.report.summary import Layout
 
 SIDE = 40
 PLATE = Layout(first_row=0, first_column=0, rows=8, columns=12)

@@ -12,15 +12,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from openhcs_dagster.catalogue import RunOptions
+from openhcs_dagster.automation.staleness import due_wells
 from openhcs_dagster.definitions import build_definitions, build_resources
-from openhcs_dagster.io_manager import VfsIOManager
 from openhcs_dagster.keys import PlateKeys, range_tags
-from openhcs_dagster.listing import PlateListing, read_listing
-from openhcs_dagster.plate_graph import plate_graph
-from openhcs_dagster.survey import due_wells
+from openhcs_dagster.plate.assets import plate_graph
+from openhcs_dagster.storage.io_manager import VfsIOManager
 from openhcs_engine.execution.results import WellStatus
-from openhcs_engine.output.plate_folder import PlateFolder
+from openhcs_engine.microscopes.plate_listing import PlateListing, read_listing
+from openhcs_engine.output.folder.output import PlateFolder
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import PIPELINE, Deployment, StaleStatus
 
 ALL = ("A01", "A02", "A03", "B01", "B02", "B03")
@@ -311,8 +311,8 @@ def test_a_drive_that_was_away_for_a_moment_is_asked_again(
             raise OSError(number, "away")
         return read_listing(*about)
 
-    monkeypatch.setattr("openhcs_dagster.plate_graph.read_listing", listing)
-    monkeypatch.setattr("openhcs_dagster.plate_graph.RETRY_AFTER_S", 0)
+    monkeypatch.setattr("openhcs_dagster.plate.assets.read_listing", listing)
+    monkeypatch.setattr("openhcs_dagster.plate.assets.RETRY_AFTER_S", 0)
 
     run = deployment.run(entry)
 
@@ -336,7 +336,7 @@ def test_the_name_of_the_pipeline_reaches_each_well(deployment: Deployment) -> N
 def test_fsync_reaches_every_well(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the option each well's folder is flushed before it is published; without it none is."""
     flushed: list[Path] = []
-    monkeypatch.setattr("openhcs_engine.output.plate_folder.flush_tree", flushed.append)
+    monkeypatch.setattr("openhcs_engine.output.folder.output.flush_tree", flushed.append)
     plate, pipeline = deployment.plate(), deployment.pipeline("flushed")
     for fsync in (False, True):
         options = RunOptions(runner="threads", workers=1, fsync=fsync)
@@ -403,7 +403,7 @@ def test_the_raw_plate_is_left_as_it_was(deployment: Deployment) -> None:
 
 def test_worker_processes_find_the_plates_own_functions(deployment: Deployment) -> None:
     """A function that lives beside the pipeline runs in worker processes, found by the entry's search path."""
-    from openhcs_dagster.catalogue import RunOptions
+    from openhcs_engine.plan.run_options import RunOptions
 
     text = """
     import numpy as np
@@ -505,7 +505,7 @@ def test_outcomes_that_cannot_be_kept_do_not_hide_why_wells_failed(
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("openhcs_dagster.outcomes.write_whole", no_space)
+    monkeypatch.setattr("openhcs_dagster.report.outcomes.write_whole", no_space)
     run = deployment.run(entry)
 
     assert sorted(recorded(deployment, "P001")) == [well for well in ALL if well != "A02"]

@@ -14,12 +14,13 @@ import polars
 import pytest
 import tifffile
 
-from openhcs_dagster.catalogue import CatalogueEntry, RunOptions
-from openhcs_dagster.tiff_wells import open_tiff_well
-from openhcs_dagster.wells import PlateWells
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_engine.errors import MissingKeyError, PlaneMismatchError, PlaneReadError
+from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.output.manifest import manifest_to_json, read_manifest
-from openhcs_engine.vfs.files import StoredFile
+from openhcs_engine.output.reading.published_wells import PlateWells
+from openhcs_engine.output.reading.tiff_reader import open_tiff_well
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -195,7 +196,7 @@ OWN_ASSET = """
 import dagster as dg
 import numpy as np
 import polars
-from openhcs_dagster.io_manager import VfsIOManager
+from openhcs_dagster.storage.io_manager import VfsIOManager
 
 wells = dg.AssetSpec(dg.AssetKey(["P001", "processed_wells"]), partitions_def=dg.StaticPartitionsDefinition({wells}))
 

@@ -8,9 +8,9 @@ import fsspec
 import numpy as np
 import pytest
 
+from openhcs_dagster.catalogue.registration import register
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.registration import register
-from openhcs_engine.ngff.reader import open_plate
+from openhcs_engine.ngff.reading.reader import open_plate
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
 from tests.dagster.deployments import Deployment
 from tests.object_store import upload

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openhcs_dagster.catalogue import RunOptions
-from openhcs_dagster.drawing import duration, number
-from openhcs_dagster.grey import png, scale_of, shrink, to_grey
-from openhcs_dagster.mosaic import Mosaic
-from openhcs_dagster.outcomes import Outcome, OutcomeLog
-from openhcs_dagster.report import Layout
-from openhcs_dagster.wells import PlateWells
+from openhcs_dagster.report.outcomes import Outcome, OutcomeLog
+from openhcs_dagster.report.pictures import duration, number
+from openhcs_dagster.report.summary import Layout
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.plate import Channel, Grid, Plate
+from openhcs_engine.output.pictures.greyscale import png, scale_of, shrink, to_grey
+from openhcs_engine.output.pictures.mosaic import Mosaic
+from openhcs_engine.output.reading.published_wells import PlateWells
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 
 

@@ -14,16 +14,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster.catalogue import CatalogueEntry, RunOptions
-from openhcs_dagster.conditions import PALEST, ROLE_COLOURS, RoleColours, WellConditions, alike
+from openhcs_dagster.automation.staleness import due_wells
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_dagster.catalogue.registration import register
+from openhcs_dagster.cli.in_process import PlateRun
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.keys import PlateKeys
-from openhcs_dagster.materialize import PlateRun
-from openhcs_dagster.plate_graph import plate_graph
-from openhcs_dagster.registration import register
-from openhcs_dagster.survey import due_wells
+from openhcs_dagster.plate.assets import plate_graph
+from openhcs_dagster.report.conditions import PALEST, ROLE_COLOURS, RoleColours, WellConditions, alike
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.plate_map import WellRole
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment, StaleStatus
 
 MAP = """\

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from openhcs_dagster.conditions import PALEST, ROLE_COLOURS, UNSHADED, RoleColours, WellConditions, alike
-from openhcs_dagster.report import WellState
-from openhcs_dagster.report_maps import contents_table
+from openhcs_dagster.report.conditions import PALEST, ROLE_COLOURS, UNSHADED, RoleColours, WellConditions, alike
+from openhcs_dagster.report.summary import WellState
+from openhcs_dagster.report.well_maps import contents_table
 from openhcs_engine.model.plate_map import Condition, PlateMap, WellRole
 
 

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 import pytest
 
 from openhcs_dagster.environment import ui_hosts_of
-from openhcs_dagster.request_guard import RequestGuard
 from openhcs_dagster.settings import Settings
-from openhcs_dagster.ui_hosts import LOOPBACK
+from openhcs_dagster.ui.hosts import LOOPBACK
+from openhcs_dagster.ui.request_guard import RequestGuard
 
 HARMLESS = "mutation { setNuxSeen }"
 """Dagster's mutation that hides a greeting."""

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from openhcs_dagster.automation.staleness import survey
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.settings import Settings
-from openhcs_dagster.survey import survey
 from tests.dagster.deployments import Deployment
 
 NIGHT = datetime(2026, 3, 14, 1, 0, tzinfo=UTC)

@@ -16,11 +16,12 @@ import pytest
 import tifffile
 from dagster import DagsterEvent
 
+from openhcs_dagster.automation.lost_runs import PROCESS_TAG, fail_lost_runs
+from openhcs_dagster.automation.sensors import requests_after
 from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.keys import PlateKeys, stretches
-from openhcs_dagster.lost_runs import PROCESS_TAG, fail_lost_runs, is_alive
 from openhcs_dagster.resources import CodeLocation
-from openhcs_dagster.sensors import requests_after
+from openhcs_engine.files.processes import is_alive
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
 from tests.dagster.deployments import Deployment

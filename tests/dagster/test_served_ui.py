@@ -20,9 +20,10 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from openhcs_dagster.catalogue import Catalogue, RunOptions
-from openhcs_dagster.registration import register
-from openhcs_dagster.settings import prepare_home
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.catalogue.registration import register
+from openhcs_dagster.home import prepare_home
+from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.dagster.browser import Page, browser
 
@@ -88,7 +89,7 @@ class Ui:
 
     def server(self, role: str) -> psutil.Process | None:
         """The process of a server; None while there is none."""
-        wanted = ["-m", *(["dagster", "api", "grpc"] if role == INNER else ["openhcs_dagster.servers", role])]
+        wanted = ["-m", *(["dagster", "api", "grpc"] if role == INNER else ["openhcs_dagster.ui.servers", role])]
         found = [each for each, command in processes_of(self.home) if command[1 : len(wanted) + 1] == wanted]
         return found[0] if found else None
 

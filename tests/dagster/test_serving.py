@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster import serving
-from openhcs_dagster.serving import Server, ServerError, server_environment
+from openhcs_dagster.ui import serving
+from openhcs_dagster.ui.serving import Server, ServerError, server_environment
 
 LOADS_AS_DAGSTER_DOES = """
 import sys
@@ -89,7 +89,7 @@ def test_what_a_server_started_ends_with_it(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_a_server_ends_once_nobody_holds_its_standard_input() -> None:
     """So it does when the command that started it was killed."""
-    program = "import time; from openhcs_dagster.servers import end_with_parent; end_with_parent(); time.sleep(600)"
+    program = "import time; from openhcs_dagster.ui.servers import end_with_parent; end_with_parent(); time.sleep(600)"
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
     )

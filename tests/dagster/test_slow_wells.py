@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster.catalogue import CatalogueError, RunOptions
-from openhcs_dagster.materialize import materialize_plate
-from openhcs_dagster.settings import Inbox
+from openhcs_dagster.catalogue.catalogue import CatalogueError
+from openhcs_dagster.catalogue.inbox_file import Inbox
+from openhcs_dagster.cli.in_process import materialize_plate
 from openhcs_engine.execution import execute_wells
 from openhcs_engine.memory.devices import CpuInventory, DevicePool
+from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 
 PIPELINE = """
@@ -30,7 +31,7 @@ def test_a_well_that_works_long_is_named_in_dagsters_log(
 ) -> None:
     """A warning, on the terminal, too; here the run goes on only because of it."""
     gate = tmp_path / "gate"
-    monkeypatch.setattr("openhcs_engine.execution.plate_run.execute_wells", partial(execute_wells, remind_s=0.05))
+    monkeypatch.setattr("openhcs_engine.execution.run.execute_wells", partial(execute_wells, remind_s=0.05))
     entry = deployment.add(
         deployment.plate(), deployment.pipeline("long_wells", text=PIPELINE.replace("FILE", str(gate)))
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from openhcs_dagster.step_tables import markdown_table, plan_table, steps_table, volume_table
+from openhcs_dagster.plate.markdown import markdown_table, plan_table, steps_table, volume_table
 from openhcs_engine import FunctionStep, GroupBy, VariableComponents
 from openhcs_engine.compiler import compile_plate
 from openhcs_engine.execution.results import Rung, RungResult, StepResult
 from openhcs_engine.functions import create_max_projection
-from openhcs_engine.plan_facts import facts_of_plan
+from openhcs_engine.plan.facts import facts_of_plan
 from tests.engine.plates import add, make_plate, output_plan
 
 

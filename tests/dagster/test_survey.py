@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster import survey as surveys
-from openhcs_dagster.catalogue import Catalogue, CatalogueEntry
-from openhcs_dagster.registration import register
-from openhcs_dagster.survey import FORK, START, Verdict, survey
+from openhcs_dagster.automation import staleness as surveys
+from openhcs_dagster.automation.staleness import FORK, START, Verdict, survey
+from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.catalogue.registration import register
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 CURRENT = "All its wells are current."
@@ -34,7 +34,7 @@ pipeline = Pipeline([FunctionStep(step)])
 RUN = """
 import sys
 from pathlib import Path
-from openhcs_dagster.catalogue import Catalogue
+from openhcs_dagster.catalogue.catalogue import Catalogue
 from openhcs_engine import PipelineOrchestrator
 from openhcs_engine.pipeline.load import load_pipeline
 entry = Catalogue(Path(sys.argv[1])).read(sys.argv[2])
@@ -271,7 +271,7 @@ HARMLESS = {
     "threads": "import threading, time\nthreading.Thread(target=time.sleep, args=(500,)).start()\n",
     "moves": "import os\nos.chdir('/')\nos.environ['LAB_MODE'] = 'odd'\n",
     "paths": "import sys\nsys.path[:0] = ['/nowhere']\nsys.stdout = sys.stderr = None\n",
-    "patches": "import openhcs_dagster.survey\nopenhcs_dagster.survey.wells_now = None\n",
+    "patches": "import openhcs_dagster.automation.staleness\nopenhcs_dagster.automation.staleness.wells_now = None\n",
     "reads": "try:\n    input()\nexcept EOFError:\n    pass\n",
 }
 """What a module may do to its own process alone."""
@@ -352,7 +352,8 @@ def publish_here(entry: CatalogueEntry) -> None:
 def test_the_process_that_forks_knows_no_pipeline_and_no_array_library_but_numpy() -> None:
     """It has one thread of Python, and what it shares with its children is ours and NumPy."""
     code = (
-        "import sys, threading\nfrom importlib import import_module\nfrom openhcs_dagster import survey_process\n"
+        "import sys, threading\nfrom importlib import import_module\n"
+        "from openhcs_dagster.automation import survey_process\n"
         "for name in survey_process._SHARED: import_module(name)\n"
         "print(threading.active_count(), *{name.partition('.')[0] for name in sys.modules})"
     )

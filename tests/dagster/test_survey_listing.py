@@ -10,16 +10,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster import materialize, survey
-from openhcs_dagster.catalogue import CatalogueEntry
+from openhcs_dagster.automation import staleness as survey
+from openhcs_dagster.automation.listed_folders import NIGHTS, PlateFolders
+from openhcs_dagster.automation.staleness import Verdict
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_dagster.cli import in_process as materialize
 from openhcs_dagster.definitions import build_definitions
-from openhcs_dagster.folder_memory import NIGHTS, PlateFolders
 from openhcs_dagster.keys import PlateKeys, range_tags
-from openhcs_dagster.listing import listing_from_json, listing_to_json, read_listing
-from openhcs_dagster.outcomes import OutcomeLog
-from openhcs_dagster.survey import Verdict
+from openhcs_dagster.report.outcomes import OutcomeLog
+from openhcs_engine.microscopes.plate_listing import listing_from_json, listing_to_json, read_listing
+from openhcs_engine.raw.array_listing import ListedFolder
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
-from openhcs_engine.vfs.array_listing import ListedFolder
 from tests.dagster.deployments import Deployment
 
 FIRST = date(2026, 3, 2)

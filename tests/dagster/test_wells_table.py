@@ -7,10 +7,10 @@ import io
 
 import pytest
 
-from openhcs_dagster.catalogue import CatalogueEntry
-from openhcs_dagster.conditions import WellConditions
-from openhcs_dagster.report import PlateSummary, WellState, WellSummary
-from openhcs_dagster.wells_table import wells_table
+from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_dagster.report.conditions import WellConditions
+from openhcs_dagster.report.summary import PlateSummary, WellState, WellSummary
+from openhcs_dagster.report.wells_table import wells_table
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.model.plate_map import Condition, PlateMap
 

@@ -114,7 +114,9 @@ def _run_commands(block: Block) -> None:
 
 
 def _exit_code(program: str, arguments: list[str]) -> object:
-    module = importlib.import_module("openhcs_engine.cli" if program == "openhcs" else "openhcs_dagster.cli")
+    module = importlib.import_module(
+        "openhcs_engine.cli.commands" if program == "openhcs" else "openhcs_dagster.cli.commands"
+    )
     try:
         (module.openhcs if program == "openhcs" else module.openhcs_dagster)(arguments)
     except SystemExit as end:

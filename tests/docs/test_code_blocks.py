@@ -15,9 +15,9 @@ import polars
 import pytest
 import typer
 
-from openhcs_dagster.cli import openhcs_dagster
+from openhcs_dagster.cli.commands import openhcs_dagster
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
-from openhcs_engine.cli import openhcs
+from openhcs_engine.cli.commands import openhcs
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.docs.pages import PAGES, REPO, SOURCE, Block, all_commands, blocks_of

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from openhcs_dagster import catalogue, codecs, serving
+from openhcs_dagster.catalogue import catalogue
+from openhcs_dagster.storage import codecs
+from openhcs_dagster.ui import serving
 from openhcs_engine import errors
 from openhcs_engine.errors import OpenHCSError
 from tests.docs.pages import SOURCE

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.memory.aligned import empty_aligned
+from openhcs_engine.memory.conversion.aligned import empty_aligned
 
 Array = NDArray[Any]
 

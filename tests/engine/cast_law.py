@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.memory.aligned import empty_aligned
-from openhcs_engine.memory.cast_loss import Cast, CastNote
+from openhcs_engine.memory.conversion.aligned import empty_aligned
+from openhcs_engine.memory.conversion.cast_loss import Cast, CastNote
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
-from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
 
 PAIRS: Final = tuple(product(PIXEL_DTYPES, PIXEL_DTYPES))

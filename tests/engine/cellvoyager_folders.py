@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from openhcs_engine.microscopes import detect_microscope
-from openhcs_engine.microscopes.cellvoyager_names import CellVoyagerName
+from openhcs_engine.microscopes.cellvoyager.names import CellVoyagerName
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import row_and_column

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from openhcs_engine.microscopes import detect_microscope
-from openhcs_engine.microscopes.opera_phenix import OperaPhenixHandler
+from openhcs_engine.microscopes.harmony.handler import OperaPhenixHandler
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 

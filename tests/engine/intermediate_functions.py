@@ -11,10 +11,11 @@ import numpy as np
 
 from openhcs_engine import FunctionStep, InputSource, Materialize, Pipeline, VariableComponents
 from openhcs_engine.errors import PlaneReadError, StorageError
+from openhcs_engine.files.keys import check_key, check_prefix, is_below
 from openhcs_engine.functions import create_composite, create_max_projection
 from openhcs_engine.memory import numpy, special_inputs, special_outputs
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.vfs.backend import ImageInfo, StorageBackend, check_array, check_key, check_prefix, is_below
+from openhcs_engine.vfs.backend import ImageInfo, StorageBackend, check_array
 from openhcs_engine.vfs.memory import MemoryBackend
 
 SITE, CHANNEL, Z = VariableComponents.SITE, VariableComponents.CHANNEL, VariableComponents.Z_INDEX

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from openhcs_engine.errors import PixelValueError
-from openhcs_engine.memory.aligned import empty_aligned
-from openhcs_engine.memory.cast_loss import Cast
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.aligned import empty_aligned
+from openhcs_engine.memory.conversion.cast_loss import Cast
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 from openhcs_engine.memory.libraries import LIBRARIES, library_of
 from openhcs_engine.memory.libraries.contract import ArrayLibrary
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.ngff.plate_group import PlateGroup
+from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.manifest import StagedWell, WellManifest
-from openhcs_engine.output.plate_folder import PlateFolder
-from openhcs_engine.output.plate_output import PlateOutput
-from openhcs_engine.output.well_writer import write_well
-from openhcs_engine.plan_document import contexts_to_json
+from openhcs_engine.output.writing.well_writer import write_well
+from openhcs_engine.plan.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.plan.document import contexts_to_json
 from tests.engine.plates import make_plate, output_plan
 
 WELLS = ("A01", "A02", "B01")

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from openhcs_engine.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.ngff.options import ImageOptions
-from openhcs_engine.output.bucket import Bucket
+from openhcs_engine.output.bucket.objects import Bucket
+from openhcs_engine.output.bucket.output import PlateBucket
+from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.opening import open_output
-from openhcs_engine.output.plate_bucket import PlateBucket
-from openhcs_engine.output.plate_folder import PlateFolder
-from openhcs_engine.output.plate_output import PlateOutput
-from openhcs_engine.output.tables import with_tables
-from openhcs_engine.output.well_writer import write_well
-from openhcs_engine.plan_document import contexts_to_json
+from openhcs_engine.output.tables.well import with_tables
+from openhcs_engine.output.writing.well_writer import write_well
+from openhcs_engine.plan.context import ProcessingContext, plan_fingerprint
+from openhcs_engine.plan.document import contexts_to_json
 from tests.engine.outputs import WELLS, list_wells, make_context, make_images
 
 

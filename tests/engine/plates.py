@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from openhcs_engine.context import OutputPlan
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.plan.context import OutputPlan
 
 
 def make_plate(

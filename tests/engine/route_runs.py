@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.context import FunctionCall
-from openhcs_engine.execution.functions import FunctionSource
-from openhcs_engine.execution.memory_ladder import CallPlace, RouteRun
+from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.execution.out_of_memory import CallPlace, RouteRun
 from openhcs_engine.execution.placement import WorkerDevices
-from openhcs_engine.execution.step_record import StepRecord
-from openhcs_engine.memory.aligned import copy_aligned
+from openhcs_engine.execution.results import StepRecord
+from openhcs_engine.memory.conversion.aligned import copy_aligned
+from openhcs_engine.plan.context import FunctionCall
 
 Function = Callable[..., Any]
 

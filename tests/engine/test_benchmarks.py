@@ -16,7 +16,7 @@ from benchmarks.plain_script import find_files, halve, project_channel
 from benchmarks.plates import NAME, PlateShape, write_plate
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.microscopes import detect_microscope
-from openhcs_engine.ngff import pyramid
+from openhcs_engine.ngff.writing import pyramid
 from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate
 
 SHAPE = PlateShape(wells=2, sites=2, channels=2, z_planes=3, size=64)

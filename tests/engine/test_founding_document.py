@@ -36,7 +36,7 @@ from openhcs_engine.memory import MemoryType, cupy, jax, numpy, pyclesperanto, t
 from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.packages import cpu_builds
-from openhcs_engine.ngff.reader import open_plate
+from openhcs_engine.ngff.reading.reader import open_plate
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 Pixels = NDArray[Any]

@@ -30,7 +30,7 @@ def test_the_package_alone_is_light() -> None:
     "statement",
     [
         "from openhcs_engine import PipelineOrchestrator, Pipeline, FunctionStep, VariableComponents, GroupBy",
-        "import openhcs_engine.execution.worker, openhcs_engine.output.well_writer",
+        "import openhcs_engine.execution.worker, openhcs_engine.output.writing.well_writer",
         "import openhcs_engine.functions, openhcs_engine.cli",
     ],
 )

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from openhcs_engine.errors import PixelValueError
-from openhcs_engine.memory.aligned import copy_aligned
-from openhcs_engine.memory.cast_loss import (
+from openhcs_engine.memory.conversion.aligned import copy_aligned
+from openhcs_engine.memory.conversion.cast_loss import (
     NOT_MEASURED,
     Cast,
     CastNote,
@@ -23,7 +23,7 @@ from openhcs_engine.memory.cast_loss import (
     may_drown,
     may_flatten,
 )
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import AnyArray, HostArray
 
 BFLOAT16: Final = "bfloat16"

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import LibraryUnavailableError
-from openhcs_engine.memory.cast_loss import CastNote
+from openhcs_engine.memory.conversion.cast_loss import CastNote
 from openhcs_engine.memory.libraries.out_of_memory import says_out_of_memory
 from openhcs_engine.memory.loading import is_installed, load_framework
 from openhcs_engine.memory.types import MemoryType

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from openhcs_engine.memory.cast_loss import CastNote
+from openhcs_engine.memory.conversion.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.devices import find_inventory
 from openhcs_engine.memory.libraries.casting import cast_array, numpy_like

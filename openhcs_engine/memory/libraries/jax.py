@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from openhcs_engine.memory.cast_loss import CastNote
+from openhcs_engine.memory.conversion.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.libraries.casting import BFLOAT16, cast_array, cast_on_host, numpy_like
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray

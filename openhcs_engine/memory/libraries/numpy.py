@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from openhcs_engine.memory.aligned import address_of, copy_aligned
-from openhcs_engine.memory.cast_loss import CastNote
+from openhcs_engine.memory.conversion.aligned import address_of, copy_aligned
+from openhcs_engine.memory.conversion.cast_loss import CastNote
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
-from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.types import MemoryType
 

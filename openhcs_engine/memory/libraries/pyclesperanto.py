@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from openhcs_engine.errors import LibraryUnavailableError
-from openhcs_engine.memory.cast_loss import CastNote
-from openhcs_engine.memory.dtype import restore_dtype
+from openhcs_engine.memory.conversion.cast_loss import CastNote
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.out_of_memory import says_out_of_memory
 from openhcs_engine.memory.loading import load_framework

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from openhcs_engine.memory.cast_loss import CastNote
+from openhcs_engine.memory.conversion.cast_loss import CastNote
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
 from openhcs_engine.memory.libraries.capsule import CPU_DEVICE, PlainExporter, capsule_address
 from openhcs_engine.memory.libraries.casting import BFLOAT16, CastOperations, cast_array, cast_on_host

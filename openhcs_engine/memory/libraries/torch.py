@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from openhcs_engine.memory.cast_loss import CastNote
+from openhcs_engine.memory.conversion.cast_loss import CastNote
+from openhcs_engine.memory.conversion.dtype import restore_dtype
 from openhcs_engine.memory.decorators import PIXEL_DTYPES
-from openhcs_engine.memory.dtype import restore_dtype
 from openhcs_engine.memory.libraries.casting import BFLOAT16, CastOperations, cast_array
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayFacts, ArrayLibrary, HostArray
 from openhcs_engine.memory.libraries.cuda import cuda_scope, release_gpu, synchronize_gpu

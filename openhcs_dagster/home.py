@@ -1,0 +1,80 @@
+"""The files of a home: what Dagster is told there, written once and completed later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from openhcs_dagster.settings import LOCATION, refuse_links_in_home
+from openhcs_engine.files.atomic import write_whole
+
+_DAGSTER_YAML: Final = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1
+  runs:
+    max_concurrent_runs: 2
+# Dagster's own event log with its files kept open: the same events for a third of the processor time.
+event_log_storage:
+  module: openhcs_dagster.event_log
+  class: KeptSqliteEventLogStorage
+  config: {}
+# The pool's place of a run that was killed comes free again; without this every later plate would wait for ever.
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 60
+  free_slots_after_run_end_seconds: 60
+"""
+
+_WORKSPACE_YAML: Final = f"""\
+load_from:
+  - python_module:
+      module_name: openhcs_dagster.definitions
+      location_name: {LOCATION}
+"""
+
+
+def prepare_home(home: Path) -> str | None:
+    """Make a home with its configuration; files that are there stay as they are.
+
+    Returns
+    -------
+    str or None
+        A sentence if its ``dagster.yaml`` lacks what a new home has; None if nothing is missing.
+
+    Raises
+    ------
+    UnsafePathError
+        If there is a link in one of the folders that this software writes there.
+    """
+    refuse_links_in_home(home)
+    for name, content in (("dagster.yaml", _DAGSTER_YAML), ("workspace.yaml", _WORKSPACE_YAML)):
+        if not (home / name).exists():
+            write_whole(home / name, content.encode())
+    return what_home_lacks(home)
+
+
+def what_home_lacks(home: Path) -> str | None:
+    """A sentence if the ``dagster.yaml`` of a home lacks what a new home has; None if nothing is missing."""
+    import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
+
+    file, wanted = home / "dagster.yaml", yaml.safe_load(_DAGSTER_YAML)
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (FileNotFoundError, yaml.YAMLError):  # it will be made new; Dagster itself says what is wrong with it
+        return None
+    found = found if isinstance(found, dict) else {}
+    # A database server keeps the events itself, and Dagster refuses both together.
+    needed = {"run_monitoring": wanted["run_monitoring"]}
+    if not {"storage", "event_log_storage"} & found.keys():
+        needed["event_log_storage"] = wanted["event_log_storage"]
+    missing = {name: value for name, value in needed.items() if name not in found}
+    if not missing:
+        return None
+    lines = yaml.safe_dump(missing, sort_keys=False)
+    return f"{file} was made by an earlier version; add these lines to it (see the page on Dagster for why):\n{lines}"

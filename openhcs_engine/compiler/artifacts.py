@@ -1,0 +1,350 @@
+"""Who makes the side inputs of each function: an earlier function, the plate, or the planes of its stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from openhcs_engine.compiler.arguments import StepArguments, plate_values
+from openhcs_engine.compiler.collapses import Collapses, Drops, Reach
+from openhcs_engine.compiler.violations import Complaints
+from openhcs_engine.errors import Violation
+from openhcs_engine.model.artifacts import (
+    STACK_VALUES,
+    STAGE_POSITIONS,
+    ArtifactKind,
+    ArtifactSource,
+    PlateValue,
+    SideInput,
+    SideOutput,
+)
+from openhcs_engine.model.components import Component
+from openhcs_engine.model.frozen import FrozenMap
+from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.plate import Plate
+from openhcs_engine.plan.calls import function_name
+from openhcs_engine.plan.context import COORDINATES, FunctionCall, Route, StagePlace, StepPlan
+
+_KEPT_AS: Final = {ArtifactKind.TABLE: "table", ArtifactKind.POSITIONS: "table", ArtifactKind.LABELS: "labels"}
+"""What the kinds are kept as; objects are not kept."""
+_PER_PLANE: Final = frozenset({ArtifactKind.POSITIONS, ArtifactKind.LABELS})
+"""Kinds that hold something for each plane of a stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """A call that makes a side output, and for which planes."""
+
+    output: SideOutput
+    source: ArtifactSource
+    reach: Reach
+    step: str
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A side input that nothing before its step provides."""
+
+    call: FunctionCall
+    name: str
+    complain: Complaints
+
+
+@dataclass(frozen=True, slots=True)
+class _SiteLabels:
+    """Labels that lie on the image of one site."""
+
+    name: str
+    function: str
+    wells: frozenset[str]
+    complain: Complaints
+
+
+@dataclass(frozen=True, slots=True)
+class StacksNow:
+    """What the stacks of a step are, after all steps before it."""
+
+    variable: tuple[Component, ...]
+    """Axes along which they run."""
+    collapses: Collapses
+    drops: Drops
+    ran_along: frozenset[Component]
+    """Axes of which functions before may have left one plane without saying so."""
+
+
+@dataclass(slots=True)
+class SideLinks:
+    """Grows while the steps of one pipeline are compiled in order."""
+
+    plate: Plate
+    values: Mapping[str, PlateValue]
+    """What functions may be given of the plate."""
+    makers: list[_Maker] = field(default_factory=list)
+    wanted: list[_Wanted] = field(default_factory=list)
+    labels: list[_SiteLabels] = field(default_factory=list)
+
+    def link(
+        self,
+        routes: tuple[Route, ...],
+        arguments: StepArguments,
+        group_by: Component | None,
+        stacks: StacksNow,
+        complain: Complaints,
+    ) -> tuple[Route, ...]:
+        """The routes of a step with all side inputs filled or linked; remembers what the step makes."""
+        wells = arguments.of_plate(self.plate)
+        linked = [self._route(route, Reach.of(wells, group_by, [route]), stacks, complain) for route in routes]
+        made = [maker for _, made in linked for maker in made]
+        self.makers += made
+        if Component.SITE not in arguments.variable:
+            self.labels += [
+                _SiteLabels(maker.output.name, maker.function, maker.reach.wells, complain)
+                for maker in made
+                if maker.output.kind is ArtifactKind.LABELS and not stacks.collapses.by(Component.SITE, maker.reach)
+            ]
+        return tuple(route for route, _ in linked)
+
+    def finish(self, collapses: Collapses) -> None:
+        """Now that all steps are known, complain of inputs that nothing provides, and of labels without an image."""
+        for each in self.wanted:
+            each.complain(self._nothing_makes(each), each.name)
+        for labels in self.labels:
+            for axis, step, reach in collapses.known:
+                if axis is Component.SITE and reach.keys is None and labels.wells <= reach.wells:
+                    labels.complain(
+                        f"{labels.function} makes the labels {labels.name!r} of single sites, but step {step!r} leaves "
+                        "one image for all sites, so that they would lie on no image. Find the objects behind that "
+                        "step, or end the pipeline before it.",
+                        labels.name,
+                    )
+                    break
+
+    def _route(self, route: Route, reach: Reach, stacks: StacksNow, complain: Complaints) -> tuple[Route, list[_Maker]]:
+        made: list[_Maker] = []
+        calls = []
+        for position, call in enumerate(route.calls):
+            calls.append(self._call(call, [*self.makers, *made], reach, stacks, complain))
+            source = ArtifactSource(step=complain.number, route=route.key, call=position)
+            for output in call.side_outputs:
+                self._refuse_second(output, reach, function_name(call), [*self.makers, *made], complain)
+                made.append(_Maker(output, source, reach, complain.name, function_name(call)))
+        return replace(route, calls=tuple(calls)), made
+
+    def _refuse_second(
+        self, output: SideOutput, reach: Reach, function: str, makers: Iterable[_Maker], complain: Complaints
+    ) -> None:
+        for maker in makers:
+            if maker.output.name != output.name:
+                if _in_one_place(maker.output, output):
+                    complain(
+                        f"{function} makes {output.name!r}, which differs from {maker.output.name!r} of {_told(maker)} "
+                        "in upper and lower case only; many file systems see one name, so give one of them another.",
+                        output.name,
+                    )
+                    return
+                continue
+            if maker.output.kind is not output.kind:
+                complain(
+                    f"{function} makes {output.name!r} as {output.kind}, but {_told(maker)} makes it as "
+                    f"{maker.output.kind}; give one of them another name.",
+                    output.name,
+                )
+                return
+            if maker.reach.meets(reach):
+                complain(
+                    f"{function} makes {output.name!r}, which {_told(maker)} makes of the same planes, too; give one "
+                    "of them another name, or let them work on different channels or wells.",
+                    output.name,
+                )
+                return
+
+    def _call(
+        self, call: FunctionCall, makers: Sequence[_Maker], reach: Reach, stacks: StacksNow, complain: Complaints
+    ) -> FunctionCall:
+        values, inputs = call.kwargs.thaw(), list[SideInput]()
+        for wanted in call.side_inputs:
+            able = [maker for maker in makers if maker.output.name == wanted.name and maker.reach.meets(reach)]
+            if able:
+                self._check_link(call, wanted.name, able, reach, stacks, complain)
+                inputs.append(replace(wanted, sources=tuple(maker.source for maker in able)))
+            elif wanted.name in STACK_VALUES:
+                self._refuse_batches(call, wanted.name, complain)
+                inputs.append(wanted)
+            elif wanted.name in self.values:
+                values |= self._of_plate(call, wanted.name, complain)
+            elif wanted.name == COORDINATES:
+                complain(
+                    f"{function_name(call)} takes coordinates as a special input; declare coordinates=True in its "
+                    "memory decorator instead, as in @numpy(coordinates=True).",
+                    wanted.name,
+                )
+            else:
+                self.wanted.append(_Wanted(call, wanted.name, complain))
+        return with_side_inputs(call, FrozenMap.of(values), tuple(inputs))
+
+    def _check_link(
+        self,
+        call: FunctionCall,
+        name: str,
+        makers: Sequence[_Maker],
+        reach: Reach,
+        stacks: StacksNow,
+        complain: Complaints,
+    ) -> None:
+        if any(maker.output.kind in _PER_PLANE for maker in makers):
+            self._refuse_batches(call, name, complain)
+        left = reach.wells.difference(*(maker.reach.wells for maker in makers))
+        if left:
+            shown = next(well for well in self.plate.wells if well in left)
+            complain(
+                f"{function_name(call)} takes {name!r}, which {_told(makers[0])} makes, but not for well {shown}; let "
+                "both steps apply to the same wells.",
+                name,
+            )
+        elif (missing := self._missing_value(makers, reach, stacks)) is not None:
+            complain(
+                f"{function_name(call)} takes {name!r}, which {_told(makers[0])} makes, but not for {missing}; let it "
+                "be made of all, or take it for the same keys of func={…} only.",
+                name,
+            )
+
+    def _missing_value(self, makers: Sequence[_Maker], reach: Reach, stacks: StacksNow) -> str | None:
+        """A value of the makers' ``group_by`` that they leave out, and of which the taker has stacks of its own.
+
+        Positions and labels lie on the field: those of one channel serve the others.
+        """
+        component = makers[0].reach.group_by
+        if component is None or any(
+            maker.reach.keys is None or maker.reach.group_by is not component or maker.output.kind in _PER_PLANE
+            for maker in makers
+        ):
+            return None
+        one_plane = component in stacks.ran_along or stacks.collapses.by(component, reach) is not None
+        if component in stacks.variable or one_plane:
+            return None  # a stack that runs along it agrees with all
+        made = frozenset[int]().union(*(maker.reach.keys or () for maker in makers))
+        taken = reach.keys if reach.group_by is component and reach.keys is not None else None
+        values = plate_values(self.plate, component) if taken is None else sorted(taken)
+        left = [
+            value for value in values if value not in made and stacks.drops.by(component, value, reach.wells) is None
+        ]
+        if not left:
+            return None
+        label = self.plate.channel(left[0]).label if component is Component.CHANNEL else left[0]
+        return f"{component.value} {label}"
+
+    @staticmethod
+    def _refuse_batches(call: FunctionCall, name: str, complain: Complaints) -> None:
+        if call.slice_by_slice:
+            complain(
+                f"{function_name(call)} is declared slice_by_slice=True, so that it may be called with a part of a "
+                f"stack, but takes {name!r}, which is for all planes of the stack; leave slice_by_slice out.",
+                name,
+            )
+
+    def _of_plate(self, call: FunctionCall, name: str, complain: Complaints) -> dict[str, object]:
+        """The plate's value as a parameter; nothing, and a complaint, if there is none."""
+        instead = f'give it in the step instead, as in (function, {{"{name}": …}})'
+        try:
+            value = self.values[name](self.plate)
+            if value is not None:
+                return dict(FrozenMap.of({name: value}))
+        except Exception as error:  # a resolver of a user's own may raise anything; all violations come at once
+            complain(
+                f"{function_name(call)} takes {name!r}, but asking the plate for it raised {type(error).__name__}: "
+                f"{error}; {instead}.",
+                name,
+            )
+            return {}
+        complain(
+            f"{function_name(call)} takes {name!r}, but the metadata of plate {self.plate.plate_id} do not say it; "
+            f"{instead}.",
+            name,
+        )
+        return {}
+
+    def _nothing_makes(self, wanted: _Wanted) -> str:
+        function = function_name(wanted.call)
+        makers = [maker for maker in self.makers if maker.output.name == wanted.name]
+        if makers:
+            maker = makers[0]
+            if maker.source.step < wanted.complain.number:
+                return (
+                    f"{function} takes {wanted.name!r}, which {_told(maker)} makes, but of other planes; let both work "
+                    "on the same wells and keys of func={…}."
+                )
+            return (
+                f"{function} takes {wanted.name!r}, but {_told(maker)}, which makes it, does not run before it; put "
+                "that one first."
+            )
+        made = sorted({maker.output.name for maker in self.makers if maker.source.step < wanted.complain.number})
+        return (
+            f"{function} takes {wanted.name!r}, which no step before it makes and the plate does not give. Earlier "
+            f"steps make: {', '.join(made) or 'nothing'}; known of every plate: "
+            f"{', '.join(sorted((*self.values, *STACK_VALUES)))}."
+        )
+
+
+def with_side_inputs(call: FunctionCall, kwargs: FrozenMap, inputs: tuple[SideInput, ...]) -> FunctionCall:
+    """A call, and the one that may stand in for it, with other parameters and side inputs."""
+    twin = call.cpu_twin and with_side_inputs(call.cpu_twin, kwargs, inputs)
+    return replace(call, kwargs=kwargs, side_inputs=inputs, cpu_twin=twin)
+
+
+def takes_stage_positions(steps: Iterable[StepPlan]) -> bool:
+    """True if a function wants to be told where the stage stood."""
+    return any(True for _ in _stage_users(steps))
+
+
+def stage_places(index: ImageIndex, wells: Iterable[str]) -> dict[str, tuple[StagePlace, ...]]:
+    """Where the stage stood, by well; empty for wells without positions."""
+    found: dict[str, list[StagePlace]] = {well: [] for well in wells}
+    for place in index.site_positions():
+        if place.well in found:
+            found[place.well].append((place.site, place.y_um, place.x_um))
+    return {well: tuple(sorted(places)) for well, places in found.items()}
+
+
+def sites_without_place(
+    steps: Iterable[StepPlan], by_well: Mapping[str, ImageIndex], places: Mapping[str, tuple[StagePlace, ...]]
+) -> list[Violation]:
+    """What is wrong where a function takes stage positions and the plate does not have them all."""
+    for well, index in by_well.items():
+        known = {site for site, _, _ in places.get(well, ())}
+        for plane in index.present():
+            if plane.key.site is not None and plane.key.site not in known:
+                return [
+                    Violation(
+                        message=f"{function_name(call)} takes {STAGE_POSITIONS!r}, but the plate does not say where "
+                        f"site {plane.key.site} of well {well} was acquired; use 'grid_dimensions', or give the "
+                        "positions in the step.",
+                        step=step.name,
+                        step_number=step.number,
+                        key=STAGE_POSITIONS,
+                    )
+                    for step, call in _stage_users(steps)
+                ]
+    return []
+
+
+def _stage_users(steps: Iterable[StepPlan]) -> Iterator[tuple[StepPlan, FunctionCall]]:
+    for step in steps:
+        for route in step.routes:
+            for call in route.calls:
+                if any(each.name == STAGE_POSITIONS and not each.sources for each in call.side_inputs):
+                    yield step, call
+
+
+def _in_one_place(one: SideOutput, other: SideOutput) -> bool:
+    """Two names that a file system without upper case takes for one."""
+    place = _KEPT_AS.get(one.kind)
+    return place is not None and place == _KEPT_AS.get(other.kind) and one.name.lower() == other.name.lower()
+
+
+def _told(maker: _Maker) -> str:
+    return f'{maker.function} of step {maker.source.step} "{maker.step}"'
+
+
+__all__ = ["SideLinks", "StacksNow", "sites_without_place", "stage_places", "takes_stage_positions", "with_side_inputs"]

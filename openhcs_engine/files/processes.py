@@ -1,0 +1,108 @@
+"""Processes that write to an output: who they are, and whether they still live. Known on their own host alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Self
+
+TOLERANCE_S: Final = 2.0
+"""How much later than the run a process may seem to have started, given the clock's ticks."""
+
+
+def is_alive(pid: int, run_started: float) -> bool:
+    """True if the process lives and is not a younger one that got the same number, as after a restart."""
+    if not process_exists(pid):
+        return False
+    born = _time_of_birth(pid)
+    return born is None or born <= run_started + TOLERANCE_S
+
+
+def _time_of_birth(pid: int) -> float | None:
+    """When a process started, seconds since 1970; None where the system has no /proc."""
+    try:
+        # The command's name is in brackets and may hold blanks; field 22 of proc(5) is the 20th after it.
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    except (OSError, StopIteration):
+        return None
+    return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+_ENDED = ("Z", "X")
+"""States of processes that run no more. *Source*: proc_pid_stat(5)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """One process, told from every other one that there was or will be."""
+
+    host: str
+    """What tells this host since its start from others, containers with processes of their own included."""
+    name: str
+    """The host's name, for people."""
+    pid: int
+    started: str
+    """When the process started, as the system counts; empty where it does not tell."""
+
+    @classmethod
+    def here(cls) -> Self:
+        """This process."""
+        return cls(host=this_host(), name=socket.gethostname(), pid=os.getpid(), started=_started(os.getpid()) or "")
+
+    @property
+    def is_gone(self) -> bool:
+        """True if the process is known to have ended; never True for one of another host."""
+        return self.host == this_host() and _started(self.pid) != self.started
+
+    @property
+    def told(self) -> str:
+        """For messages."""
+        return f"process {self.pid} on {self.name}"
+
+
+@cache
+def this_host() -> str:
+    """Another value after each start of the host, and in each container that counts its own processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Containers share the boot id; a process number means nothing outside its namespace.
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 # the link names no path
+    except OSError:
+        return f"{socket.gethostname()}/{uuid.getnode():x}"
+
+
+def _started(pid: int) -> str | None:
+    """When a process started; None if it runs no more, empty where the system does not tell."""
+    try:
+        # The name, in brackets, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None if Path("/proc/self/stat").exists() or not process_exists(pid) else ""
+    except OSError:  # it ended while it was read
+        return None
+    return None if fields[0] in _ENDED else fields[19]
+
+
+def process_exists(pid: int) -> bool:
+    """True if a process of this host has the number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def seconds_awake() -> float:
+    """A clock that goes on while the host sleeps, where there is one: others count that time, too."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+__all__ = ["Writer", "process_exists", "seconds_awake", "this_host"]

@@ -1,0 +1,1 @@
+"""Yokogawa CellVoyager: records, settings, names. No other format is known here."""

@@ -1,0 +1,1 @@
+"""Harmony's exports of Opera Phenix and Operetta: index, names, records. No other format is known here."""

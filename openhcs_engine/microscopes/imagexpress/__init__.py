@@ -1,0 +1,1 @@
+"""ImageXpress and MetaXpress: HTD, MetaSeries, names. No other format is known here."""

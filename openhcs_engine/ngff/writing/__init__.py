@@ -1,0 +1,1 @@
+"""Writing OME-Zarr: groups, fields, shards, pyramids. Where a well lies is ``output``'s to say."""

@@ -1,0 +1,335 @@
+"""The plate as one small image: a tile a well, one channel, one grey scale. A viewer needs a handful of requests.
+
+It lies in ``report/overview.zarr``, an OME-Zarr image of its own: no manifest lists it, and it can be made again from
+the wells at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhcs_engine.errors import NotAnOutputError, OptionError, PlaneReadError
+from openhcs_engine.files.atomic import remove
+from openhcs_engine.files.links import refuse_links_below
+from openhcs_engine.files.locks import locked
+from openhcs_engine.model.image_index import ImageKey
+from openhcs_engine.model.wells import row_and_column
+from openhcs_engine.ngff.groups import version_of
+from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, least_step
+from openhcs_engine.ngff.options import ImageOptions
+from openhcs_engine.ngff.reading.reader import FieldReader, PlateReader, WellReader
+from openhcs_engine.ngff.stack_axes import StackAxes
+from openhcs_engine.ngff.writing.field_writer import FieldWriter
+from openhcs_engine.output.folder.output import PlateFolder
+from openhcs_engine.output.layout import REPORT, WELLS, ZARR_IMAGES
+from openhcs_engine.output.preflight import output_errors
+
+OVERVIEW: Final = f"{REPORT}/overview.zarr"
+"""Relative to the output folder."""
+TILE_PX: Final = 64
+"""Edge of a well's tile; 1536 wells are then 2048 x 3072 pixels, which still is one chunk."""
+_GAP_PX: Final = 1
+_MOST_FIELDS: Final = 2500
+"""Fields that are read for it; a field takes about a millisecond. Beyond, the first of each well stands for it."""
+_SMALLEST_SITE_PX: Final = 12
+"""Below this a site shows nothing; then the first one stands for the well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What was drawn."""
+
+    folder: Path
+    """The OME-Zarr image."""
+    channel: str
+    """Label of the channel."""
+    tiles: Mapping[str, tuple[int, int, int, int]]
+    """(top, left, height, width) of each well that is drawn, px of the full resolution."""
+    window: tuple[float, float]
+    """Pixel values shown black and white, the same for all wells."""
+
+
+def write_overview(folder: Path, channel: str | None = None) -> Overview | None:
+    """Draw the published wells of an OME-Zarr output into ``report/overview.zarr``; an older picture goes in any case.
+
+    Tiles are means of pixels and keep the pixel type of the images, so wells can be compared by value; wells of
+    different types share one that holds all, and whole numbers of 64 bits become floats. Of the axes that are not
+    drawn, the first time point and plane that exist stand for all.
+
+    Parameters
+    ----------
+    folder
+        ``<output>/<plate_id>``.
+    channel
+        Label of the channel; None, or one that the images do not have: their first.
+
+    Returns
+    -------
+    Overview or None
+        None if there are no OME-Zarr images, or no well is published.
+
+    Raises
+    ------
+    OutputPlaceError
+        If the file system refuses.
+    UnsafePathError
+        If there is a link where the picture goes.
+    """
+    refuse_links_below(folder, REPORT)
+    ngff = version_of(folder / ZARR_IMAGES)
+    plate = PlateFolder(folder, "zarr").open_images() if ngff is not None else None
+    first = _first_readable(plate) if plate is not None else None
+    if plate is None or ngff is None or first is None:
+        _remove_old(folder)
+        return None
+    canvas = _Canvas.of(plate, first, channel)
+    tiles = {well: tile for well in plate.wells if (tile := _readable_tile(canvas, plate, well)) is not None}
+    if not tiles:
+        _remove_old(folder)
+        return None
+    whole, places = canvas.compose(tiles)
+    window = _window(list(tiles.values()))
+    with output_errors(folder, "writing the overview of the plate"):
+        _store(folder, whole, canvas.channel, window, places, plate, ngff)
+    return Overview(folder=folder / OVERVIEW, channel=canvas.channel, tiles=places, window=window)
+
+
+def choose_overview(folder: Path, channel: str | None) -> Overview:
+    """Draw the overview in a channel that a person chose; None is the first.
+
+    Raises
+    ------
+    NotAnOutputError
+        If there is no published OME-Zarr well.
+    OptionError
+        If the images do not have the channel.
+    OutputPlaceError
+        If the file system refuses.
+    """
+    known = channels_of_wells(folder)
+    if channel is not None and known and channel not in known:
+        raise OptionError(f"channel={channel!r} is not in these images (has: {', '.join(known)}).", option="channel")
+    made = write_overview(folder, channel)
+    if made is None:
+        raise NotAnOutputError(
+            f"{folder} holds no published OME-Zarr well to draw; give the output folder of a plate that was run with "
+            "the backend zarr.",
+            path=str(folder),
+        )
+    return made
+
+
+def channels_of_wells(folder: Path) -> tuple[str, ...]:
+    """Labels of the channels that an overview of an output can show; empty if no OME-Zarr well is published."""
+    plate = PlateFolder(folder, "zarr").open_images() if version_of(folder / ZARR_IMAGES) is not None else None
+    wells = _readable_wells(plate) if plate is not None else []
+    return tuple(dict.fromkeys(label for well in wells for label in next(iter(well.values())).channel_labels))
+
+
+def _first_readable(plate: PlateReader) -> WellReader | None:
+    """The first well that is not damaged."""
+    for well in plate.wells:
+        with suppress(PlaneReadError, NotAnOutputError):
+            reader = plate[well]
+            if any(field.channel_labels for field in reader.values()):
+                return reader
+    return None
+
+
+def _remove_old(folder: Path) -> None:
+    """A picture of wells that are gone would be believed."""
+    if (folder / OVERVIEW).exists():
+        lock = locked(folder / WELLS) if (folder / WELLS).is_dir() else nullcontext()
+        with output_errors(folder, "removing the overview of the plate"), lock:
+            remove(folder / OVERVIEW)
+
+
+def _readable_tile(canvas: _Canvas, plate: PlateReader, well: str) -> NDArray[Any] | None:
+    """A damaged well, or one that another run replaces just now, is dark; ``openhcs verify`` says which is damaged."""
+    try:
+        return canvas.tile(plate[well])
+    except (PlaneReadError, NotAnOutputError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Canvas:
+    """What is drawn where."""
+
+    channel: str
+    sites: tuple[int, ...] | None
+    """Those of all wells, each with a place of its own in the tile; None: the first of a well stands for it."""
+    first: tuple[int, int]
+    """Row and column of the plate in the upper left corner."""
+    size: tuple[int, int]
+    """Rows and columns of wells."""
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, plate: PlateReader, first: WellReader, channel: str | None) -> _Canvas:
+        """The whole plate where it is mostly used; else the block that holds its wells."""
+        wells = _readable_wells(plate)
+        places = [row_and_column(well) for well in plate.all_wells]
+        top, left = min(row for row, _ in places), min(column for _, column in places)
+        size = 1 + max(row for row, _ in places) - top, 1 + max(column for _, column in places) - left
+        sites = tuple(sorted({site for well in wells for site in well if site is not None}))
+        few = sum(map(len, wells)) <= _MOST_FIELDS and TILE_PX // _columns(len(sites)) >= _SMALLEST_SITE_PX
+        return cls(
+            channel=_channel(first, wells, channel),
+            sites=sites if few else None,
+            first=(top, left),
+            size=size,
+            dtype=_common_type(wells),
+        )
+
+    def tile(self, well: WellReader) -> NDArray[Any] | None:
+        """The sites of a well in rows, in the order of their numbers; None if none has the channel."""
+        order = tuple(well)[:1] if self.sites is None or None in well else self.sites
+        columns = _columns(len(order))
+        side = (TILE_PX - _GAP_PX) // columns
+        drawn = {site: self._site(well[site], side) for site in order if site in well}
+        small = {site: plane for site, plane in drawn.items() if plane is not None}
+        if not small:
+            return None
+        height, width = (max(plane.shape[axis] for plane in small.values()) for axis in (0, 1))
+        whole = np.full((-(-len(order) // columns) * height, columns * width), min(p.min() for p in small.values()))
+        for site, plane in small.items():
+            row, column = divmod(order.index(site), columns)
+            whole[row * height :, column * width :][: plane.shape[0], : plane.shape[1]] = plane
+        return whole
+
+    def compose(self, tiles: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, tuple[int, int, int, int]]]:
+        """All tiles on one plane, zeros between them and where no well is published; and where each lies."""
+        whole = np.zeros((self.size[0] * TILE_PX, self.size[1] * TILE_PX), self.dtype)
+        places = {}
+        for well, tile in tiles.items():
+            row, column = row_and_column(well)
+            top, left = (row - self.first[0]) * TILE_PX, (column - self.first[1]) * TILE_PX
+            places[well] = (top, left, *tile.shape)
+            whole[top : top + tile.shape[0], left : left + tile.shape[1]] = _as_type(tile, self.dtype)
+        return whole, places
+
+    def _site(self, field: FieldReader, side: int) -> NDArray[Any] | None:
+        labels = field.channel_labels
+        if self.channel not in labels:
+            return None
+        position = labels.index(self.channel)
+        level = max(number for number in range(field.levels) if number == 0 or _longest(field, number) >= side)
+        array = field.array(level)
+        for t, z in np.ndindex(array.shape[0], array.shape[2]):
+            if not array.absence[t, position, z]:
+                return _shrink(array[t, position, z], side)
+        return None
+
+
+def _readable_wells(plate: PlateReader) -> list[WellReader]:
+    """Wells whose first image can be opened."""
+    found = []
+    for name in plate.wells:
+        with suppress(PlaneReadError, NotAnOutputError):
+            well = plate[name]
+            if next(iter(well.values())).array().size:
+                found.append(well)
+    return found
+
+
+def _channel(first: WellReader, wells: Sequence[WellReader], wanted: str | None) -> str:
+    """The one that is wanted if any well has it, else the first."""
+    labels = next(iter(first.values())).channel_labels
+    if wanted is not None and any(wanted in next(iter(well.values())).channel_labels for well in (first, *wells)):
+        return wanted
+    return labels[0]
+
+
+def _common_type(wells: Sequence[WellReader]) -> np.dtype[Any]:
+    found = np.result_type(np.bool_, *{next(iter(well.values())).dtype for well in wells})
+    # A mean is a float, and none is the largest number of 64 bits.
+    return np.dtype(np.float64) if found.kind in "iu" and found.itemsize == 8 else found
+
+
+def _columns(sites: int) -> int:
+    return max(math.ceil(math.sqrt(sites)), 1)
+
+
+def _longest(field: FieldReader, level: int) -> int:
+    return max(field.array(level).shape[-2:])
+
+
+def _shrink(plane: NDArray[Any], side: int) -> NDArray[np.float64]:
+    """Means of the finite pixels of blocks, 0 where there is none; the longer edge at most ``side`` pixels."""
+    factor = max(1, -(-max(plane.shape) // side))
+    rows, columns = max(1, plane.shape[0] // factor), max(1, plane.shape[1] // factor)
+    fy, fx = min(factor, plane.shape[0]), min(factor, plane.shape[1])
+    blocks = plane[: rows * fy, : columns * fx].reshape(rows, fy, columns, fx)
+    finite = np.isfinite(blocks)
+    sums = blocks.sum(axis=(1, 3), dtype=np.float64, where=finite)
+    means: NDArray[np.float64] = sums / np.maximum(finite.sum(axis=(1, 3)), 1)
+    return means
+
+
+def _as_type(tile: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "f":
+        return tile.astype(dtype)
+    if dtype.kind == "b":
+        mostly: NDArray[np.bool_] = tile >= 0.5
+        return mostly
+    limits = np.iinfo(dtype)
+    rounded: NDArray[Any] = np.clip(np.rint(tile), limits.min, limits.max).astype(dtype)
+    return rounded
+
+
+def _window(tiles: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Black is always darker than white, though all wells may be equal."""
+    values = np.concatenate([tile.reshape(-1) for tile in tiles])
+    low, high = (float(value) for value in np.percentile(values, (1.0, 99.8)))
+    return low, high if high > low else low + least_step(low)
+
+
+def _store(
+    folder: Path,
+    whole: NDArray[Any],
+    channel: str,
+    window: tuple[float, float],
+    places: Mapping[str, tuple[int, int, int, int]],
+    plate: PlateReader,
+    ngff: str,
+) -> None:
+    """Write it beside the old one, and take its place."""
+    target = folder / OVERVIEW
+    unfinished = target.with_name(f".overview-{uuid.uuid4().hex[:8]}")
+    try:
+        key = ImageKey("", None, None, None, None)
+        axes = StackAxes.of([key])
+        writer = FieldWriter(unfinished, ImageOptions(ngff=ngff, longest_chunk=4096))
+        writer.write(key, whole)
+        look = ChannelLook(label=channel, low=window[0], high=window[1], colour="FFFFFF")
+        own = {
+            "plate": plate.name,
+            "wells": {
+                well: dict(zip(("top", "left", "height", "width"), place, strict=True))
+                for well, place in places.items()
+            },
+            "dark": [well for well in plate.all_wells if well not in places],
+            "timepoint": axes.timepoints,
+            "channel": axes.channels,
+            "z_index": axes.z_indexes,
+            "absent": [],
+        }
+        writer.finish(f"{plate.name}: {channel}", axes, PixelScale(), [look], own)
+        with locked(folder / WELLS):
+            remove(target)
+            unfinished.rename(target)
+    finally:
+        remove(unfinished)
+
+
+__all__ = ["OVERVIEW", "Overview", "channels_of_wells", "choose_overview", "write_overview"]

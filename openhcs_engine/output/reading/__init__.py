@@ -1,0 +1,1 @@
+"""A published output, read: wells, fields, arrays. Nothing is written here."""

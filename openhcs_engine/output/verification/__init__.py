@@ -1,0 +1,1 @@
+"""Whether an output is as it was written, and what is done about it. Nothing is computed again here."""

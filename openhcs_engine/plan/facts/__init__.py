@@ -1,0 +1,6 @@
+"""What follows from a plan: how many bytes go where, which step hands what to which, and how long it will take."""
+
+from openhcs_engine.plan.facts.facts import PlanFacts, SideLink, StepFacts, facts_of_plan
+from openhcs_engine.plan.facts.prediction import Prediction
+
+__all__ = ["PlanFacts", "Prediction", "SideLink", "StepFacts", "facts_of_plan"]

@@ -1,6 +1,0 @@
-"""What follows from a plan: how many bytes go where, which step hands what to which, and how long it will take."""
-
-from openhcs_engine.plan_facts.facts import PlanFacts, SideLink, StepFacts, facts_of_plan
-from openhcs_engine.plan_facts.prediction import Prediction
-
-__all__ = ["PlanFacts", "Prediction", "SideLink", "StepFacts", "facts_of_plan"]
