@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import msgspec
 
 from openhcs_dagster.automation.listed_folders import PlateFolders
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_engine.memory.framework_environment import ONE_THREAD
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan.context import ProcessingContext, plan_fingerprint
 from openhcs_engine.raw.array_listing import FolderMemory
@@ -221,8 +223,14 @@ def _start() -> tuple[subprocess.Popen[bytes], Connection[bytes, bytes]]:
     ours, its = Pipe()
     command = [sys.executable, "-m", "openhcs_dagster.automation.survey_process", str(its.fileno()), WAY]
     nothing = subprocess.DEVNULL
-    # A session of its own: Ctrl-C is not for it.
-    process = subprocess.Popen(command, stdin=nothing, stdout=nothing, pass_fds=[its.fileno()], start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdin=nothing,
+        stdout=nothing,
+        pass_fds=[its.fileno()],
+        env={**os.environ, **ONE_THREAD},  # it forks, so NumPy's BLAS must not have begun threads
+        start_new_session=True,  # Ctrl-C is not for it
+    )
     its.close()
     return process, ours
 

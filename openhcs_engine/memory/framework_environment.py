@@ -14,6 +14,23 @@ from typing import Final
 from openhcs_engine.memory.libraries import LIBRARIES
 from openhcs_engine.memory.types import MemoryType
 
+ONE_THREAD: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(
+        (
+            "BLOSC_NTHREADS",
+            "MKL_NUM_THREADS",
+            "NUMBA_NUM_THREADS",
+            "NUMEXPR_NUM_THREADS",
+            "OMP_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "VECLIB_MAXIMUM_THREADS",
+            "ZARR_THREADING__MAX_WORKERS",
+        ),
+        "1",
+    )
+)
+"""Variables of worker processes, which share the machine's cores; a pool inside each would only fight the others."""
+
 _OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"PYTORCH_ALLOC_CONF": ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")}
 )

@@ -18,6 +18,7 @@ from openhcs_dagster.automation import staleness as surveys
 from openhcs_dagster.automation.staleness import FORK, START, Verdict, survey
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.catalogue.registration import register
+from openhcs_engine.memory.framework_environment import ONE_THREAD
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 CURRENT = "All its wells are current."
@@ -350,14 +351,16 @@ def publish_here(entry: CatalogueEntry) -> None:
 
 
 def test_the_process_that_forks_knows_no_pipeline_and_no_array_library_but_numpy() -> None:
-    """It has one thread of Python, and what it shares with its children is ours and NumPy."""
+    """It has one thread, none of a BLAS either, and what it shares with its children is ours and NumPy."""
     code = (
-        "import sys, threading\nfrom importlib import import_module\n"
+        "import sys, threading\nfrom importlib import import_module\nfrom pathlib import Path\n"
         "from openhcs_dagster.automation import survey_process\n"
         "for name in survey_process._SHARED: import_module(name)\n"
-        "print(threading.active_count(), *{name.partition('.')[0] for name in sys.modules})"
+        "tasks = list(Path('/proc/self/task').glob('*'))\n"
+        "print(len(tasks) or threading.active_count(), *{name.partition('.')[0] for name in sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, **ONE_THREAD}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     threads, *modules = done.stdout.split()
     heavy = {"torch", "tensorflow", "jax", "cupy", "pyclesperanto", "numba", "zarr", "scipy", "dagster", "polars"}
     assert (threads, heavy & set(modules)) == ("1", set())

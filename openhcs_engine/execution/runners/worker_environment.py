@@ -6,29 +6,13 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
 
 from openhcs_engine.errors import LibraryUnavailableError
 from openhcs_engine.execution.placement import WorkerDevices
-from openhcs_engine.memory.framework_environment import worker_environment
+from openhcs_engine.memory.framework_environment import ONE_THREAD, worker_environment
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.loading import load_framework
 from openhcs_engine.memory.types import MemoryType
-
-_ONE_THREAD: Final = dict.fromkeys(
-    (
-        "BLOSC_NTHREADS",
-        "MKL_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "ZARR_THREADING__MAX_WORKERS",
-    ),
-    "1",
-)
-"""Workers share the machine's cores by wells; a pool inside each would only fight the others."""
 
 
 def environment_of(devices: WorkerDevices, libraries: Iterable[MemoryType]) -> dict[str, str]:
@@ -36,7 +20,7 @@ def environment_of(devices: WorkerDevices, libraries: Iterable[MemoryType]) -> d
 
     A worker that holds a GPU sees no other one, so that every library counts it as its first.
     """
-    inherited = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(search_path())}
+    inherited = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(search_path())}
     return inherited | worker_environment(libraries, devices.gpu_uuid, inherited)
 
 
