@@ -29,6 +29,7 @@ import msgspec
 
 from openhcs_dagster.automation.staleness import FORK, Answer, Question, compare, pipeline_key
 from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.files.processes import signal_name
 
 _CHILD: Final = "child"
 _SHARED: Final = (
@@ -208,7 +209,7 @@ def _hangs(question: Question) -> Answer:
 
 def _ended(question: Question, is_imported: bool, code: int, last_words: str) -> Answer:
     what = "it was compared with its plan" if is_imported else f"its pipeline {question.entry.pipeline!r} was imported"
-    how = f"exit code {code}" if code >= 0 else f"signal {_signal_name(-code)}"
+    how = f"exit code {code}" if code >= 0 else f"signal {signal_name(-code) or -code}"
     return Answer(
         error=f"The process ended ({how}) while {what}; its last words: {last_words or 'none'}. "
         f"Find out why with: {_by_hand(question)}"
@@ -220,13 +221,6 @@ def _by_hand(question: Question) -> str:
     module = question.entry.pipeline.partition(":")[0]
     folders = os.pathsep.join(question.entry.search_path)
     return f"{f'PYTHONPATH={folders} ' if folders else ''}python -c 'import {module}'"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
 
 
 def _last_line(errors: IO[bytes]) -> str:

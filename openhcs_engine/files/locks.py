@@ -28,12 +28,14 @@ def try_lock(path: Path) -> int | None:
 
 
 def unlock(descriptor: int) -> None:
+    """Give back a lock of ``try_lock``."""
     # Explicitly, for a child made by fork holds a copy of the descriptor, and closing ours would not free the lock.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
 def lock_holder(path: Path) -> str:
+    """The number of the process that took a lock of ``try_lock`` last, and since when; empty if the file is missing."""
     with suppress(OSError):
         since = datetime.fromtimestamp(path.stat().st_mtime, UTC)  # written by who took it
         return f"{path.read_text()} (since {since:%Y-%m-%d %H:%M:%S} UTC)"

@@ -1,8 +1,9 @@
-"""Processes that write to an output: who they are, and whether they still live. Known on their own host alone."""
+"""Processes: who they are, and whether they still live. Known on their own host alone."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 import uuid
@@ -26,8 +27,7 @@ def is_alive(pid: int, run_started: float) -> bool:
 def _time_of_birth(pid: int) -> float | None:
     """When a process started, seconds since 1970; None where the system has no /proc."""
     try:
-        # The command's name is in brackets and may hold blanks; field 22 of proc(5) is the 20th after it.
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(_stat(pid)[_STARTTIME])
         boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     except (OSError, StopIteration):
         return None
@@ -36,6 +36,8 @@ def _time_of_birth(pid: int) -> float | None:
 
 _ENDED = ("Z", "X")
 """States of processes that run no more. *Source*: proc_pid_stat(5)."""
+_STARTTIME: Final = 19
+"""Index after the command's name of field 22, the start in ticks since the boot. *Source*: proc_pid_stat(5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +82,22 @@ def this_host() -> str:
 def _started(pid: int) -> str | None:
     """When a process started; None if it runs no more, empty where the system does not tell."""
     try:
-        # The name, in brackets, may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = _stat(pid)
     except FileNotFoundError:
         return None if Path("/proc/self/stat").exists() or not process_exists(pid) else ""
     except OSError:  # it ended while it was read
         return None
-    return None if fields[0] in _ENDED else fields[19]
+    return None if fields[0] in _ENDED else fields[_STARTTIME]
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of ``/proc/<pid>/stat`` after the command's name, which stands in brackets and may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL``; empty for real-time signals, most of which have no name."""
+    return signal.Signals(number).name if number in {known.value for known in signal.Signals} else ""
 
 
 def process_exists(pid: int) -> bool:
@@ -105,4 +116,4 @@ def seconds_awake() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-__all__ = ["Writer", "process_exists", "seconds_awake", "this_host"]
+__all__ = ["TOLERANCE_S", "Writer", "is_alive", "process_exists", "seconds_awake", "signal_name", "this_host"]

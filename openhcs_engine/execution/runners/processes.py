@@ -24,6 +24,7 @@ from openhcs_engine.execution.runners.contract import Finished, Runner, RunOrder
 from openhcs_engine.execution.runners.well_watch import WellWatch
 from openhcs_engine.execution.runners.worker_environment import environment_of, search_path
 from openhcs_engine.execution.well import WellPlace
+from openhcs_engine.files.processes import signal_name
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.durations import told_duration
 from openhcs_engine.model.system_errors import explained
@@ -220,7 +221,10 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        return f"was killed by signal {-code}{_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+        if code >= 0:
+            return f"ended with code {code}"
+        name = signal_name(-code)
+        return f"was killed by signal {-code} ({name})" if name else f"was killed by signal {-code}"
 
     def end(self) -> None:
         """End the process and all that it started now, whatever they do; who waits for its answer gets none."""
@@ -237,8 +241,3 @@ class _Worker:
                 if pipe is not None:
                     pipe.close()
         self._output.close()
-
-
-def _signal_name(number: int) -> str:
-    """`` (SIGKILL)``; nothing for real-time signals, most of which have no name."""
-    return f" ({signal.Signals(number).name})" if number in {known.value for known in signal.Signals} else ""
