@@ -116,6 +116,31 @@ class LazyPlanes(ABC):
         return np.asarray(pixels, dtype=dtype)
 
 
+class LazyField(ABC):
+    """One field of a well: behaves as its full-size array, whatever format it was written in."""
+
+    @abstractmethod
+    def array(self, level: int = 0) -> LazyPlanes:
+        """The array (t, c, z, y, x) at a resolution, 0 the full one; IndexError if there is no such level."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(t, c, z, y, x) at full size."""
+        return self.array().shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return self.array().dtype
+
+    def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: as NumPy takes it
+        """Pixels at full size; see ``LazyPlanes``."""
+        return self.array()[selection]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.array().__array__(dtype, copy)
+
+
 class LazyArray(LazyPlanes):
     """An array on disk.
 
@@ -220,4 +245,4 @@ def _inside(index: Any, size: int) -> Any:
     return slice(None, None, step)
 
 
-__all__ = ["ArrayReader", "LazyArray", "LazyPlanes", "open_array"]
+__all__ = ["ArrayReader", "LazyArray", "LazyField", "LazyPlanes", "open_array"]

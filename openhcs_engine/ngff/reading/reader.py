@@ -20,7 +20,7 @@ from openhcs_engine.ngff.groups import read_attributes, version_of
 from openhcs_engine.ngff.metadata import OWN, well_path
 from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
 from openhcs_engine.ngff.plate_group import PlateGroup, in_plate_order
-from openhcs_engine.ngff.reading.lazy_array import LazyArray
+from openhcs_engine.ngff.reading.lazy_array import LazyArray, LazyField
 from openhcs_engine.ngff.stack_axes import Coordinate, LabelAxes, StackAxes
 
 
@@ -176,30 +176,13 @@ class LabelReader:
 
 
 @dataclass(frozen=True)
-class FieldReader:
+class FieldReader(LazyField):
     """One field; its metadata are read, its pixels are not."""
 
     folder: Path
     well: str
     site: int | None
     attributes: Mapping[str, Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(t, c, z, y, x) at full size."""
-        return self.array().shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return self.array().dtype
-
-    def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: as NumPy takes it
-        """Pixels at full size; see ``LazyArray``."""
-        return self.array()[selection]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.array().__array__(dtype, copy)
 
     @property
     def axes(self) -> StackAxes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openhcs_engine.errors import NotAnOutputError, PlaneMismatchError, PlaneReadError
 from openhcs_engine.model.system_errors import explained
-from openhcs_engine.ngff.reading.lazy_array import LazyPlanes
+from openhcs_engine.ngff.reading.lazy_array import LazyField, LazyPlanes
 from openhcs_engine.ngff.tiles import Window
 from openhcs_engine.raw.plane import Header, read_header, read_plane
 from openhcs_engine.vfs.tiff_codec import read_ome
@@ -26,7 +26,7 @@ Coordinate = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class TiffField:
+class TiffField(LazyField):
     """One site of a well."""
 
     files: Mapping[Coordinate, Path]
@@ -41,23 +41,6 @@ class TiffField:
     def levels(self) -> int:
         """One: the full resolution."""
         return 1
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(t, c, z, y, x)."""
-        return self.array().shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        return self.array().dtype
-
-    def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: as NumPy takes it
-        """Pixels; see ``TiffArray``."""
-        return self.array()[selection]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.array().__array__(dtype, copy)
 
     def array(self, level: int = 0) -> TiffArray:
         """The pixels (t, c, z, y, x); IndexError for any level but 0."""
