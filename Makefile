@@ -12,7 +12,7 @@ PYTHON312 ?= python3.12
 READERS := .venv-readers
 NEWEST_READERS := iohub ome-zarr
 
-.PHONY: demo ui test test-often test-readers check audit docs format lock bench clean help
+.PHONY: demo ui test test-often test-wheel test-readers check audit docs format lock bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -43,6 +43,9 @@ test: $(VENV)/.installed-dev  ## Run all tests
 
 test-often: $(VENV)/.installed-dev  ## Run all tests five times in random order, one core kept busy; takes hours
 	$(BIN)/python tests/run_often.py --times 5 -- $(PARALLEL)
+
+test-wheel: $(VENV)/.installed-dev  ## Build the wheel, install it into an empty environment, and use it there
+	$(BIN)/python tools/check_wheel.py $(BIN)/python
 
 lock: $(VENV)/.installed-dev  ## Resolve requirements/*.lock anew
 	requirements/lock.sh $(BIN)/uv

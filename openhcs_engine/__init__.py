@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openhcs_engine.uses.opened_files import WATCH
+from openhcs_engine.files.systems import check_this_system
+
+check_this_system()  # before modules that only some systems have
+
+from openhcs_engine.uses.opened_files import WATCH  # noqa: E402
 
 WATCH.start()  # what pipelines' modules read while they are imported after this one
 

@@ -1,6 +1,7 @@
 """Install the project into the environment of the Python that runs this, from a lock where one fits.
 
-``install.py`` installs what the product needs; ``install.py --dev`` its test tools and the array libraries, too.
+``install.py`` installs what the product needs; ``install.py --dev`` its test tools and the array libraries, too;
+``install.py --wheel FILE`` installs a built wheel of the project instead of the folder.
 A library that cannot be had here is left out, and ``left-out.json`` in the environment says why.
 """
 
@@ -41,20 +42,20 @@ def array_libraries() -> dict[str, str]:
     return dict(line.split("==") for line in lines if re.match(r"\w", line))
 
 
-def install_project(dev: bool) -> None:
-    """The project, editable, with what it needs."""
+def install_project(dev: bool, wheel: str | None = None) -> None:
+    """The project with what it needs: editable, or from a wheel."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     lock = find_lock(python, host_name(), dev)
     if lock is not None:
         # A lock is whole: there is nothing left to resolve.
         subprocess.run([*PIP, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=True)
-        own = ["--no-deps", "--no-build-isolation", "--editable", "."]
+        own = ["--no-deps", *([wheel] if wheel else ["--no-build-isolation", "--editable", "."])]
     else:
         print(
             f"No lock fits Python {python} on {host_name()} (there are locks for 3.11 to 3.13 on {LOCKED_FOR}): "
             "installing unlocked, whatever releases pyproject.toml allows today."
         )
-        own = ["--constraint", "constraints.txt", "--editable", ".[dev]" if dev else "."]
+        own = ["--constraint", "constraints.txt", *([wheel] if wheel else ["--editable", ".[dev]" if dev else "."])]
     subprocess.run([*PIP, *own], check=True, cwd=REPOSITORY)
 
 
@@ -82,6 +83,9 @@ def install_array_libraries() -> dict[str, str]:
 
 def main(arguments: list[str]) -> None:
     """Install, and write down what was left out."""
+    if arguments[:1] == ["--wheel"]:
+        install_project(dev=False, wheel=arguments[1])
+        return
     dev = arguments == ["--dev"]
     install_project(dev)
     if dev:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Final, ParamSpec
 
@@ -20,6 +21,7 @@ from openhcs_engine.errors import CompilationError, OpenHCSError
 from openhcs_engine.model.system_errors import told_file, told_with_file
 
 P = ParamSpec("P")
+DISTRIBUTION: Final = "openhcs-dagster"
 OK: Final = 0
 SOME_FAILED: Final = 1
 SOME_STALE: Final = 1
@@ -40,6 +42,20 @@ _READING_OPTIONS: Final = {
     "plate_wells": ("--plate-wells", "N", "Plate format (96, 384 …) where names or a table number its wells."),
     "plate_map": ("--plate-map", "FILE", "What was in the wells: CSV, XLSX, or a declaration."),
 }
+
+
+def _show_version(context: typer.Context, asked: bool) -> None:
+    if asked:
+        typer.echo(f"{context.info_name} {metadata.version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What both commands know before the name of one of theirs."""
 
 
 def with_reading_options(function: Callable[..., int]) -> Callable[..., int]:
@@ -83,12 +99,11 @@ class CommandLine:
         self.name = name
         self.app = typer.Typer(
             name=name,
-            help=about,
-            no_args_is_help=True,
             add_completion=False,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
         )
+        self.app.callback(help=about, no_args_is_help=True)(_options)
         self._warned: set[Path] = set()
         """Folders that this command has warned of."""
 

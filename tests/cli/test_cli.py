@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,18 @@ def openhcs(folder: Path, *arguments: object) -> Ended:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("openhcs_engine.cli", "openhcs"), ("openhcs_dagster.cli", "openhcs-dagster")]
+)
+def test_the_commands_tell_their_version(folder: Path, module: str, name: str) -> None:
+    """That of the distribution, and no command is needed for it."""
+    line = [sys.executable, "-m", module, "--version"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=240, env=_environment())
+
+    assert done.returncode == 0
+    assert done.stdout.split() == [name, version("openhcs-dagster")]
 
 
 def test_inspect_prints_the_contract(folder: Path, plate: Path) -> None:

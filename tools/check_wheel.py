@@ -1,0 +1,98 @@
+"""Build the wheel, install it into an empty environment, and use it from there: ``check_wheel.py PYTHON``.
+
+Nothing of the repository can be imported where the wheel is used: not the folder that it was built in, nor the packages
+of the environment that runs this. Ends with 1 at the first thing that does not hold.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+NO_CODE: Final = ("py.typed", ".html", ".css", ".svg")
+"""Endings of files of the packages that are no modules, and that a build leaves out unless it is told of them."""
+PIPELINE: Final = """
+from openhcs_engine import FunctionStep, Pipeline, VariableComponents
+from openhcs_engine.functions import create_max_projection
+
+pipeline = Pipeline([FunctionStep(create_max_projection, variable_components=[VariableComponents.Z_INDEX])])
+"""
+
+
+def files_without_code() -> set[str]:
+    """Files of the packages that are in the repository and are no modules, by their names in a wheel."""
+    listed = subprocess.run(
+        ["git", "ls-files", "openhcs_engine", "openhcs_dagster"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if listed.returncode:
+        return {
+            path.relative_to(REPOSITORY).as_posix()
+            for package in ("openhcs_engine", "openhcs_dagster")
+            for path in (REPOSITORY / package).rglob("*")
+            if path.name.endswith(NO_CODE)
+        }
+    return {name for name in listed.stdout.split() if not name.endswith(".py")}
+
+
+def build(python: str, folder: Path) -> Path:
+    """The wheel; built from a copy, so that nothing of an earlier build can get into it."""
+    source = folder / "source"
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(REPOSITORY), str(source)], check=True)
+    command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), "."]
+    subprocess.run([python, *command], cwd=source, check=True)
+    return next(folder.glob("*.whl"))
+
+
+def missing_in(wheel: Path) -> list[str]:
+    """What a wheel should hold and does not."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    wanted = sorted(files_without_code())
+    license_file = [] if any(name.endswith("/licenses/LICENSE") for name in names) else ["LICENSE"]
+    return [name for name in wanted if name not in names] + license_file
+
+
+def use(scripts: Path, folder: Path) -> None:
+    """Both commands, the demo and the shipped contracts, far from the repository."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DAGSTER_"))}
+    environment |= {"DAGSTER_HOME": str(folder / "home"), "OPENHCS_INBOX": str(folder / "inbox")}
+    (folder / "flat.py").write_text(PIPELINE)
+    for command in (
+        ["openhcs", "--version"],
+        ["openhcs-dagster", "--version"],
+        ["openhcs", "synth", "plate", "--rows", "1", "--columns", "2"],
+        ["openhcs", "run", "plate", "--pipeline", "flat:pipeline", "--output", "results"],
+        ["openhcs", "verify", "results/plate"],
+        ["openhcs-dagster", "demo"],
+    ):
+        print("$", *command, flush=True)
+        subprocess.run([str(scripts / command[0]), *command[1:]], cwd=folder, env=environment, check=True)
+
+
+def main(python: str) -> int:
+    """Build, look into it, install, use."""
+    with tempfile.TemporaryDirectory(prefix="openhcs-wheel-") as name:
+        folder = Path(name)
+        wheel = build(python, folder)
+        if missing := missing_in(wheel):
+            print(f"{wheel.name} lacks {', '.join(missing)}: see package-data in pyproject.toml.")
+            return 1
+        subprocess.run([python, "-m", "venv", str(folder / "environment")], check=True)
+        installed = folder / "environment" / "bin"
+        install = [str(installed / "python"), str(REPOSITORY / "requirements" / "install.py"), "--wheel", str(wheel)]
+        subprocess.run(install, check=True)
+        work = folder / "work"
+        work.mkdir()
+        use(installed, work)
+    print("The wheel works by itself.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
