@@ -24,6 +24,11 @@ event_log_storage:
   module: openhcs_dagster.event_log
   class: KeptSqliteEventLogStorage
   config: {}
+# Dagster's own launcher, whose runs say who launches them: one that was killed before it began is known at once.
+run_launcher:
+  module: openhcs_dagster.run_launcher
+  class: TaggingRunLauncher
+  config: {}
 # The pool's place of a run that was killed comes free again; without this every later plate would wait for ever.
 run_monitoring:
   enabled: true
@@ -70,7 +75,7 @@ def what_home_lacks(home: Path) -> str | None:
         return None
     found = found if isinstance(found, dict) else {}
     # A database server keeps the events itself, and Dagster refuses both together.
-    needed = {"run_monitoring": wanted["run_monitoring"]}
+    needed = {name: wanted[name] for name in ("run_monitoring", "run_launcher")}
     if not {"storage", "event_log_storage"} & found.keys():
         needed["event_log_storage"] = wanted["event_log_storage"]
     missing = {name: value for name, value in needed.items() if name not in found}

@@ -1,30 +1,27 @@
 """Runs whose process is gone: after a power cut or a killed server nobody else tells Dagster.
 
 Such a run would stay "started", and the place it holds among the runs and in its pool would be taken for ever. A run
-says in a tag which process executes it. Only a run of this host can be known to be lost: a process number says nothing
-of another host, or of a container that counts its own processes, and homes may be shared.
+says in a tag which process executes it, and before that in another one which process launches it. Only a run of this
+host can be known to be lost: a process number says nothing of another host, or of a container that counts its own
+processes, and homes may be shared.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import dagster as dg
-import msgspec
+from dagster._daemon.monitoring.run_monitoring import monitor_canceling_run, monitor_starting_run
 
 from openhcs_dagster.automation.jobs import PLATE_TAG
+from openhcs_dagster.automation.run_process import LAUNCHER_TAG, PROCESS_TAG, RunProcess
 from openhcs_dagster.keys import plates_of_wells
-from openhcs_engine.files.processes import Writer, is_alive
-
-PROCESS_TAG: Final = "openhcs/process"
-"""The process that executes a run: a ``RunProcess`` as JSON; ``host:pid`` in runs of earlier versions."""
-
-_MACHINE_ID: Final = Path("/etc/machine-id")
+from openhcs_engine.files.processes import TOLERANCE_S, is_alive, may_have_spawned
 
 UNDER_WAY: Final = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -32,53 +29,7 @@ UNDER_WAY: Final = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
-"""States that a run without its process never leaves. A run without a process of its own yet bears no tag."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunProcess:
-    """The process that executes a run, told from every other one on every host."""
-
-    writer: Writer
-    machine: str
-    """What the host is called from start to start; empty where it is not."""
-
-    @classmethod
-    def here(cls) -> Self:
-        """This process."""
-        return cls(writer=Writer.here(), machine=_machine())
-
-    @classmethod
-    def of(cls, run: dg.DagsterRun) -> RunProcess | None:
-        """The process of a run; None if it does not say, or said it in an earlier version."""
-        try:
-            return msgspec.json.decode(run.tags.get(PROCESS_TAG, ""), type=RunProcess)
-        except msgspec.MsgspecError:
-            return None
-
-    @property
-    def is_gone(self) -> bool:
-        """True if the process is known to have ended: on this host, or before this host started."""
-        return self.writer.is_gone or self._is_of_an_earlier_start
-
-    @property
-    def _is_of_an_earlier_start(self) -> bool:
-        here = Writer.here()
-        same_host = self.machine != "" and (self.machine, self.writer.name) == (_machine(), here.name)
-        # Both names hold "boot id/processes". Another container of the same start may share every other name.
-        return same_host and self.writer.host.partition("/")[0] != here.host.partition("/")[0]
-
-
-def process_tag() -> dict[str, str]:
-    """Tag of a run inside this process."""
-    return {PROCESS_TAG: msgspec.json.encode(RunProcess.here()).decode()}
-
-
-def _machine() -> str:
-    try:
-        return _MACHINE_ID.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+"""States that a run without its process never leaves. One that waits in the queue needs none."""
 
 
 def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -87,25 +38,83 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     Places that runs hold which ended in another way, or are deleted, come free, too.
     """
     going = instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)))
-    lost = [record.dagster_run for record in going if _is_lost(record)]
-    for run in lost:
-        instance.report_run_failed(
-            run,
-            "The process of this run is gone: it was killed, or the machine was switched off. Wells that were "
-            "published stay whole; start the plate again, and the rest is done.",
-        )
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    settled = [record.dagster_run.run_id for record in going if _settle(instance, record)]
+    for run_id in settled:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     _free_places_of_ended_runs(instance)
-    return [run.run_id for run in lost]
+    return settled
+
+
+def _settle(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Mark a run as failed if it is lost; True if it was."""
+    run = record.dagster_run
+    if PROCESS_TAG in run.tags:
+        lost, told = _is_lost(record), _KILLED
+    elif LAUNCHER_TAG in run.tags:
+        lost, told = _is_lost_before_it_began(instance, record), _NEVER_BEGUN
+    else:
+        return _is_overdue(instance, record)
+    if lost:
+        instance.report_run_failed(run, told)
+    return lost or (PROCESS_TAG not in run.tags and _is_overdue(instance, record))
+
+
+_KILLED: Final = (
+    "The process of this run is gone: it was killed, or the machine was switched off. Wells that were published stay "
+    "whole; start the plate again, and the rest is done."
+)
+_NEVER_BEGUN: Final = (
+    "Nobody is left to begin this run: what was about to do so was killed, or the machine was switched off. Nothing of "
+    "it was done; start the plate again."
+)
 
 
 def _is_lost(record: dg.RunRecord) -> bool:
+    """Whether the process is gone that a run says executes it."""
     run = record.dagster_run
     if (process := RunProcess.of(run)) is not None:
         return process.is_gone
-    host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
+    host, _, pid = run.tags[PROCESS_TAG].rpartition(":")
     started = record.start_time or record.update_timestamp.timestamp()
     return host == socket.gethostname() and pid.isdecimal() and not is_alive(int(pid), started)
+
+
+def _is_lost_before_it_began(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Whether everything is gone that could execute a launched run, which has no tag of its process yet."""
+    run = record.dagster_run
+    launcher = RunProcess.of(run, LAUNCHER_TAG)
+    if launcher is None or not launcher.is_of_this_start:
+        return launcher is not None and launcher.is_of_an_earlier_start
+    # Dagster writes the process's number seconds before it executes anything of ours, which writes the tag.
+    for event in reversed(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
+        pid = event.dagster_event.engine_event_data.metadata.get("pid") if event.dagster_event else None
+        if pid is not None:
+            return not is_alive(int(str(pid.value)), event.timestamp)
+    # Before that the launcher waits for the code server, which may have begun the process when both are killed.
+    launched = instance.get_run_stats(run.run_id).launch_time or record.create_timestamp.timestamp()
+    return launcher.is_gone and time.time() > launched + TOLERANCE_S and not may_have_spawned(launched)
+
+
+def _is_overdue(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """End a run of which nothing is known, if it takes too long by Dagster's own law; True if it did.
+
+    That law is its monitoring's, which a daemon alone would ask, and later. A run that was never submitted is left to
+    it: that holds no place, and whoever asked for it may still submit it.
+    """
+    status = record.dagster_run.status
+    if not instance.run_monitoring_enabled:
+        return False
+    if status is dg.DagsterRunStatus.STARTING and instance.run_monitoring_start_timeout_seconds > 0:
+        monitor_starting_run(instance, record, _LOGGER)
+    elif status is dg.DagsterRunStatus.CANCELING and instance.run_monitoring_cancel_timeout_seconds > 0:
+        monitor_canceling_run(instance, record, _LOGGER)
+    else:
+        return False
+    run = instance.get_run_by_id(record.dagster_run.run_id)
+    return run is not None and run.is_finished
+
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 def _free_places_of_ended_runs(instance: dg.DagsterInstance) -> None:

@@ -21,7 +21,8 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._utils.interrupts import check_captured_interrupt
 
-from openhcs_dagster.automation.lost_runs import fail_lost_runs, holders, process_tag
+from openhcs_dagster.automation.lost_runs import fail_lost_runs, holders
+from openhcs_dagster.automation.run_process import process_tag
 
 POLL_S: Final = 0.5
 """Seconds between looks for a free place, and for a signal."""

@@ -237,8 +237,8 @@ def _settle() -> None:
     with local_instance() as instance:
         for run_id in fail_lost_runs(instance):
             openhcs_dagster.complain(
-                f"Run {run_id[:8]} lost its process, which was killed or went with the machine, and is marked as "
-                "failed; start its plate again, and the rest is done."
+                f"Run {run_id[:8]} lost its process, which was killed or went with the machine while the run worked or "
+                "before it began; it is marked as ended. Start its plate again, and the rest is done."
             )
 
 

@@ -14,8 +14,9 @@ from dagster._core.execution.api import execute_run
 from dagster._core.execution.execution_result import ExecutionResult
 
 from openhcs_dagster.automation.jobs import PLATE_TAG
-from openhcs_dagster.automation.lost_runs import fail_lost_runs, process_tag
+from openhcs_dagster.automation.lost_runs import fail_lost_runs
 from openhcs_dagster.automation.run_executor import WAITING, patient_executor
+from openhcs_dagster.automation.run_process import process_tag
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.failures import home_errors, innermost

@@ -34,6 +34,28 @@ def _time_of_birth(pid: int) -> float | None:
     return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def may_have_spawned(since: float) -> bool:
+    """True if a process lives that Python's ``multiprocessing`` spawned since then, or if the system does not tell.
+
+    ``since`` in seconds since 1970. Whoever reads that process's own account of what it does may be too early.
+    """
+    processes = [path for path in Path("/proc").glob("[0-9]*") if path.name.isdecimal()]
+    return not processes or any(_is_spawned(path, since) for path in processes)
+
+
+def _is_spawned(process: Path, since: float) -> bool:
+    try:
+        spawned = _SPAWN in (process / "cmdline").read_bytes()
+    except PermissionError:  # somebody hides it
+        return True
+    except OSError:  # it ended meanwhile
+        return False
+    born = _time_of_birth(int(process.name)) if spawned else None
+    return born is not None and born >= since - TOLERANCE_S
+
+
+_SPAWN = b"from multiprocessing.spawn import spawn_main"
+"""In the command of such a process. *Source*: ``multiprocessing.spawn.get_command_line`` of Python 3.11 to 3.13."""
 _ENDED = ("Z", "X")
 """States of processes that run no more. *Source*: proc_pid_stat(5)."""
 _STARTTIME: Final = 19
@@ -116,4 +138,13 @@ def seconds_awake() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-__all__ = ["TOLERANCE_S", "Writer", "is_alive", "process_exists", "seconds_awake", "signal_name", "this_host"]
+__all__ = [
+    "TOLERANCE_S",
+    "Writer",
+    "is_alive",
+    "may_have_spawned",
+    "process_exists",
+    "seconds_awake",
+    "signal_name",
+    "this_host",
+]

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import ast
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEvent
+from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.launcher.base import LaunchRunContext
 
-from openhcs_dagster.automation import lost_runs
-from openhcs_dagster.automation.lost_runs import PROCESS_TAG, RunProcess, fail_lost_runs, process_tag
+from openhcs_dagster.automation import lost_runs, run_process
+from openhcs_dagster.automation.lost_runs import fail_lost_runs
 from openhcs_dagster.automation.run_executor import patient_executor
+from openhcs_dagster.automation.run_process import LAUNCHER_TAG, PROCESS_TAG, RunProcess, process_tag
 from openhcs_dagster.cli.commands import main
 from openhcs_dagster.cli.in_process import local_instance, materialize_plate
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.home import prepare_home
+from openhcs_dagster.run_launcher import TaggingRunLauncher
 from openhcs_dagster.settings import Settings
+from openhcs_engine.files import processes
+from openhcs_engine.files.processes import may_have_spawned
 from tests.dagster.deployments import Deployment
 
 POOL = "openhcs_cpu"
 SAY_WHO_AND_WAIT = (
-    "import sys; from openhcs_dagster.automation.lost_runs import process_tag; print(process_tag()); sys.stdin.read()"
+    "import sys; from openhcs_dagster.automation.run_process import process_tag; print(process_tag()); sys.stdin.read()"
 )
 
 
@@ -170,7 +179,7 @@ def test_only_runs_of_this_host_are_judged(
     deployment: Deployment, dead: dict[str, str], monkeypatch: pytest.MonkeyPatch, elsewhere: Elsewhere
 ) -> None:
     """A home may be shared by hosts and containers, where the same number is another process."""
-    monkeypatch.setattr(lost_runs, "_machine", lambda: "m1")
+    monkeypatch.setattr(run_process, "_machine", lambda: "m1")
     known = RunProcess.of(dg.DagsterRun(job_name="plates", tags=dead))
     assert known is not None
     process = elsewhere.change(replace(known, machine="m1"))
@@ -187,6 +196,109 @@ def test_a_run_that_does_not_say_where_it_is_stays(deployment: Deployment, told:
     started(deployment, {PROCESS_TAG: told})
 
     assert fail_lost_runs(deployment.instance) == [] and places(deployment) == 1
+
+
+LONG_AFTER = "2100-01-01"
+
+
+def launched(deployment: Deployment, tag: dict[str, str], pid: int | None = None) -> str:
+    """A run as its launcher leaves it, whose process has said its number, or has not come so far."""
+    (process,) = tag.values()
+    run_id = started(deployment, {LAUNCHER_TAG: process}, until="A run that had not begun")
+    starting = DagsterEvent(event_type_value="PIPELINE_STARTING", job_name="plates")
+    deployment.instance.report_dagster_event(starting, run_id)
+    if pid is not None:
+        run = deployment.instance.get_run_by_id(run_id)
+        deployment.instance.report_engine_event("Started process for run.", run, EngineEventData.in_process(pid))
+    assert status(deployment, run_id) is dg.DagsterRunStatus.STARTING
+    return run_id
+
+
+@pytest.fixture
+def nothing_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long after a launch, on a machine where nobody else spawns processes."""
+    now = datetime.fromisoformat(LONG_AFTER).timestamp()
+    monkeypatch.setattr(lost_runs, "time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(lost_runs, "may_have_spawned", lambda since: False)
+
+
+@pytest.mark.usefixtures("nothing_spawned")
+def test_a_run_that_was_killed_with_its_launcher_is_settled(deployment: Deployment, dead: dict[str, str]) -> None:
+    """Nobody is left who could begin it: it is marked as failed with a sentence, and its place is free."""
+    run_id = launched(deployment, dead)
+
+    assert fail_lost_runs(deployment.instance) == [run_id]
+
+    assert status(deployment, run_id) is dg.DagsterRunStatus.FAILURE and places(deployment) == 0
+    messages = [event.message for event in deployment.instance.all_logs(run_id)]
+    assert any("Nobody is left to begin this run" in message for message in messages)
+
+
+@pytest.mark.usefixtures("nothing_spawned")
+def test_a_launched_run_whose_own_process_died_is_settled_while_its_launcher_lives(deployment: Deployment) -> None:
+    """A served home lives on; the run's process was killed before it executed anything."""
+    stranger = Stranger()
+    stranger.kill()
+    run_id = launched(deployment, process_tag(), pid=stranger.process.pid)
+
+    assert fail_lost_runs(deployment.instance) == [run_id] and places(deployment) == 0
+
+
+@pytest.mark.usefixtures("nothing_spawned")
+def test_a_launched_run_keeps_its_place_while_anybody_may_begin_it(
+    deployment: Deployment, dead: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its launcher lives, or its process does, or one that may be its process was spawned since."""
+    run_ids = [launched(deployment, process_tag())]
+    assert fail_lost_runs(deployment.instance) == []
+    deployment.instance.delete_run(run_ids.pop())
+
+    run_id = launched(deployment, dead, pid=os.getpid())
+    assert fail_lost_runs(deployment.instance) == []
+    deployment.instance.delete_run(run_id)
+    fail_lost_runs(deployment.instance)
+
+    launched(deployment, dead)
+    monkeypatch.setattr(lost_runs, "may_have_spawned", lambda since: True)
+    assert fail_lost_runs(deployment.instance) == [] and places(deployment) == 1
+
+
+def test_a_spawned_process_is_seen_from_its_launch_on() -> None:
+    """A code server's child is known before it has said anything, and no longer once it has ended."""
+    before = time.time()
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    process.start()
+    try:
+        assert may_have_spawned(before)
+        assert processes._is_spawned(Path(f"/proc/{process.pid}"), before)
+        assert not processes._is_spawned(Path(f"/proc/{process.pid}"), before + 3600)
+    finally:
+        process.kill()
+        process.join()
+    assert not processes._is_spawned(Path(f"/proc/{process.pid}"), before)
+
+
+def test_a_home_launches_runs_that_say_who_launches_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher of a new home is Dagster's own; it writes the tag before it lets anything begin."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_home(tmp_path)
+    with local_instance() as instance:
+        launcher = instance.run_launcher
+        assert isinstance(launcher, TaggingRunLauncher)
+        run = dg.DagsterRun(job_name="plates")
+        instance.add_run(run)
+        seen = []
+        monkeypatch.setattr(
+            dg.DefaultRunLauncher,
+            "launch_run",
+            lambda self, context: seen.append(instance.get_run_by_id(context.dagster_run.run_id)),
+        )
+
+        launcher.launch_run(LaunchRunContext(run, None))
+
+        (found,) = seen
+        assert found is not None
+        assert RunProcess.of(found, LAUNCHER_TAG) == RunProcess.here()
 
 
 def test_a_living_process_keeps_its_run(deployment: Deployment) -> None:

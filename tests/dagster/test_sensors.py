@@ -16,7 +16,8 @@ import pytest
 import tifffile
 from dagster import DagsterEvent
 
-from openhcs_dagster.automation.lost_runs import PROCESS_TAG, fail_lost_runs
+from openhcs_dagster.automation.lost_runs import fail_lost_runs
+from openhcs_dagster.automation.run_process import PROCESS_TAG
 from openhcs_dagster.automation.sensors import requests_after
 from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.keys import PlateKeys, stretches
