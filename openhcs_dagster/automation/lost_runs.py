@@ -9,9 +9,10 @@ processes, and homes may be shared.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,8 +21,13 @@ from dagster._daemon.monitoring.run_monitoring import monitor_canceling_run, mon
 
 from openhcs_dagster.automation.jobs import PLATE_TAG
 from openhcs_dagster.automation.run_process import LAUNCHER_TAG, PROCESS_TAG, RunProcess
+from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.failures import sentence_of
 from openhcs_dagster.keys import plates_of_wells
+from openhcs_dagster.settings import Settings
+from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.files.processes import TOLERANCE_S, is_alive, may_have_spawned
+from openhcs_engine.output.opening import open_output
 
 UNDER_WAY: Final = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -42,6 +48,8 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     for run_id in settled:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     _free_places_of_ended_runs(instance)
+    if settled:
+        _list_published(instance, [record.dagster_run for record in going if record.dagster_run.run_id in settled])
     return settled
 
 
@@ -114,6 +122,29 @@ def _is_overdue(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     return run is not None and run.is_finished
 
 
+def _list_published(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
+    """Make the plates' groups list what lost runs had published and not listed yet; their logs say what refuses."""
+    catalogue = Catalogue(Settings.of(os.environ).catalogue)
+    entries = {entry.id: entry for entry in catalogue.list()}
+    for run in runs:
+        for plate in _plates_of(run):
+            if plate not in entries:
+                continue
+            try:
+                output = entries[plate].output_plan
+                open_output(output.address, output.backend).list_wells()
+            except (OpenHCSError, OSError) as error:
+                told = (
+                    f"Wells of plate {plate} that this run had published may not be listed in its groups: "
+                    f"{sentence_of(error, 'listing wells')} The next run of the plate lists them."
+                )
+                instance.report_engine_event(told, run)
+
+
+def _plates_of(run: dg.DagsterRun) -> list[str]:
+    return [run.tags[PLATE_TAG]] if PLATE_TAG in run.tags else plates_of_wells(run.asset_selection or ())
+
+
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -149,7 +180,7 @@ def _told(record: dg.RunRecord) -> str:
     run = record.dagster_run
     process = RunProcess.of(run)
     since = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
-    plates = [run.tags[PLATE_TAG]] if PLATE_TAG in run.tags else plates_of_wells(run.asset_selection or ())
+    plates = _plates_of(run)
     parts = [
         f"plate {', '.join(plates)}" if plates else "",
         process.writer.told if process is not None else run.tags.get(PROCESS_TAG, ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import multiprocessing
 import os
 import signal
@@ -396,3 +397,53 @@ def test_runs_of_the_code_location_wait_the_same_way(deployment: Deployment) -> 
     assert job.executor_def is patient_executor
     run = deployment.instance.get_run_by_id(run_of(deployment))
     assert run is not None and RunProcess.of(run) == RunProcess.here()
+
+
+PUBLISH_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+import openhcs_engine.execution.well_lister as lister
+from openhcs_dagster.cli.in_process import local_instance, materialize_plate
+from openhcs_dagster.settings import Settings
+from openhcs_dagster.catalogue.catalogue import Catalogue
+
+output = Path(sys.argv[1])
+
+
+def die_once_published(self):
+    if (output / "wells" / "A02.json").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+lister.WellLister.list = die_once_published
+settings = Settings.of(os.environ)
+with local_instance() as instance:
+    materialize_plate(Catalogue(settings.catalogue).read("P001"), settings, instance, wells=["A02"])
+"""
+
+
+@pytest.mark.slow
+def test_wells_that_a_killed_run_published_are_listed_when_it_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is killed between publishing a well and listing it; no run of the plate has to follow."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_home(tmp_path)
+    settings = Settings.of({"DAGSTER_HOME": str(tmp_path)})
+    with local_instance() as instance:
+        deployment = Deployment(tmp_path, settings, instance)
+        entry = deployment.add(deployment.plate("P001"), deployment.pipeline("lab_killed"))
+        materialize_plate(entry, settings, instance, wells=["A01"])
+        output = entry.output_plan.folder
+
+        killed = subprocess.run([sys.executable, "-c", PUBLISH_AND_DIE, str(output)], timeout=100)
+
+        assert killed.returncode == -signal.SIGKILL
+        assert (output / "wells" / "A02.json").exists() and listed(output) == ["A/01"]
+        assert len(fail_lost_runs(instance)) == 1
+        assert listed(output) == ["A/01", "A/02"]
+
+
+def listed(output: Path) -> list[str]:
+    (group,) = output.glob("*.zarr/zarr.json")
+    return [well["path"] for well in json.loads(group.read_text())["attributes"]["ome"]["plate"]["wells"]]
