@@ -25,7 +25,7 @@ from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.plan.calls import calls_of
 from openhcs_engine.plan.context import OutputPlan, ProcessingContext, StepPlan, steps_digest
-from openhcs_engine.plan.flow import StepStacks, stacks_of_steps
+from openhcs_engine.plan.flow import StepStacks, flows_through, planes_that_enter
 from openhcs_engine.raw.array_listing import ArrayListing
 from openhcs_engine.raw.stamps import stamp
 from openhcs_engine.uses.packages import package_version
@@ -127,7 +127,9 @@ def compile_plate(
     violations += wells_without_images(by_well, projections)
     violations += wells_without_steps(wells, steps)
     sound = _sound(steps, wrong_steps)
-    stacks = _stacks_of_wells(plate, sound, by_well, on_missing)
+    flows = flows_through(plate, sound, {well: planes_that_enter(by_well[well], on_missing) for well in by_well})
+    seen = {id(flow): tuple(step.stacks for step in flow) for flow in flows.values()}
+    stacks = {well: seen[id(flow)] for well, flow in flows.items()}
     violations += _impossible_pixels(sound, stacks)
     violations += check_kept_pixels(sound, stacks.values(), output.backend)
     places = stage_places(locate() if locate else index, wells) if takes_stage_positions(steps) else {}
@@ -169,23 +171,6 @@ def _sound(steps: tuple[StepPlan, ...], wrong: Sequence[Violation]) -> tuple[Ste
     """The steps before the first one that is refused: what enters those behind it is unknown."""
     first_wrong = min((violation.step_number or 0 for violation in wrong), default=len(steps) + 1)
     return tuple(step for step in steps if step.number < first_wrong)
-
-
-def _stacks_of_wells(
-    plate: Plate, steps: tuple[StepPlan, ...], by_well: Mapping[str, ImageIndex], on_missing: OnMissing
-) -> dict[str, tuple[StepStacks, ...]]:
-    """Each step's stacks, by well; wells with the same planes and steps share one value."""
-    found: dict[tuple[object, ...], tuple[StepStacks, ...]] = {}
-    filters = [None if step.wells is None else frozenset(step.wells) for step in steps]  # of up to 1,536 wells
-    wells = {}
-    for well, index in by_well.items():
-        planes = index if on_missing is OnMissing.BLANK else index.present()
-        applies = tuple([wells_of is None or well in wells_of for wells_of in filters])
-        alike = (applies, *(plane.key.order() for plane in planes))
-        if alike not in found:
-            found[alike] = stacks_of_steps(plate, steps, planes)
-        wells[well] = found[alike]
-    return wells
 
 
 def _stacks_of(

@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
-
-import numpy as np
 
 from openhcs_engine.errors import Violation
 from openhcs_engine.memory.devices import GPU, CpuInventory, Device, DevicePolicy, Inventory
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.wells import plate_order
-from openhcs_engine.plan.calls import dtype_at_entry, function_name
+from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import CPU, FunctionCall, StepPlan
 from openhcs_engine.plan.flow import WORKING_COPIES, StackFacts, StepStacks
-
-_UNKNOWN_ITEMSIZE: Final = 4
-"""Bytes of a pixel whose type only a run can tell: most functions that choose a type themselves choose float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,36 +271,23 @@ def _gpu_libraries(step: StepPlan) -> set[MemoryType]:
 
 def _entering_bytes(stacks: StepStacks) -> int:
     """Bytes that enter a step; where sizes are unknown, a plane counts as one byte."""
-    return sum(
-        count * facts.planes * max(1, facts.pixels.count * _itemsize(facts.pixels.dtype))
-        for facts, count in stacks.items()
-    )
+    return sum(count * max(facts.planes, facts.nbytes) for facts, count in stacks.items())
 
 
 def _largest_need(stacks: StepStacks, counts: Callable[[FunctionCall], bool]) -> Need | None:
     """The largest need among the calls that count."""
     needs = [
-        _need(facts, call, facts.dtypes[position], facts.dtypes[position + 1])
+        Need(
+            nbytes=facts.working(position, 1 if call.slice_by_slice else facts.planes),
+            call=call,
+            stack=facts,
+            itemtype=facts.widest(position) or "float32",
+        )
         for facts in stacks
         for position, call in enumerate(facts.route.calls)
         if counts(call)
     ]
     return max(needs, key=lambda need: need.nbytes, default=None)
-
-
-def _need(facts: StackFacts, call: FunctionCall, before: str | None, after: str | None) -> Need:
-    widest = max(dtype_at_entry(call, before), after, key=_itemsize)
-    planes = 1 if call.slice_by_slice else facts.planes
-    return Need(
-        nbytes=planes * facts.pixels.count * _itemsize(widest) * WORKING_COPIES,
-        call=call,
-        stack=facts,
-        itemtype=widest or "float32",
-    )
-
-
-def _itemsize(dtype: str | None) -> int:
-    return _UNKNOWN_ITEMSIZE if dtype is None else np.dtype(dtype).itemsize
 
 
 __all__ = ["Assignment", "DeviceOffer", "assign_devices", "offer_devices", "size", "uses_gpu"]

@@ -10,7 +10,7 @@ from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.output.contract import PlateOutput
 from openhcs_engine.output.preflight import check_free_space, nearest_existing
 from openhcs_engine.plan.context import ProcessingContext
-from openhcs_engine.plan.estimate import output_bytes, scratch_bytes
+from openhcs_engine.plan.flow import flows_of, output_bytes
 
 
 def check_space(folder: PlateOutput, contexts: Collection[ProcessingContext], workers: int) -> None:
@@ -30,7 +30,8 @@ def check_space(folder: PlateOutput, contexts: Collection[ProcessingContext], wo
     OutputPlaceError
         With how much is missing, or why nothing can be written where the intermediates shall go.
     """
-    results = output_bytes(contexts)
+    flows = flows_of({context.well: context for context in contexts})
+    results = output_bytes(flows)
     folder.check_free_space(results)
     plan = next((context.output.scratch for context in contexts), None)
     if plan is None or not plan.fills_disk:
@@ -38,7 +39,7 @@ def check_space(folder: PlateOutput, contexts: Collection[ProcessingContext], wo
     place = plan.folder or folder.unfinished_place
     _refuse_unwritable(place)
     at_once = min(workers, len(contexts))
-    needed, what = scratch_bytes(contexts, workers), f"the intermediates of {at_once} wells at a time"
+    needed, what = at_once * max(flow.held for flow in flows), f"the intermediates of {at_once} wells at a time"
     if folder.results_place is not None and _same_file_system(place, folder.results_place):
         needed, what = needed + results, f"the results and {what}"
     check_free_space(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
+
+import numpy as np
 
 from openhcs_engine.model.image_index import ImageKey
+
+LABEL_TYPE: Final = np.dtype(np.uint32)
+"""Of all labels: 65,535 objects are too few for a stitched well, and zeros cost nothing once compressed."""
 
 Coordinate: TypeAlias = tuple[int | None, ...]
 """Values of a plane on the leading axes; None: the axis was collapsed."""
@@ -94,4 +99,4 @@ def _ordered(values: Iterable[int | None]) -> tuple[int | None, ...]:
     return tuple(sorted(set(values), key=lambda value: -1 if value is None else value))
 
 
-__all__ = ["Coordinate", "LabelAxes", "StackAxes"]
+__all__ = ["LABEL_TYPE", "Coordinate", "LabelAxes", "StackAxes"]

@@ -23,12 +23,12 @@ from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import PLANE_KEYS, ArtifactKind, ArtifactSource, SideInput, SideOutput
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import AXES, ImageKey, Stack
+from openhcs_engine.ngff.stack_axes import LABEL_TYPE
 from openhcs_engine.plan.context import FunctionCall, ProcessingContext, StepPlan
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LABELS: Final = np.dtype(np.uint32)
 _PER_PLANE: Final = (ArtifactKind.POSITIONS, ArtifactKind.LABELS)
 _NAMED: Final = (Component.SITE, Component.CHANNEL, Component.Z_INDEX, Component.TIMEPOINT)
 """Axes in the order in which people name them."""
@@ -250,12 +250,12 @@ def _labels(value: object, planes: int, image: tuple[int, ...]) -> NDArray[np.ui
             f"{' or '.join(map(str, counts))} planes, each as large as the returned image, {image}."
         )
     low, high = (int(found.min()), int(found.max())) if found.size else (0, 0)
-    if low < 0 or high > np.iinfo(_LABELS).max:
+    if low < 0 or high > np.iinfo(LABEL_TYPE).max:
         raise _UnfitError(
-            f"numbers from {low} to {high}; objects are counted from 1 to {np.iinfo(_LABELS).max}, and 0 is where "
+            f"numbers from {low} to {high}; objects are counted from 1 to {np.iinfo(LABEL_TYPE).max}, and 0 is where "
             "there is none."
         )
-    labels = np.array(found, _LABELS)  # a copy: the function may fill its array again for the next stack
+    labels = np.array(found, LABEL_TYPE)  # a copy: the function may fill its array again for the next stack
     labels.flags.writeable = False
     return labels
 

@@ -23,14 +23,12 @@ from openhcs_engine.ngff.metadata import (
     labels_attributes,
 )
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
-from openhcs_engine.ngff.stack_axes import Coordinate, LabelAxes, StackAxes
+from openhcs_engine.ngff.stack_axes import LABEL_TYPE, Coordinate, LabelAxes, StackAxes
 from openhcs_engine.ngff.tiles import PlaneForm
 from openhcs_engine.ngff.writing.chunk_files import ChunkFileWriter
 from openhcs_engine.ngff.writing.pyramid import every_second, halve, level_shapes
 from openhcs_engine.ngff.writing.shards import ShardWriter
 
-LABEL_TYPE: Final = np.dtype(np.uint32)
-"""Of all labels: 65,535 objects are too few for a stitched well, and zeros cost nothing once compressed."""
 _LABEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _SAMPLE: Final = 4096
 """Pixels of a plane's smallest level that enter its percentiles."""
@@ -271,4 +269,4 @@ def describe(key: ImageKey) -> str:
     return f"Well {key.well}: the plane of {place}"
 
 
-__all__ = ["LABEL_TYPE", "FieldWriter", "LabelWriter", "describe"]
+__all__ = ["FieldWriter", "LabelWriter", "describe"]

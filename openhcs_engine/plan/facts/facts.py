@@ -10,8 +10,7 @@ from openhcs_engine.plan.calls import conversions
 from openhcs_engine.plan.context import CPU, FunctionCall, ProcessingContext, Route, StepPlan
 from openhcs_engine.plan.facts.measurements import Measurements
 from openhcs_engine.plan.facts.prediction import Prediction, Predictor
-from openhcs_engine.plan.flow import StepStacks
-from openhcs_engine.plan.well_flow import WellFlow, flows_of
+from openhcs_engine.plan.flow import StepStacks, WellFlow, flows_of, output_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +57,11 @@ class Volume:
     read: int
     """Raw pixels."""
     peak: int
-    """The most that is there at a time: planes between steps, and the working copies of the largest stack."""
+    """The most that is there at a time: planes between steps, labels, and the working copies of the largest stack."""
     held: int
     """Of that, what lies between two steps."""
     output: int
-    """Results at most, with their resolutions; tables and labels left out."""
+    """Images at most, with their resolutions, labels and kept planes; tables left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +113,7 @@ def facts_of_plan(contexts: Mapping[str, ProcessingContext], measured: Measureme
             read=sum(flow.from_plate * len(flow.wells) for flow in flows),
             peak=max(flow.peak for flow in flows),
             held=max(flow.held for flow in flows),
-            output=sum(flow.output * len(flow.wells) for flow in flows),
+            output=output_bytes(flows),
         ),
         time=predictor.plan(facts.time for facts in steps),
     )
@@ -128,14 +127,15 @@ def _step(
     steps, run = fullest.context.steps, fullest.context.own_steps
     before = [each.number for each in run if each.number < step.number]
     planned = next((each for each in run if each.number == step.number), step)
+    flow = fullest.steps[step.number - 1]
     return StepFacts(
         step=planned,
         after=before[-1] if before and planned.reads != "source" else None,
         wells=tuple(own),
         devices=dict(sorted(Counter(context.device_of(step) for context in own.values()).items())),
-        stacks=fullest.steps[step.number - 1].stacks,
-        read=fullest.read(step.number),
-        left=fullest.left(step.number),
+        stacks=flow.stacks,
+        read=flow.read,
+        left=flow.written,
         makes=_makes(step, steps),
         takes=_takes(step),
         time=predictor.step(step),

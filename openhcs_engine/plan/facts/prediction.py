@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from openhcs_engine.plan.context import StepPlan
+from openhcs_engine.plan.context import ProcessingContext, StepPlan
 from openhcs_engine.plan.diff.step_pairs import functions_of
 from openhcs_engine.plan.facts.measurements import MeasuredStep, MeasuredWell, Measurements
-from openhcs_engine.plan.well_flow import WellFlow, flow_of
+from openhcs_engine.plan.flow import WellFlow, flows_of
 
 NOT_MEASURED: Final = "not measured yet"
 
@@ -64,7 +64,7 @@ class Predictor:
     def __init__(self, measured: Measurements, flows: Sequence[WellFlow]) -> None:
         self._measured = measured
         self._flows = flows
-        self._seen = [(well, flow) for well, flow in zip(measured.wells, _flows_of(measured.wells), strict=True)]
+        self._seen = list(zip(measured.wells, _flows_of(measured.wells), strict=True))
 
     def step(self, step: StepPlan) -> Prediction:
         """Seconds of one step, from wells whose step called the same functions on the same kind of device."""
@@ -76,7 +76,7 @@ class Predictor:
             return Prediction(why=self._why_not(step, samples, kinds))
         same = [sample for sample in fitting if sample.same]
         used = same or fitting
-        weights = [(flow, flow.weight(step.number)) for flow in own]
+        weights = [(flow, flow.steps[step.number - 1].weight) for flow in own]
         why = "" if same else "with other parameters or sources"
         return _predicted([sample.rate for sample in used], weights, why)
 
@@ -109,7 +109,7 @@ class Predictor:
         for well, flow in self._seen:
             for planned, told in _both(well):
                 if functions_of(planned) == wanted:
-                    rate = told.seconds / max(1, flow.weight(planned.number))
+                    rate = told.seconds / max(1, flow.steps[planned.number - 1].weight)
                     yield _Sample(rate, told.kind, _deeds(planned) == _deeds(step))
                     break
 
@@ -141,20 +141,13 @@ def told_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def _flows_of(wells: Iterable[MeasuredWell]) -> Iterable[WellFlow]:
-    """What flowed through each well; wells that were alike are looked at once."""
-    known: dict[object, WellFlow] = {}
-    for well in wells:
-        context = well.context
-        likeness = (
-            context.pipeline_digest,
-            tuple(step.applies_to(context.well) for step in context.steps),
-            context.on_missing,
-            tuple((plane.key.order(), plane.present) for plane in context.index),
-        )
-        if likeness not in known:
-            known[likeness] = flow_of(context)
-        yield replace(known[likeness], wells=(context.well,), context=context)
+def _flows_of(wells: Sequence[MeasuredWell]) -> list[WellFlow]:
+    """What flowed through each well, plan by plan: wells that were alike are looked at once."""
+    plans: dict[int, dict[str, ProcessingContext]] = {}
+    for each in wells:
+        plans.setdefault(id(each.context.steps), {})[each.context.well] = each.context
+    flows = {(plan, well): flow for plan in plans for flow in flows_of(plans[plan]) for well in flow.wells}
+    return [flows[id(each.context.steps), each.context.well] for each in wells]
 
 
 def _both(well: MeasuredWell) -> Iterable[tuple[StepPlan, MeasuredStep]]:

@@ -20,15 +20,21 @@ from openhcs_engine.errors import CompilationError, OptionError
 from openhcs_engine.memory import MemoryType, cupy, jax, numpy, pyclesperanto, tensorflow, torch
 from openhcs_engine.memory.devices import Device, DevicePolicy, Inventory
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.image_index import ImageIndex
+from openhcs_engine.model.components import Component
+from openhcs_engine.model.image_index import ImageIndex, Stack
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan.context import StepPlan
-from openhcs_engine.plan.flow import WORKING_COPIES, StepStacks, stacks_of_steps
+from openhcs_engine.plan.flow import WORKING_COPIES, StepStacks, flows_through
 from tests.engine.plates import double, make_plate, output_plan
 
 PIXELS = 8 * 6
 """Of a plane of the small plate."""
 GIB = 2**30
+
+
+def stacks_of_steps(plate: Plate, steps: Sequence[StepPlan], index: ImageIndex) -> tuple[StepStacks, ...]:
+    """The stacks of each step of one well."""
+    return tuple(step.stacks for step in flows_through(plate, steps, {"A01": index})["A01"])
 
 
 def gpu(index: int, memory_bytes: int = 16 * GIB) -> Device:
@@ -497,20 +503,19 @@ def test_compiling_twice_gives_the_same_devices() -> None:
 
 def test_a_plate_of_1536_wells_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wells with the same planes share one look at their stacks, so that large plates compile quickly."""
-    from openhcs_engine.compiler import compile as passes
-
     wells = [f"{row}{column:02d}" for row in [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB", "AC", "AD", "AE", "AF"]
              for column in range(1, 49)]  # fmt: skip
     looked: list[int] = []
+    group_stacks = ImageIndex.group_stacks
 
-    def counted(plate: Plate, steps: Sequence[StepPlan], index: ImageIndex) -> tuple[StepStacks, ...]:
+    def counted(index: ImageIndex, variable: Sequence[Component]) -> tuple[Stack, ...]:
         looked.append(len(index))
-        return stacks_of_steps(plate, steps, index)
+        return group_stacks(index, variable)
 
-    monkeypatch.setattr(passes, "stacks_of_steps", counted)
+    monkeypatch.setattr(ImageIndex, "group_stacks", counted)
     found = devices_of(compiled(MIXED, [gpu(0), gpu(1)], wells=wells))
 
-    assert looked == [12]
+    assert looked == [12] * len(MIXED)
     assert Counter(devices[1] for devices in found.values()) == {"gpu:0": 768, "gpu:1": 768}
 
 

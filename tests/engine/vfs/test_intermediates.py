@@ -23,7 +23,7 @@ from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.manifest import read_manifest
 from openhcs_engine.output.verification.verify import verify
 from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
-from openhcs_engine.plan.estimate import output_bytes, scratch_bytes
+from openhcs_engine.plan.flow import flows_of, output_bytes
 from openhcs_engine.vfs.disk import DiskBackend
 from openhcs_engine.vfs.intermediates import ScratchPlan, open_scratch
 from tests.engine.intermediate_functions import (
@@ -445,16 +445,26 @@ def test_what_only_the_plate_can_tell_is_a_violation(small_plate: Path, tmp_path
         assert sentence in found[key] and "Cy5" in found
 
 
-def test_the_estimate_of_what_is_held_knows_workers_and_pixel_types(small_plate: Path, tmp_path: Path) -> None:
+def test_room_for_what_is_held_knows_workers_and_pixel_types(
+    small_plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fullest step counts: float64 takes four times the room of uint16, where a function says so."""
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "openhcs_engine.execution.space.check_free_space", lambda place, needed, **_: asked.append(needed)
+    )
     orchestrator = PipelineOrchestrator(small_plate, output=tmp_path, intermediates="disk").initialize()
-    plain = orchestrator.compile_pipelines(Pipeline([ADD, ADD])).values()
+    plain = orchestrator.compile_pipelines(Pipeline([ADD, ADD]))
     floats = FunctionStep(numpy(dtype="float64")(lambda stack: stack / 2), name="halve")
-    wide = orchestrator.compile_pipelines(Pipeline([ADD, floats, ADD]), well_filter="A01").values()
+    wide = orchestrator.compile_pipelines(Pipeline([ADD, floats, ADD]), well_filter="A01")
 
-    assert [scratch_bytes(plain, workers) for workers in (1, 2, 100)] == [WELL_BYTES, 2 * WELL_BYTES, 6 * WELL_BYTES]
-    assert scratch_bytes(wide, 2) == 4 * WELL_BYTES
-    assert scratch_bytes((), 2) == 0
+    folder = PlateFolder(orchestrator.output / "small", "zarr")
+    for contexts, workers in ((plain, 1), (plain, 2), (plain, 100), (wide, 2), ({}, 2)):
+        check_space(folder, contexts.values(), workers)
+
+    results, wider = output_bytes(flows_of(plain)), output_bytes(flows_of(wide))
+    held = [WELL_BYTES, 2 * WELL_BYTES, 6 * WELL_BYTES]
+    assert asked == [*(results + each for each in held), wider + 4 * WELL_BYTES]
 
 
 def test_a_disk_too_small_for_intermediates_is_refused_before_the_run(
@@ -466,7 +476,7 @@ def test_a_disk_too_small_for_intermediates_is_refused_before_the_run(
     ).initialize()
     contexts = orchestrator.compile_pipelines(Pipeline([ADD]))
     folder = PlateFolder(orchestrator.output / "small", "zarr")
-    needed = output_bytes(contexts.values()) + 2 * WELL_BYTES
+    needed = output_bytes(flows_of(contexts)) + 2 * WELL_BYTES
     usage = shutil.disk_usage(tmp_path)
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
