@@ -19,6 +19,9 @@ def print_verification(report: VerifyReport) -> None:
         for reason in damage.reasons:
             what = "the plate" if damage.well == PLATE else f"well {damage.well}"
             console.print(f"[red]damaged:[/] {what}: {escape(reason)}", soft_wrap=True)
+    for path in report.replaced:
+        told = "was set aside by a run that is at work or was killed; the next run puts an old well back, or removes it"
+        console.print(f"[yellow]replaced:[/] {escape(path)} {told}", soft_wrap=True)
     for path in report.foreign:
         console.print(f"[yellow]foreign:[/] {escape(path)} belongs to no well", soft_wrap=True)
     for path in report.other_versions:
@@ -54,6 +57,7 @@ def verification(report: VerifyReport, repair: Repair | None) -> JsonRow:
         "missing": left.missing,
         "damaged": [{"well": damage.well, "reasons": damage.reasons} for damage in report.damaged],
         "foreign": left.foreign,
+        "replaced": left.replaced,
         "plans": left.plans,
         "other_versions": left.other_versions,
         "dropped": None if repair is None else repair.dropped,

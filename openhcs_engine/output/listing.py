@@ -60,6 +60,10 @@ class OutputFiles(ABC):
     def outputs_inside(self) -> Sequence[str]:
         """Names of the outputs one level below: a person may have given the place above them."""
 
+    def set_aside(self) -> tuple[str, ...]:
+        """Folders that hold the old versions of wells which a run was replacing; buckets have none."""
+        return ()
+
     def read_all(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | OSError]]:
         """Each path with its content, or why it cannot be read."""
         return zip(paths, self._each(self.read, paths), strict=True)
@@ -101,6 +105,10 @@ class FolderFiles(OutputFiles):
             for path in self._walk()
             if (about := _stat(path)) is not None
         }
+
+    def set_aside(self) -> tuple[str, ...]:
+        """What lies in the folder of replaced wells, whatever its name."""
+        return tuple(sorted(f"{REPLACED}/{path.name}" for path in (self.folder / REPLACED).glob("*")))
 
     def read(self, path: str) -> bytes:
         """Content of a file."""

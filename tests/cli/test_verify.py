@@ -53,7 +53,7 @@ def test_damage_is_found_dropped_and_made_again(folder: Path) -> None:
     assert "1 done, 1 unchanged" in openhcs(folder, *run).out
     assert json.loads(openhcs(folder, "verify", output, "--json", "--repair").out) == {
         "ok": True, "expected": ["A01", "A02"], "whole": ["A01", "A02"], "missing": [], "damaged": [], "foreign": [],
-        "plans": printed["plans"], "other_versions": [], "dropped": [],
+        "replaced": [], "plans": printed["plans"], "other_versions": [], "dropped": [],
     }  # fmt: skip
 
 

@@ -62,6 +62,8 @@ class VerifyReport:
     """Files that belong to no well, relative to the folder."""
     plans: Mapping[str, tuple[str, ...]]
     """Wells by the digest of the pipeline that made them; ``unknown`` where no kept plan has the well's fingerprint."""
+    replaced: tuple[str, ...] = ()
+    """Folders of old versions of wells that a killed run set aside; the next run puts them back or removes them."""
     other_versions: tuple[str, ...] = ()
     """Plans that another version of this software wrote: no damage, but wells of theirs alone are not expected."""
 
@@ -104,6 +106,7 @@ def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = T
             DamagedWell(well=well, reasons=tuple(faults[well])) for well in (*expected, PLATE) if faults.get(well)
         ),
         foreign=output.foreign(),
+        replaced=files.set_aside(),
         plans=_wells_by_plan(kept.plans, manifests),
         other_versions=kept.other_versions,
     )

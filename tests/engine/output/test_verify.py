@@ -134,6 +134,19 @@ def test_foreign_files_are_named_and_harm_no_well(folder: PlateFolder) -> None:
     )
 
 
+def test_the_old_version_of_a_well_that_a_killed_run_set_aside_is_named(folder: PlateFolder) -> None:
+    """Its well is missing until the next run puts it back; a person who deletes by hand should know what lies there."""
+    aside = folder.folder / ".replaced" / "A01-0a1b2c3d"
+    (aside / "wells").mkdir(parents=True)
+    (folder.folder / "wells" / "A01.json").rename(aside / "wells" / "A01.json")
+
+    report = verify(folder.folder)
+
+    assert (report.replaced, report.missing) == ((".replaced/A01-0a1b2c3d",), ("A01",))
+    folder.sweep()
+    assert (verify(folder.folder).replaced, verify(folder.folder).missing) == ((), ())
+
+
 def test_wells_of_several_plans_stand_side_by_side(folder: PlateFolder) -> None:
     """And the report says which well is whose; a well of a plan that nobody kept is of an unknown one."""
     contexts = {"A02": make_context(folder.folder.parent, "A02", plan="plan 2")}
