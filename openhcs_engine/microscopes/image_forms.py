@@ -14,9 +14,10 @@ from typing import Final
 
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.files.address import is_remote
-from openhcs_engine.microscopes.image_header import ImageForm, ImageHeader, read_image_header, why_unreadable
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImagePlane
+from openhcs_engine.model.system_errors import explained
+from openhcs_engine.raw.image_header import ImageForm, ImageHeader, read_image_header
 
 MAX_HEADERS: Final = 25
 """Headers of one channel that are read at most."""
@@ -95,7 +96,8 @@ class _Sample:
 
     def _header(self, path: str) -> ImageHeader | str:
         try:
-            return read_image_header(self.listing, path)
+            with self.listing.open_header(path) as stream:
+                return read_image_header(stream, self.listing.size_of(path))
         except (OSError, ValueError) as error:
             return why_unreadable(path, error)
 
@@ -157,15 +159,20 @@ class _Sample:
         ]
         damaged = [
             sentence
-            for _, header in sorted(self.headers.items())
+            for number, header in sorted(self.headers.items())
             if isinstance(header, ImageHeader)
-            for sentence in header.oddities
+            for sentence in header.oddities(str(self.images[number].path))
         ]
         return [
             *_some(unreadable, f"images of channel {self.channel} cannot be read"),
             *_some(damaged, f"images of channel {self.channel} are cut short or hold several planes"),
             *_some(odd, f"images of channel {self.channel} are not as the others"),
         ]
+
+
+def why_unreadable(path: str, error: Exception) -> str:
+    """The sentence about a file whose header cannot be read."""
+    return f"{path} cannot be read: {explained(error)}."
 
 
 def _some(sentences: Sequence[str], what: str) -> list[str]:
@@ -189,4 +196,4 @@ def spread(count: int, wanted: int) -> list[int]:
     return list(dict.fromkeys(chosen))
 
 
-__all__ = ["MAX_HEADERS", "normal_forms", "spread"]
+__all__ = ["MAX_HEADERS", "normal_forms", "spread", "why_unreadable"]

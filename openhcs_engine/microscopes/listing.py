@@ -145,11 +145,11 @@ class FolderListing:
         return open_raw(self.root, path)
 
     def open_header(self, path: str) -> BinaryIO:
-        """Open one listed file of which little will be read; see ``vfs.raw.open_header``."""
+        """Open one listed file of which little will be read; see ``files.address.open_header``."""
         return open_header(self.root, path, self.size_of(path))
 
     def size_of(self, path: str) -> int:
-        """Bytes of one listed file; OSError if it is gone."""
+        """Bytes of one listed file; OSError if it is missing."""
         size = self.file(path).size
         return Path(self.root, path).stat().st_size if size is None else size
 

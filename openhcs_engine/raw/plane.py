@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import struct
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeAlias
@@ -16,7 +13,14 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, PlaneReadError
 from openhcs_engine.files.address import open_raw
 from openhcs_engine.model.system_errors import explained, is_system_error
-from openhcs_engine.raw.tiff_pixels import PlainPage, read_plain_page
+from openhcs_engine.raw.image_header import (
+    PNG_MODES,
+    PNG_START,
+    PlainPage,
+    is_tiff_stack,
+    read_plain_page,
+    read_png_header,
+)
 
 if TYPE_CHECKING:
     import tifffile
@@ -36,20 +40,6 @@ _ALWAYS_ALLOWED: Final = 64 * 2**20
 
 _UNBOUNDED: Final = frozenset({34887, 34925, 50000, 50001, 50002, 34926, 52546})
 """TIFF compressions without a known limit: LERC, LZMA, zstd, WebP, JPEG XL."""
-
-_METAMORPH_STACK: Final = 33629
-"""The tag that counts a MetaMorph stack's planes."""
-
-_PREVIEW_OR_MASK: Final = 1 | 4
-
-_MAX_PREVIEWS: Final = 16
-"""Pages of reduced resolution behind the first that are skipped."""
-
-_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-
-_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-
-_PNG_MODES = {0: "grey", 2: "colour", 3: "a colour palette", 4: "grey with transparency", 6: "colour with transparency"}
 
 
 def read_plane(root: str | PathLike[str], relative_path: str, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -148,7 +138,7 @@ class _Plane:
     def _plain_page(self) -> PlainPage | None:
         if self.size == 0:
             self._fail("is empty (0 bytes): its acquisition or copy was interrupted")
-        page = read_plain_page(self.file)
+        page = read_plain_page(self.file, self.size)
         if page is not None and page.offset + page.nbytes > self.size:
             self._fail_cut_off(page.shape, page.offset + page.nbytes)
         return page
@@ -191,7 +181,7 @@ class _Plane:
         with tifffile.TiffFile(self._from_start()) as tiff:
             page = tiff.pages.first
             dtype = self._check_page(page)
-            self._refuse_stack(tiff)
+            self._refuse_stack()
             return (page.imagelength, page.imagewidth), dtype.name
 
     def _decode_tiff(self) -> NDArray[Any]:
@@ -201,16 +191,13 @@ class _Plane:
         with tifffile.TiffFile(self._from_start()) as tiff:
             page = tiff.pages.first
             self._check_page(page)
-            self._refuse_stack(tiff)
+            self._refuse_stack()
             decoded: NDArray[Any] = page.asarray(maxworkers=1).reshape(page.imagelength, page.imagewidth)
         return decoded.astype(decoded.dtype.newbyteorder("="), copy=False)
 
-    def _refuse_stack(self, tiff: tifffile.TiffFile) -> None:
+    def _refuse_stack(self) -> None:
         """A file of several planes has one place on a plate: none of them may be taken for all."""
-        first = tiff.pages.first
-        stated = re.search(r"^images=([0-9]{1,9})\s*$", first.description, re.MULTILINE) if first.is_imagej else None
-        in_one_page = (stated is not None and int(stated[1]) > 1) or _planes_of_metamorph(first) > 1
-        if in_one_page or any(_are_alike(first, page) for page in islice(tiff.pages, 1, _MAX_PREVIEWS)):
+        if is_tiff_stack(self._from_start(), self.size):
             self._fail(
                 "is a stack of several planes, of which only one has a place on the plate; export each plane to a file "
                 "of its own"
@@ -237,18 +224,16 @@ class _Plane:
         return page.dtype
 
     def _is_png(self) -> bool:
-        return self._start(8) == _PNG_START
+        return self._start(len(PNG_START)) == PNG_START
 
     def _png_header(self) -> Header:
-        width, height, bits, mode = struct.unpack(">IIBB", self._start(26)[16:])
-        if mode != 0:
-            self._fail_more_dimensions(_PNG_MODES.get(mode, "an unknown pixel type"))
-        dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
-        self._refuse_claim((height, width), dtype, self.size * _BEST_RATIO)
-        self.file.seek(max(self.size - 1024, 0))
-        if _PNG_END not in self.file.read(1024):
+        png = read_png_header(self.file, self.size)
+        if PNG_MODES.get(png.mode) != "grey":
+            self._fail_more_dimensions(PNG_MODES.get(png.mode, "an unknown pixel type"))
+        self._refuse_claim(png.shape, np.dtype(png.dtype), self.size * _BEST_RATIO)
+        if not png.is_whole:
             self._fail(f"is cut off: its {self.size} bytes do not end as a PNG file does")
-        return (height, width), dtype.name
+        return png.shape, png.dtype
 
     def _decode_png(self) -> NDArray[Any]:
         from imagecodecs import png_decode
@@ -292,16 +277,6 @@ class _Plane:
 
     def _fail(self, reason: str, cause: Exception | None = None) -> NoReturn:
         raise PlaneReadError(f"{self.name} {reason}.", path=self.path) from cause
-
-
-def _planes_of_metamorph(page: tifffile.TiffPage) -> int:
-    return page.tags[_METAMORPH_STACK].count if _METAMORPH_STACK in page.tags else 1
-
-
-def _are_alike(first: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
-    """True if a page is another plane; a preview has another size, a mask says that it is one."""
-    is_belonging = bool(int(getattr(page, "subfiletype", 0)) & _PREVIEW_OR_MASK)
-    return not is_belonging and tuple(page.shape) == tuple(first.shape)
 
 
 def describe_form(shape: tuple[int, ...], dtype: str) -> str:

@@ -18,7 +18,7 @@ from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.harmony.records import RecordFeed, Values
 from openhcs_engine.microscopes.harmony.values import clean_text, length, number, positive, well, within
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS
-from openhcs_engine.raw.tiff_header import MAX_EDGE
+from openhcs_engine.raw.image_header import MAX_EDGE
 
 MAX_INDEX_BYTES: Final = 4 << 30
 """An image's record has 1.7 KB in V5: two million images."""

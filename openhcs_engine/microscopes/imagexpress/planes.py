@@ -7,18 +7,18 @@ in every ZStep folder, and ZStep_0 holds projections. The TIFF metadata of one f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import Struct
 
+from openhcs_engine.microscopes.image_forms import why_unreadable
 from openhcs_engine.microscopes.imagexpress.metaseries import MetaSeries, parse_metaseries
 from openhcs_engine.microscopes.imagexpress.names import FolderPlace, ImageName
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, sha256_of
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
-from openhcs_engine.model.system_errors import explained
-from openhcs_engine.raw.tiff_header import TiffHeader, TiffHeaderError, read_tiff_header
+from openhcs_engine.raw.image_header import ImageHeader, read_tiff_header
 
 _TRIES: Final = 10
 """Unreadable files of one folder and channel before its metadata are given up."""
@@ -62,9 +62,8 @@ class ImageGroup:
     channel: int
     place: FolderPlace
     files: tuple[ImageFile, ...]
-    header: TiffHeader | None = None
-    """None if no file could be read."""
     metaseries: MetaSeries | None = None
+    """None if no file could be read, too."""
     source: ImageFile | None = None
     """The file that was read."""
 
@@ -87,32 +86,19 @@ def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], re
     for image in files[:_TRIES]:
         try:
             header, metaseries = read_header(listing, image.path)
-            remarks.warnings += header.oddities(image.path, listing.size_of(image.path))
+            remarks.warnings += header.oddities(image.path)
         except (OSError, ValueError) as error:
-            remarks.warnings.append(f"{image.path} cannot be read: {_reason(error)}.")
+            remarks.warnings.append(why_unreadable(image.path, error))
             continue
-        return ImageGroup(
-            channel=channel,
-            place=group.place,
-            files=group.files,
-            header=header,
-            metaseries=metaseries,
-            source=image,
-        )
+        return replace(group, metaseries=metaseries, source=image)
     return group
 
 
-def read_header(listing: FolderListing, path: str) -> tuple[TiffHeader, MetaSeries | None]:
+def read_header(listing: FolderListing, path: str) -> tuple[ImageHeader, MetaSeries | None]:
     """A TIFF's header and its MetaSeries properties, if any; OSError or ValueError if it cannot be read."""
     with listing.open_header(path) as stream:
         header = read_tiff_header(stream, listing.size_of(path))
     return header, parse_metaseries(header.description)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TiffHeaderError):
-        return str(error)
-    return explained(error)
 
 
 def z_of(group: ImageGroup, neighbours: frozenset[int | None]) -> int | None:

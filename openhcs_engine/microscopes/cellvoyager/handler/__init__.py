@@ -31,13 +31,13 @@ from openhcs_engine.microscopes.cellvoyager.settings import (
 )
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.image_forms import normal_forms
-from openhcs_engine.microscopes.image_header import ImageForm
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+from openhcs_engine.raw.image_header import ImageForm
 
 _MLF: Final = "measurementdata.mlf"
 _STAGE_FRAME: Final = StageFrame(origin="well centre", y_axis="up")

@@ -10,7 +10,6 @@ from typing import ClassVar, Final
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.image_forms import normal_forms
-from openhcs_engine.microscopes.image_header import ImageForm
 from openhcs_engine.microscopes.imagexpress.htd import MAX_HTD_BYTES, Htd, is_htd, parse_htd
 from openhcs_engine.microscopes.imagexpress.missing import Seen, listed, missing_planes, warn_of_absent
 from openhcs_engine.microscopes.imagexpress.names import FolderPlace, parse_folder, parse_image_name
@@ -29,6 +28,7 @@ from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+from openhcs_engine.raw.image_header import ImageForm
 
 
 class ImageXpressHandler(MicroscopeHandler):

@@ -1,4 +1,4 @@
-"""The bounded TIFF header reader, and the MetaSeries XML in it."""
+"""The bounded reader of headers, and the MetaSeries XML in it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openhcs_engine.errors import PlaneReadError
 from openhcs_engine.microscopes.imagexpress.metaseries import parse_metaseries
-from openhcs_engine.raw.tiff_header import TiffHeader, TiffHeaderError, read_tiff_header
+from openhcs_engine.raw.image_header import ImageHeader, ImageHeaderError, read_plain_page, read_tiff_header
+from openhcs_engine.raw.plane import read_plane
 
 
-def header(content: bytes) -> TiffHeader:
+def header(content: bytes) -> ImageHeader:
     """The header of a TIFF in memory."""
     return read_tiff_header(io.BytesIO(content), len(content))
 
@@ -36,8 +38,8 @@ def test_headers_agree_with_tifffile(dtype: str, bigtiff: bool, byteorder: str) 
     """Shape, dtype and description are read from classic and Big TIFF in both byte orders."""
     content = tiff(np.zeros((5, 7), dtype), bigtiff=bigtiff, byteorder=byteorder, description="hello", rowsperstrip=2)
     read = header(content)
-    assert (read.shape, read.dtype, read.description) == ((5, 7), dtype, "hello")
-    assert read.pixels_end <= len(content)
+    assert (read.form.shape, read.form.dtype, read.description) == ((5, 7), dtype, "hello")
+    assert not read.cut
 
 
 def test_real_headers_agree_with_tifffile(data_dir: Path) -> None:
@@ -49,15 +51,19 @@ def test_real_headers_agree_with_tifffile(data_dir: Path) -> None:
             read = read_tiff_header(stream, path.stat().st_size)
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
-            assert (read.shape, read.dtype) == (page.shape, page.dtype.name)
+            assert (read.form.shape, read.form.dtype) == (page.shape, page.dtype.name)
             assert read.description.strip() == page.description.strip()
 
 
 def test_a_cut_file_shows_by_its_end() -> None:
     """Where the pixels were cut off, their promised end lies beyond the file."""
     content = tiff(np.zeros((64, 64), np.uint16))
-    assert header(content).pixels_end == len(content)
-    assert header(content[: len(content) // 2]).pixels_end == len(content)
+    assert not header(content).cut
+    assert (
+        header(content[:-1]).cut
+        == header(content[: len(content) // 2]).cut
+        == "its pixels end beyond the end of the file"
+    )
 
 
 def classic(*tags: tuple[int, int, int, int], count: int | None = None) -> bytes:
@@ -86,17 +92,17 @@ SIZE = ((256, 4, 1, 8), (257, 4, 1, 8))
 )
 def test_absurd_headers_are_refused_before_anything_is_read(content: bytes, reason: str) -> None:
     """A header that cannot be true is refused by its own claim."""
-    with pytest.raises(TiffHeaderError, match=reason):
+    with pytest.raises(ImageHeaderError, match=reason):
         header(content)
 
 
 @given(damage=st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), max_size=8), cut=st.integers(0, 600))
 def test_damage_gives_a_header_or_a_reason(damage: list[tuple[int, int]], cut: int) -> None:
-    """Whatever bytes are wrong, the only error is TiffHeaderError."""
+    """Whatever bytes are wrong, the only error is ImageHeaderError."""
     content = bytearray(_SOUND)
     for position, value in damage:
         content[position] = value
-    with contextlib.suppress(TiffHeaderError):
+    with contextlib.suppress(ImageHeaderError):
         header(bytes(content[:cut] if cut < len(content) else content))
 
 
@@ -160,8 +166,8 @@ def test_stacks_are_told_from_planes(options: dict[str, object]) -> None:
         stream = io.BytesIO()
         tifffile.imwrite(stream, np.zeros((planes, 8, 9), np.uint16), photometric="minisblack", **options)
         read = header(stream.getvalue())
-        assert read.is_stack == (planes > 1)
-        assert len(read.oddities("a.tif", len(stream.getvalue()))) == (planes > 1)
+        assert read.form.is_stack == (planes > 1)
+        assert len(read.oddities("a.tif")) == (planes > 1)
 
 
 @pytest.mark.parametrize(("edge", "flag"), [(4, 0), (4, 1), (16, 1)])
@@ -172,7 +178,72 @@ def test_a_preview_makes_no_stack(edge: int, flag: int) -> None:
         writer.write(np.zeros((16, 16), np.uint16), metadata=None)
         writer.write(np.zeros((edge, edge), np.uint16), subfiletype=flag, metadata=None)
 
-    assert not header(stream.getvalue()).is_stack
+    assert not header(stream.getvalue()).form.is_stack
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_plain_pixels_are_where_the_header_says(bigtiff: bool, byteorder: str) -> None:
+    """An uncompressed page of any TIFF is read from its first pixel on; a compressed or tiled one is no such run."""
+    pixels = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30)
+    content = tiff(pixels, bigtiff=bigtiff, byteorder=byteorder, rowsperstrip=3)
+    page = read_plain_page(io.BytesIO(content), len(content))
+    assert page is not None
+    run = np.frombuffer(content, page.dtype, count=pixels.size, offset=page.offset)
+    np.testing.assert_array_equal(run.reshape(page.shape), pixels)
+    for options in ({"compression": "zlib"}, {"tile": (16, 16)}):
+        other = tiff(pixels, bigtiff=bigtiff, byteorder=byteorder, **options)
+        assert read_plain_page(io.BytesIO(other), len(other)) is None
+
+
+_STACK = np.zeros((2, 8, 9), np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "is_stack"),
+    [
+        (_STACK, {}, True),
+        (_STACK, {"compression": "zlib"}, True),
+        (_STACK[0], {"description": "ImageJ=1.53t\nimages=3\nslices=3\n"}, True),
+        (_STACK[0], {"description": "ImageJ=1.53t\nimages=1\n", "compression": "zlib"}, False),
+        (_STACK[0], {"extratags": [(33629, "2I", 2, (1, 1, 1, 1), True)], "compression": "zlib"}, True),
+        (_STACK[0], {"extratags": [(33629, "2I", 1, (1, 1), True)]}, False),
+        (_STACK[0], {"description": "images=3\n"}, False),
+    ],
+)
+def test_inspection_and_reading_judge_stacks_alike(
+    tmp_path: Path, pixels: np.ndarray, options: dict[str, object], is_stack: bool
+) -> None:
+    """What inspection calls a stack is refused when it is read, whoever wrote it; nothing else is."""
+    content = tiff(pixels, photometric="minisblack", **options)
+    (tmp_path / "a.tif").write_bytes(content)
+
+    assert header(content).form.is_stack == is_stack
+    if is_stack:
+        with pytest.raises(PlaneReadError, match="stack of several planes"):
+            read_plane(tmp_path, "a.tif")
+    else:
+        np.testing.assert_array_equal(read_plane(tmp_path, "a.tif"), pixels)
+
+
+def test_a_damaged_page_behind_the_first_is_refused_by_both(tmp_path: Path) -> None:
+    """It might have been another plane; where the file only ends too soon, its first plane is read."""
+    content = bytearray(tiff(_STACK, photometric="minisblack"))
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    link = first + 2 + 12 * tags
+    struct.pack_into("<H", content, struct.unpack_from("<I", content, link)[0], 0xFFFF)
+    (tmp_path / "a.tif").write_bytes(content)
+
+    with pytest.raises(ImageHeaderError, match="its next page claims 65535 tags"):
+        header(bytes(content))
+    with pytest.raises(PlaneReadError, match="its next page claims 65535 tags"):
+        read_plane(tmp_path, "a.tif")
+
+    struct.pack_into("<I", content, link, len(content) + 100)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert not header(bytes(content)).form.is_stack
+    np.testing.assert_array_equal(read_plane(tmp_path, "a.tif"), _STACK[0])
 
 
 def test_pages_that_lead_in_a_circle_end() -> None:
@@ -182,4 +253,4 @@ def test_pages_that_lead_in_a_circle_end() -> None:
     (tags,) = struct.unpack_from("<H", content, first)
     struct.pack_into("<I", content, first + 2 + 12 * tags, first)
 
-    assert header(bytes(content)).is_stack
+    assert header(bytes(content)).form.is_stack
