@@ -55,7 +55,7 @@ def plan_table(facts: PlanFacts) -> str:
 
 def volume_table(facts: PlanFacts) -> str:
     """Bytes that a well and the whole plate move, in markdown."""
-    from openhcs_engine.model.sizes import told_bytes
+    from openhcs_engine.model.quantities.sizes import told_bytes
 
     return markdown_table(
         {

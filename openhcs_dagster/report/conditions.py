@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Final
 
-from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.plate_map import PlateMap, WellRole
+from openhcs_engine.model.quantities.numbers import read_numbers
 
 ROLE_COLOURS: Final[Mapping[WellRole | None, str]] = {
     WellRole.NEGATIVE: "#3b7dd8",

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from openhcs_engine.compiler import Compilation
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import told_bytes
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.plan.context import Route, plan_fingerprint
 from openhcs_engine.plan.facts import PlanFacts, Prediction, SideLink, StepFacts, facts_of_plan

@@ -18,7 +18,7 @@ from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.plan.context import FunctionCall, UsedFile
-from openhcs_engine.plan.function_reference import changed_since_import, resolve
+from openhcs_engine.plan.function_reference import changed_since_import, reference_of, resolve
 from openhcs_engine.uses.follow import Uses, follow, follow_together
 from openhcs_engine.uses.packages import package_version
 
@@ -35,7 +35,7 @@ class FunctionTable:
 
     def reference(self, function: StackFunction) -> tuple[str, bool]:
         """``module:qualname`` of a named function, and whether another process can import it by that name."""
-        base = f"{function.__module__}:{function.__qualname__}"
+        base = reference_of(function)
         importable = function.__module__ != "__main__" and "<" not in base and _resolves(base, function)
         reference, copies = base, 1
         while self.functions.get(reference, function) is not function:

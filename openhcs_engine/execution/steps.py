@@ -22,7 +22,7 @@ from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
 from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import told_bytes
 from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.plan.context import FunctionCall, ProcessingContext, Route, StepPlan
 from openhcs_engine.raw.array_plane import read_array_header, read_array_plane

@@ -5,14 +5,14 @@ the same.
 """
 
 from openhcs_engine.functions.any_library import any_library
-from openhcs_engine.functions.background import subtract_background
-from openhcs_engine.functions.composite import create_composite
-from openhcs_engine.functions.contrast import enhance_contrast
-from openhcs_engine.functions.denoise import denoise_images
-from openhcs_engine.functions.histogram import percentile_from_histogram
-from openhcs_engine.functions.normalize import stack_percentile_normalize
-from openhcs_engine.functions.positions import generate_positions, stage_tile_positions, tile_positions
-from openhcs_engine.functions.projection import create_max_projection, create_mean_projection
+from openhcs_engine.functions.intensity.background import subtract_background
+from openhcs_engine.functions.intensity.contrast import enhance_contrast
+from openhcs_engine.functions.intensity.denoise import denoise_images
+from openhcs_engine.functions.intensity.histogram import percentile_from_histogram
+from openhcs_engine.functions.intensity.normalize import stack_percentile_normalize
+from openhcs_engine.functions.planes.composite import create_composite
+from openhcs_engine.functions.planes.projection import create_max_projection, create_mean_projection
+from openhcs_engine.functions.tiles.positions import generate_positions, stage_tile_positions, tile_positions
 
 __all__ = [
     "any_library",

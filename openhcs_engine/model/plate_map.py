@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from openhcs_engine.errors import PlateMapError
-from openhcs_engine.model.numbers import read_numbers
+from openhcs_engine.model.quantities.numbers import read_numbers
 from openhcs_engine.model.wells import plate_order
 
 PLATE_FORMATS: Mapping[int, tuple[int, int]] = {

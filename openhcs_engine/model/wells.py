@@ -6,7 +6,7 @@ import re
 import string
 
 from openhcs_engine.errors import PlateIdError, UnknownWellError
-from openhcs_engine.model.numbers import whole_number
+from openhcs_engine.model.quantities.numbers import whole_number
 from openhcs_engine.model.reserved_names import is_reserved_on_windows
 
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]?)", re.ASCII)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
 from openhcs_engine.files.links import refuse_links, refuse_links_below
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import told_bytes
 from openhcs_engine.model.system_errors import explained, told_file
 from openhcs_engine.output.layout import DISK_IMAGES, TABLES, WELLS, ZARR_IMAGES
 

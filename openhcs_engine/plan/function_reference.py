@@ -9,12 +9,18 @@ from importlib.abc import SourceLoader
 from types import CodeType, ModuleType
 from typing import Any
 
+from openhcs_engine.laws.moved import current_name, stored_name
 from openhcs_engine.uses.follow import Uses, follow
 from openhcs_engine.uses.functions import codes
 
 
+def reference_of(function: Callable[..., Any]) -> str:
+    """``module:qualname``; a module that moved keeps the name that earlier plans give it."""
+    return f"{stored_name(function.__module__)}:{function.__qualname__}"
+
+
 def resolve(reference: str) -> Callable[..., Any]:
-    """The function that ``module:qualname`` names.
+    """The function that ``module:qualname`` names, also where its module had that name in earlier versions.
 
     Raises
     ------
@@ -22,7 +28,7 @@ def resolve(reference: str) -> Callable[..., Any]:
         If the module or the name in it does not exist.
     """
     module, _, name = reference.partition(":")
-    found: Any = importlib.import_module(module)
+    found: Any = importlib.import_module(current_name(module))
     for part in name.split("."):
         found = getattr(found, part)
     function: Callable[..., Any] = found

@@ -10,8 +10,8 @@ from typing import Final
 from openhcs_engine.errors import OptionError
 from openhcs_engine.files.address import is_remote, local_folder
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
-from openhcs_engine.model.durations import parse_seconds
 from openhcs_engine.model.image_index import OnMissing, Projections
+from openhcs_engine.model.quantities.durations import parse_seconds
 from openhcs_engine.ngff.options import NGFF_VERSIONS
 from openhcs_engine.vfs.intermediates import MEMORY, ScratchPlan
 

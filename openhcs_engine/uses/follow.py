@@ -14,6 +14,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any, Final
 
 from openhcs_engine.laws import now
+from openhcs_engine.laws.moved import stored_name
 from openhcs_engine.uses.functions import (
     cells_of,
     codes,
@@ -120,7 +121,7 @@ class _Follower(Values):
             self.digests[f"{key[0]}:{key[1]}"] = _sha(self._assignment(key))
         files = WATCH.files(self.modules)
         self._note_modules()
-        self.digests.setdefault(f"{module_of(function)}:{title_of(function)}", root)
+        self.digests.setdefault(f"{stored_name(module_of(function))}:{title_of(function)}", root)
         used = {**self.digests, **self.packages}
         whole = _sha(root + "".join(f"{name}={used[name]};" for name in sorted(used)))
         return Uses(
@@ -137,7 +138,7 @@ class _Follower(Values):
         """A function by its name where a module has it, else whole."""
         home = module_of(value)
         if self._is_elsewhere(home, value):
-            return f"function {home}:{title_of(value)};"
+            return f"function {stored_name(home)}:{title_of(value)};"
         if inspect.ismethod(value):
             return f"method {self.function(value.__func__, callers)}{self.text(value.__self__, callers)}"
         name = f"{home}:{title_of(value)}"
@@ -163,7 +164,7 @@ class _Follower(Values):
         home = str(scope.get("__name__"))
         if whose(home) is not Whose.OWN:
             self._is_elsewhere(home, layer)
-            return self._text_of(code, callers)[0] if top else f"{home}:{layer.__qualname__};"
+            return self._text_of(code, callers)[0] if top else f"{stored_name(home)}:{layer.__qualname__};"
         self.functions[id(layer)] = layer
         text, writes = self._text_of(code, callers)
         memories = {path[0] for path in writes.paths}
@@ -197,7 +198,7 @@ class _Follower(Values):
             case Whose.INSTALLED:
                 self._package(home)
             case Whose.OURS:
-                name = f"{home}:{title_of(value)}"
+                name = f"{stored_name(home)}:{title_of(value)}"
                 if name in now.REVISIONS:
                     self.packages[name] = f"revision {now.REVISIONS[name]}"
         return True
@@ -320,7 +321,7 @@ class _Follower(Values):
         """A class by its name; its text and members are followed where it is the user's own."""
         home, qualname = value.__module__, value.__qualname__
         if self._is_elsewhere(home, value):
-            return f"class {home}:{qualname};"
+            return f"class {stored_name(home)}:{qualname};"
         name = f"{home}:{qualname}"
         if name not in self.named:
             self.named.add(name)

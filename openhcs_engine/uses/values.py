@@ -23,7 +23,8 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar
 
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.laws.moved import stored_name
+from openhcs_engine.model.quantities.sizes import told_bytes
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of an array, or of a file of machine code, whose content is followed."""
@@ -199,7 +200,8 @@ _NUMBERS: Final = frozenset({bool, int, float, complex, type(None)})
 def kind_of(value: object) -> str:
     """Module and name of a value's type."""
     named = type(value)
-    return named.__qualname__ if named.__module__ == "builtins" else f"{named.__module__}.{named.__qualname__}"
+    module = stored_name(named.__module__)
+    return named.__qualname__ if module == "builtins" else f"{module}.{named.__qualname__}"
 
 
 def is_function(value: object) -> bool:

@@ -22,7 +22,7 @@ from openhcs_engine.errors import (
 from openhcs_engine.files.address import is_remote, local_folder, remote
 from openhcs_engine.files.private import make_private_folder
 from openhcs_engine.files.unfinished import sweep, unfinished_folder
-from openhcs_engine.model.sizes import parse_bytes, told_bytes
+from openhcs_engine.model.quantities.sizes import parse_bytes, told_bytes
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.file_backend import FileBackend

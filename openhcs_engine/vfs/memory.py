@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import OptionError, PlaneReadError, StorageBudgetError, StorageError
 from openhcs_engine.files.keys import check_key, check_prefix, folders_of, is_below
 from openhcs_engine.memory.conversion.aligned import copy_aligned
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import told_bytes
 from openhcs_engine.vfs.backend import ImageInfo, StorageBackend, check_array
 
 

@@ -26,7 +26,7 @@ from openhcs_engine.execution.runners.worker_environment import environment_of, 
 from openhcs_engine.execution.well import WellPlace
 from openhcs_engine.files.processes import signal_name
 from openhcs_engine.memory.types import MemoryType
-from openhcs_engine.model.durations import told_duration
+from openhcs_engine.model.quantities.durations import told_duration
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.document import contexts_to_json

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
-from openhcs_engine.model.durations import told_duration
+from openhcs_engine.model.quantities.durations import told_duration
 
 REMIND_S: Final = 600.0
 """Seconds after which a well that still works is named; again after as many more."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from openhcs_engine.microscopes.declared import examples
 from openhcs_engine.microscopes.file_names.declared_wells import WellText
 from openhcs_engine.microscopes.tables.cells import TableError
-from openhcs_engine.model.numbers import whole_number
+from openhcs_engine.model.quantities.numbers import whole_number
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.microscopes.tables.cells import Table, TableError
 from openhcs_engine.microscopes.tables.files import read_tables, shown_tables
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind
-from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.plate import Plate, StageFrame
+from openhcs_engine.model.quantities.numbers import read_numbers
 from openhcs_engine.model.wells import plate_id_of_folder, validate_plate_id
 
 REQUIRED: Final = ("path", "well")

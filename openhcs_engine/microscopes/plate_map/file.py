@@ -22,10 +22,10 @@ from openhcs_engine.microscopes.plate_map.rows import (
 )
 from openhcs_engine.microscopes.tables.cells import Table, TableError
 from openhcs_engine.microscopes.tables.files import read_tables, shown_tables
-from openhcs_engine.model.numbers import read_numbers
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PLATE_FORMATS, Condition, PlateMap, PlateMapColumns, WellRole
-from openhcs_engine.model.units import unit_of_title, without_unit
+from openhcs_engine.model.quantities.numbers import read_numbers
+from openhcs_engine.model.quantities.units import unit_of_title, without_unit
 from openhcs_engine.model.wells import plate_order
 
 _PREAMBLE: Final = 30

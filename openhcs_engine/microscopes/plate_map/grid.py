@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from openhcs_engine.microscopes.tables.cells import Table, TableError
-from openhcs_engine.model.numbers import whole_number
+from openhcs_engine.model.quantities.numbers import whole_number
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, row_letters, well_name
 
 _ROWS = {row_letters(row): row for row in range(MAX_ROWS)}

@@ -8,8 +8,8 @@ from typing import Final
 
 from openhcs_engine.errors import PlateIdError, UnknownWellError
 from openhcs_engine.microscopes.tables.cells import Table, TableError
-from openhcs_engine.model.numbers import whole_number
 from openhcs_engine.model.plate_map import PlateMapColumns
+from openhcs_engine.model.quantities.numbers import whole_number
 from openhcs_engine.model.wells import plate_id_of_folder, well_of_cell, well_of_row_and_column
 
 _USUAL: Final[Mapping[str, tuple[str, ...]]] = {

@@ -8,7 +8,7 @@ from typing import Final
 
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import told_bytes
 from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import FunctionCall, Route, StepPlan
 from openhcs_engine.plan.facts.facts import PlanFacts, SideLink, StepFacts

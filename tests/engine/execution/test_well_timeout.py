@@ -16,7 +16,7 @@ from openhcs_engine.execution import WellStatus, execute_wells
 from openhcs_engine.execution.runners import processes, well_watch
 from openhcs_engine.execution.runners.well_watch import Patience, WatchedWell, WellWatch
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.durations import parse_seconds, told_duration
+from openhcs_engine.model.quantities.durations import parse_seconds, told_duration
 from tests.engine.slow_functions import hang_once, wait_for
 
 

@@ -20,7 +20,7 @@ from openhcs_engine.functions import (
     percentile_from_histogram,
     stack_percentile_normalize,
 )
-from openhcs_engine.functions.histogram import count_values, percentiles_of
+from openhcs_engine.functions.intensity.histogram import count_values, percentiles_of
 from openhcs_engine.memory import contract_of
 
 Pixels = NDArray[Any]

@@ -18,7 +18,7 @@ from scipy import ndimage
 from skimage.exposure import equalize_adapthist
 
 from openhcs_engine.functions import denoise_images, enhance_contrast, subtract_background
-from openhcs_engine.functions.neighbourhood import filter_planes
+from openhcs_engine.functions.intensity.neighbourhood import filter_planes
 from openhcs_engine.memory import contract_of
 
 Pixels = NDArray[Any]

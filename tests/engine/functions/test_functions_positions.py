@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openhcs_engine.functions import generate_positions, stage_tile_positions, tile_positions
-from openhcs_engine.functions.positions import nearly_square, positions_of_stack
+from openhcs_engine.functions.tiles.positions import nearly_square, positions_of_stack
 
 TILES = np.arange(6 * 10 * 20, dtype=np.uint16).reshape(6, 10, 20)
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final
 
-from openhcs_engine.model.units import Unit, read_unit
+from openhcs_engine.model.quantities.units import Unit, read_unit
 
 _CELL: Final = re.compile(
     r"(?P<limit>[<>≤≥~≈]=?)?\s*(?P<sign>[+\-−]?)\s*(?P<digits>\d[\d.,'’ \u00a0\u202f]*(?<=[\d.,])|[.,]\d+)"

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from openhcs_engine.functions.any_library import any_library
-from openhcs_engine.functions.neighbourhood import filter_planes
+from openhcs_engine.functions.intensity.neighbourhood import filter_planes
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.functions.any_library import any_library
-from openhcs_engine.functions.histogram import COUNTED_DTYPES, percentiles_of
+from openhcs_engine.functions.intensity.histogram import COUNTED_DTYPES, percentiles_of
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.conversion.bands import BAND_ELEMENTS, row_bands

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openhcs_engine.model.numbers import read_numbers, whole_number
-from openhcs_engine.model.units import read_unit, unit_of_title
+from openhcs_engine.model.quantities.numbers import read_numbers, whole_number
+from openhcs_engine.model.quantities.units import read_unit, unit_of_title
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Functions that make one plane of many: projections, composites. What keeps the planes apart is ``intensity``'s."""
