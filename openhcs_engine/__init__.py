@@ -1,4 +1,7 @@
-"""High-content screening plates: declare a pipeline, compile it to frozen contexts, execute it well by well."""
+"""High-content screening plates: declare a pipeline, compile it to frozen contexts, execute it well by well.
+
+Nothing here knows Dagster.
+"""
 
 from __future__ import annotations
 

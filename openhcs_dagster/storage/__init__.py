@@ -1,1 +1,1 @@
-"""How Dagster stores what assets return, and its events. The plates' own outputs are the engine's."""
+"""How Dagster stores what assets return, and its events. A plate's own output is not stored here."""

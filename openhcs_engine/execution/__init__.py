@@ -1,4 +1,7 @@
-"""Running frozen contexts: a well, its steps, and the runners that share wells over workers."""
+"""Running frozen contexts: a well, its steps, and the runners that share wells over workers.
+
+Nothing is decided here that a context does not say.
+"""
 
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.execution.run import execute_wells

@@ -1,1 +1,1 @@
-"""What everything that stores something stands on; it knows no pixel."""
+"""What everything that stores something stands on: addresses, locks, atomic writes, stores. No pixel is known here."""

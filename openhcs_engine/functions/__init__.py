@@ -1,4 +1,4 @@
-"""The built-in library: plain functions on stacks ``(plane, y, x)``.
+"""The built-in library: plain functions on stacks ``(plane, y, x)``, in folders by family. None reads or writes a file.
 
 In a pipeline they are NumPy functions. Called directly, they take a stack of any array library and return one of
 the same.

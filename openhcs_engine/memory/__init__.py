@@ -1,4 +1,7 @@
-"""Array libraries and devices: decorators that say which arrays a function speaks, and the converter between them."""
+"""Array libraries and devices: decorators that say which arrays a function speaks, and the converter between them.
+
+Where planes are stored is not known here.
+"""
 
 from openhcs_engine.memory.artifacts import side_data_of, special_inputs, special_outputs
 from openhcs_engine.memory.conversion.convert import Conversion, convert

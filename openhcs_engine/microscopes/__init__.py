@@ -1,4 +1,4 @@
-"""Vendors' plate folders, read into a Plate and its ImageIndex."""
+"""Vendors' plate folders, read into a Plate and its ImageIndex. Pixels are not read here, but in ``raw``."""
 
 from openhcs_engine.microscopes.detect import DetectedMicroscope, default_handlers, detect_microscope
 from openhcs_engine.microscopes.handler import MicroscopeHandler

@@ -1,1 +1,1 @@
-"""OME-Zarr: the only place that knows NGFF."""
+"""OME-Zarr: the only place that knows NGFF. Which wells a plate publishes is not decided here, but in ``output``."""

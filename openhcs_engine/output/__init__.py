@@ -1,1 +1,1 @@
-"""A plate's output folder: staging, publishing, manifests, verification."""
+"""A plate's output: staging, publishing, manifests, verification. No step runs here."""

@@ -1,4 +1,4 @@
-"""What users declare: steps, pipelines, function patterns."""
+"""What users declare: steps, pipelines, function patterns. Nothing is checked against a plate here."""
 
 from openhcs_engine.pipeline.load import load_pipeline
 from openhcs_engine.pipeline.materialize import Materialize

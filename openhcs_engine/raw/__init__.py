@@ -1,1 +1,1 @@
-"""Raw planes and their headers, only ever read. Which plane means what is the microscopes' to say."""
+"""Raw planes and their headers, only ever read. Which plane is which is not known here, but in ``microscopes``."""

@@ -1,1 +1,1 @@
-"""Named places for planes and documents: the backend contract, memory, disk, zarr, and the raw plate."""
+"""Named backends for planes and documents under one contract: memory, disk, zarr. Raw plates are not read here."""

@@ -1,4 +1,1 @@
-"""Arrays of one library as arrays of another, and results as a pixel type.
-
-Which device holds them is ``devices``' to say.
-"""
+"""Arrays of one library as arrays of another, and results as a pixel type. Devices are not chosen here."""

@@ -1,4 +1,4 @@
-"""The array libraries, one adapter a file."""
+"""The array libraries, one adapter a file under one contract. No other package imports an array framework."""
 
 from __future__ import annotations
 

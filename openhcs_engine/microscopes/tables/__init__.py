@@ -1,1 +1,1 @@
-"""CSV and XLSX as cells of text. What the cells mean is for their readers to say."""
+"""CSV and XLSX as cells of text. What the cells mean is not known here."""

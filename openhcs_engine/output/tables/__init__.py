@@ -1,1 +1,1 @@
-"""Tables of wells, and the plate's table made of them. What their columns mean is the functions' to say."""
+"""Tables of wells, and the plate's table made of them. Which columns they have is not decided here."""
