@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from openhcs_engine.laws.moved import stored_name
 from openhcs_engine.model.frozen import FrozenMap
 
 LAW: Final = 1
@@ -332,4 +333,4 @@ def _inside(value: object, callers: tuple[object, ...]) -> str:
 
 def _kind(value: object) -> str:
     named = value if isinstance(value, type | ModuleType) else type(value)
-    return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', named.__name__)}"
+    return f"{stored_name(getattr(named, '__module__', ''))}.{getattr(named, '__qualname__', named.__name__)}"

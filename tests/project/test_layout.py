@@ -50,8 +50,8 @@ def test_every_package_of_the_engine_has_a_layer() -> None:
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.relative_to(REPO)))
 def test_a_package_says_what_lives_there_and_what_does_not(package: Path) -> None:
     """A sentence about what it holds; what it does not hold behind it: by a *not*, or by the name of its home."""
-    told = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
-    first, _, rest = " ".join(told.split()).partition(". ")
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    first, _, rest = " ".join(docstring.split()).partition(". ")
 
     assert first and rest, f"{package.relative_to(REPO)}/__init__.py says in a docstring what it holds, and what not"
     refuses = re.search(r"\b(not|no|nothing|none|never)\b", rest, re.IGNORECASE)
@@ -82,3 +82,32 @@ def test_every_folder_with_modules_is_a_package() -> None:
 def test_what_a_package_does_not_say_is_found() -> None:
     """A test that cannot fail would say nothing."""
     assert not is_of_ours("warehouse") and is_of_ours("ngff") and is_of_ours("foreign")
+
+
+WHERE: Final = (REPO / "docs" / "source" / "where.rst").read_text(encoding="utf-8")
+ANSWERS: Final = dict(re.findall(r"^(Where .*\?)\n((?:   .*\n)+)", WHERE, re.MULTILINE))
+"""What the page answers, by its questions."""
+
+
+def test_ten_questions_are_answered() -> None:
+    """Every question of the page has its answer below it."""
+    assert len(ANSWERS) == len(re.findall(r"^\w.*\?$", WHERE, re.MULTILINE)) - 1 == 10  # the title asks, too
+
+
+@pytest.mark.parametrize("question", ANSWERS)
+def test_the_files_and_names_of_an_answer_exist(question: str) -> None:
+    """Each answer names a file of the product, and what it says is defined in a file is."""
+    answer = " ".join(ANSWERS[question].split())
+    files = re.findall(r"``(openhcs_\w+/[\w/]+\.py)``", answer)
+
+    assert files and all((REPO / file).is_file() for file in files)
+    for name, file in re.findall(r"``(\w+)`` in ``([\w/]+\.py)``", answer):
+        assert name in defined_in(REPO / file), f"{file} has no {name}"
+
+
+def defined_in(file: Path) -> set[str]:
+    """Functions, classes and constants of a module."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)} | {
+        node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }

@@ -17,7 +17,7 @@ from openhcs_engine.execution import WellResult
 from openhcs_engine.functions import create_max_projection, generate_positions
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import told_bytes
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.facts import facts_of_plan
