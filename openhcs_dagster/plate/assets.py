@@ -32,6 +32,7 @@ from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.microscopes.plate_listing import PlateListing, read_listing
 from openhcs_engine.model.system_errors import told_with_file
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.output.layout import REPORT
 from openhcs_engine.output.reading.published_wells import PlateWells
 from openhcs_engine.plan.context import ProcessingContext
@@ -100,8 +101,7 @@ def _other_wells(entry: CatalogueEntry, listing: PlateListing, reloaded: str) ->
     gone = [well for well in entry.wells if well not in there]
     holds = f"Plate {entry.id}: the folder holds {len(there)} wells, but {len(entry.wells)} are registered"
     if gone:
-        named = ", ".join(gone[:NAMED]) + (f" and {len(gone) - NAMED} more" if len(gone) > NAMED else "")
-        holds += f"; {named} {'is' if len(gone) == 1 else 'are'} no longer there"
+        holds += f"; {listed_first(gone, NAMED)} {'is' if len(gone) == 1 else 'are'} no longer there"
         then = "Then start the plate again; what is published stays."
     else:
         then = "This run does the wells that were registered; start the plate again for the new ones."

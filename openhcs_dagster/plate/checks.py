@@ -8,6 +8,7 @@ from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.report.summary import WellState, summarise
 from openhcs_engine.errors import NotAnOutputError
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.output.reading.published_wells import PlateWells
 from openhcs_engine.plan.context import ProcessingContext
 
@@ -31,8 +32,7 @@ def wells_are_current(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
     def check(compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells) -> dg.AssetCheckResult:
         summary = summarise(entry, compiled_contexts, processed_wells)
         bad = [f"{well.well} ({well.state})" for well in summary.not_current]
-        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        named = f"Not current: {', '.join(bad[:NAMED])}{more}."
+        named = f"Not current: {listed_first(bad, NAMED)}."
         gaps = f" With gaps: {len(summary.with_gaps)}." if summary.with_gaps else ""
         before = summary.counts.get(WellState.MADE_BEFORE, 0)
         current = (
@@ -92,10 +92,8 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
 
 def _whole_or_not(bad: Sequence[str], foreign: Sequence[str], command: str, how: str) -> str:
     if bad:
-        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        named = "; ".join(reason.rstrip(".") for reason in bad[:NAMED])
-        return f"Damaged: {named}{more}. `{command}` drops damaged wells, and the next run makes again what is missing."
+        named = listed_first((reason.rstrip(".") for reason in bad), NAMED, "; ")
+        return f"Damaged: {named}. `{command}` drops damaged wells, and the next run makes again what is missing."
     if foreign:
-        more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
-        return f"Belong to no well: {', '.join(foreign[:NAMED])}{more}."
+        return f"Belong to no well: {listed_first(foreign, NAMED)}."
     return f"All published files are as they were written ({how})."

@@ -22,6 +22,7 @@ from openhcs_engine.model.completeness import describe_missing, missing_planes
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMap
 from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.output.pictures.greyscale import png, read_scales, scale_of, shrink, to_grey
 from openhcs_engine.output.pictures.mosaic import Mosaic
 from openhcs_engine.output.reading.published_wells import PlateWells
@@ -97,7 +98,7 @@ def wells_failed(failed: Mapping[str, str], asked: int) -> dg.Failure:
     """The end of a run in which wells failed; the others are recorded already."""
     wells = sorted(failed, key=plate_order)
     rows = [dg.TableRecord({"well": well, "why": failed[well]}) for well in wells[:ROWS_SHOWN]]
-    named = ", ".join(wells[:FAILED_NAMED]) + (f" and {len(wells) - FAILED_NAMED} more" * (len(wells) > FAILED_NAMED))
+    named = listed_first(wells, FAILED_NAMED)
     others = " The others are published." if len(wells) < asked else ""
     first = f" {failed[wells[0]]}" if len(set(failed.values())) == 1 else f" The first: {failed[wells[0]]}"
     return dg.Failure(
@@ -206,7 +207,7 @@ def _steps(result: WellResult) -> Metadata:
 def wells_warned(warnings: Mapping[str, Sequence[str]]) -> str:
     """One sentence about the wells of a run that carry warnings."""
     wells = sorted(warnings, key=plate_order)
-    named = ", ".join(wells[:FAILED_NAMED]) + (f" and {len(wells) - FAILED_NAMED} more" * (len(wells) > FAILED_NAMED))
+    named = listed_first(wells, FAILED_NAMED)
     return f"{len(wells)} published wells carry warnings: {named}. {wells[0]}, {warnings[wells[0]][0]}"
 
 

@@ -21,6 +21,7 @@ from openhcs_engine.model.completeness import missing_planes
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import WellFilter
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.pipeline.pipeline import Pipeline
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.plan.calls import calls_of
@@ -33,9 +34,6 @@ from openhcs_engine.vfs.intermediates import MEMORY, ScratchPlan
 
 _PIXEL_PACKAGES = ("openhcs_engine", "numpy", "tifffile", "imagecodecs")
 """What every well's pixels pass through; the functions' own packages are in their calls."""
-
-_UNFOLLOWED_SHOWN = 12
-"""Names in the sentence about one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +223,9 @@ def _unfollowed(steps: tuple[StepPlan, ...]) -> Iterator[str]:
         names = list(dict.fromkeys(names))
         told.update(names)
         if names:
-            more = f" and {len(names) - _UNFOLLOWED_SHOWN} more" * (len(names) > _UNFOLLOWED_SHOWN)
             yield (
                 f"Step {step.number} {step.name!r} uses what no fingerprint follows, so that a change there makes no "
-                f"well stale: {', '.join(names[:_UNFOLLOWED_SHOWN])}{more}. Give it as a parameter, or as a number, "
+                f"well stale: {listed_first(names)}. Give it as a parameter, or as a number, "
                 "text, list, dict or array of a module."
             )
 

@@ -9,6 +9,7 @@ from openhcs_engine.errors import Violation
 from openhcs_engine.model.image_index import ImageIndex, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import ChosenWells, WellFilter, choose_wells
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.plan.context import StepPlan
 
 _SHOWN = 6
@@ -55,7 +56,7 @@ def wells_without_steps(wells: Sequence[str], steps: Sequence[StepPlan]) -> list
     left = [well for well in wells if steps and not any(step.applies_to(well) for step in steps)]
     if not left:
         return []
-    shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
+    shown = listed_first(left, _SHOWN)
     return [
         Violation(
             message=f"No step applies to well {shown}: each has a well filter without it. Leave it out of the run, or "

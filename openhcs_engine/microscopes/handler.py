@@ -11,6 +11,7 @@ from openhcs_engine.microscopes.file_names.suggestion import ways_to_say_it
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wording import listed_first
 
 
 class MicroscopeHandler(ABC):
@@ -71,7 +72,7 @@ def one_plate(listing: FolderListing, folders: Sequence[str], handlers: Sequence
             f"(looked for {looked_for}).{ways_to_say_it(listing)}",
             path=listing.root,
         )
-    shown = ", ".join(plates[:10]) + (f" and {len(plates) - 10} more" if len(plates) > 10 else "")
+    shown = listed_first(plates, 10)
     raise SeveralPlatesError(
         f"{listing.root} holds {len(plates)} plates; give the folder of one of them: {shown}.",
         path=listing.root,

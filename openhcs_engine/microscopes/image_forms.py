@@ -17,6 +17,7 @@ from openhcs_engine.files.address import is_remote
 from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImagePlane
 from openhcs_engine.model.system_errors import explained
+from openhcs_engine.model.wording import first_sentences
 from openhcs_engine.raw.image_header import ImageForm, ImageHeader, read_image_header
 
 MAX_HEADERS: Final = 25
@@ -163,21 +164,18 @@ class _Sample:
             if isinstance(header, ImageHeader)
             for sentence in header.oddities(str(self.images[number].path))
         ]
+        seen = "out of those that were looked at"
+        of_channel = f"images of channel {self.channel} are"
         return [
-            *_some(unreadable, f"images of channel {self.channel} cannot be read"),
-            *_some(damaged, f"images of channel {self.channel} are cut short or hold several planes"),
-            *_some(odd, f"images of channel {self.channel} are not as the others"),
+            *first_sentences(unreadable, _NAMED, f"images of channel {self.channel} cannot be read, {seen}"),
+            *first_sentences(damaged, _NAMED, f"{of_channel} cut short or hold several planes, {seen}"),
+            *first_sentences(odd, _NAMED, f"{of_channel} not as the others, {seen}"),
         ]
 
 
 def why_unreadable(path: str, error: Exception) -> str:
     """The sentence about a file whose header cannot be read."""
     return f"{path} cannot be read: {explained(error)}."
-
-
-def _some(sentences: Sequence[str], what: str) -> list[str]:
-    rest = len(sentences) - _NAMED
-    return [*sentences[:_NAMED], *([f"{rest} more {what}, out of those that were looked at."] if rest > 0 else [])]
 
 
 def spread(count: int, wanted: int) -> list[int]:

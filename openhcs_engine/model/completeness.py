@@ -15,6 +15,7 @@ from typing import Final
 
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Plate, StageFrame
+from openhcs_engine.model.wording import listed_first
 
 _NAMED: Final = 6
 """Wells that are named; the others are counted."""
@@ -73,9 +74,7 @@ def describe_missing(plate: Plate, index: ImageIndex) -> str:
     """How much is missing, and where, as a phrase."""
     lacking = missing_planes(plate, index)
     if len(lacking):
-        wells = list(lacking.by_well)
-        named = ", ".join(wells[:_NAMED]) + (f" and {len(wells) - _NAMED} more" if len(wells) > _NAMED else "")
-        return f"{len(lacking)} {'plane' if len(lacking) == 1 else 'planes'} in {named}"
+        return f"{len(lacking)} {'plane' if len(lacking) == 1 else 'planes'} in {listed_first(lacking.by_well, _NAMED)}"
     return "nothing" if plate.declares_planes else "none seen; nothing says what was to be acquired"
 
 

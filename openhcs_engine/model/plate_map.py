@@ -10,6 +10,7 @@ from typing import Any
 from openhcs_engine.errors import PlateMapError
 from openhcs_engine.model.quantities.numbers import read_numbers
 from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wording import listed_first
 
 PLATE_FORMATS: Mapping[int, tuple[int, int]] = {
     6: (2, 3),
@@ -204,7 +205,7 @@ class PlateMap:
         if outside:
             raise PlateMapError(
                 f"{self.name} speaks of wells that a plate of {rows * columns} wells does not have: "
-                f"{_listed(outside)}. Correct the table, or give the plate's own map.",
+                f"{listed_first(outside, 6)}. Correct the table, or give the plate's own map.",
                 path=self.name,
             )
 
@@ -212,7 +213,3 @@ class PlateMap:
 def _lies_within(well: str, rows: int, columns: int) -> bool:
     row, column = plate_order(well)
     return row < rows and column < columns
-
-
-def _listed(texts: list[str]) -> str:
-    return ", ".join(texts[:6]) + (f" and {len(texts) - 6} more" if len(texts) > 6 else "")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 
 from openhcs_engine.model.wells import plate_order, row_and_column, well_name
+from openhcs_engine.model.wording import listed_first
 
 _Block = tuple[int, int, int, int]
 """First row, last row, first column, last column, counted from 0, all inclusive."""
@@ -45,7 +46,7 @@ def told_spans(wells: Collection[str], among: Iterable[str] = (), most: int = 6)
     if len(spans) <= most:
         return ", ".join(spans)
     ordered = sorted(wells, key=plate_order)
-    return f"{', '.join(ordered[:most])} and {len(ordered) - most} more"
+    return listed_first(ordered, most)
 
 
 def _runs(places: set[tuple[int, int]], known: set[tuple[int, int]] | None) -> Iterable[tuple[int, int, int]]:

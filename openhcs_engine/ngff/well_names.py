@@ -25,10 +25,9 @@ from typing import Final
 
 from openhcs_engine.errors import UnknownWellError, UnreadablePlateError
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, row_and_column, well_name
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.ngff.documents import PlateDocument
 
-_SHOWN: Final = 12
-"""Paths that a sentence names."""
 _LETTERS: Final = re.compile(r"[A-Za-z]{1,2}", re.ASCII)
 _NUMBER: Final = re.compile(r"([A-Za-z]*[_ -]?)([0-9]{1,9})", re.ASCII)
 _JOINED: Final = re.compile(r"([A-Za-z]{1,2})([0-9]{1,3})|([Rr][0-9]{1,3})([Cc][0-9]{1,3})", re.ASCII)
@@ -274,10 +273,9 @@ def _notes(schemes: tuple[_Scheme, _Scheme], names: Sequence[str], paths: Sequen
     if schemes == (_Scheme.LETTERS, _Scheme.FROM_1) or not names:
         return []
     pairs = [f"{path} is {name}" for path, name in zip(paths, names, strict=True)]
-    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
     rows, columns = schemes
     how = f"both {rows.value}" if rows is columns else f"rows {rows.value}, columns {columns.value}"
-    return [f"The plate names rows and columns in its own way ({how}): {', '.join(pairs[:_SHOWN])}{more}."]
+    return [f"The plate names rows and columns in its own way ({how}): {listed_first(pairs)}."]
 
 
 __all__ = ["NamedWells", "name_wells"]

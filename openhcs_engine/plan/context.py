@@ -21,6 +21,7 @@ from openhcs_engine.model.digest import canonical_json, digest
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, OnMissing, PlaneKind
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.vfs.intermediates import ScratchPlan
 
@@ -270,9 +271,8 @@ class ProcessingContext:
         missing = self.index.missing().planes
         sentences = []
         if missing:
-            shown = "; ".join(plane.key.inside_well for plane in missing[:3])
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            sentences.append(f"{len(missing)} of {len(self.index)} declared planes have no file ({shown}{more})")
+            shown = listed_first((plane.key.inside_well for plane in missing), 3, "; ")
+            sentences.append(f"{len(missing)} of {len(self.index)} declared planes have no file ({shown})")
         if self.beyond_plan:
             count = f"{self.beyond_plan} {'plane' if self.beyond_plan == 1 else 'planes'}"
             sentences.append(

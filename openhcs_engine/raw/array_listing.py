@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from openhcs_engine.errors import PlateError
 from openhcs_engine.files.address import is_remote, list_remote, open_raw
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.raw.chunk_grid import ChunkGrid, chunk_grid
 
 DIGEST_LETTERS: Final = 10
@@ -34,8 +35,6 @@ _MOST_SOUGHT: Final = 10**6
 """Chunks of an array that are sought by their names."""
 _NAMED: Final = 3
 """Chunks of an array that a sentence names."""
-_SHOWN: Final = 12
-"""Arrays that a sentence names."""
 
 
 class ListedFolder(Struct, frozen=True, gc=False):
@@ -166,10 +165,9 @@ def unstored_parts(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:
     told = [_told(path, array) for path, array in sorted(arrays.items()) if array.is_partial]
     if not told:
         return ()
-    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
     return (
-        f"Parts of these arrays are not stored: {'; '.join(told[:_SHOWN])}{more}. Writers leave out chunks that hold "
-        "nothing but the fill value; if images were taken there, copy them again.",
+        f"Parts of these arrays are not stored: {listed_first(told, separator='; ')}. Writers leave out chunks that "
+        "hold nothing but the fill value; if images were taken there, copy them again.",
     )
 
 

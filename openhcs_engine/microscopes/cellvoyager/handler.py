@@ -37,6 +37,7 @@ from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.raw.image_header import ImageForm
 
 _MLF: Final = "measurementdata.mlf"
@@ -138,7 +139,7 @@ def _mlf_file(listing: FolderListing, base: str, remarks: Remarks) -> ListedFile
     found = [file for folder in inside for file in _mlfs_in(listing, folder)]
     found.sort(key=lambda file: (file.path.count("/"), file.name.lower() != _MLF, file.path))
     if len(found) > 1:
-        others = _listed(file.path for file in found[1:])
+        others = listed_first(file.path for file in found[1:])
         remarks.warnings.append(f"{found[0].path} was used; other records were not: {others}.")
     return found[0] if found else None
 
@@ -252,7 +253,7 @@ def _absent_wells(source: _Source, present: frozenset[str], remarks: Remarks) ->
     if not present:
         remarks.warnings.append("The folder has the records of a measurement, but no image.")
     elif absent:
-        remarks.warnings.append(f"Selected for acquisition, but without any image: {_listed(absent)}.")
+        remarks.warnings.append(f"Selected for acquisition, but without any image: {listed_first(absent)}.")
     return absent
 
 
@@ -285,15 +286,10 @@ def _pixel_size(source: _Source, channels: Sequence[Channel], remarks: Remarks) 
         return None
     if len(sizes) > 1:
         remarks.warnings.append(
-            f"Channels have different pixel sizes ({_listed(sorted(sizes))} µm); the most frequent is used."
+            f"Channels have different pixel sizes ({listed_first(sorted(sizes))} µm); the most frequent is used."
         )
     chosen = sizes.most_common(1)[0][0]
     heights = {said.pixel_height_um for said in stated if said.pixel_size_um == chosen and said.pixel_height_um}
     if heights - {chosen}:
-        remarks.warnings.append(f"Pixels are not square: {chosen} µm wide, {_listed(sorted(heights))} µm high.")
+        remarks.warnings.append(f"Pixels are not square: {chosen} µm wide, {listed_first(sorted(heights))} µm high.")
     return chosen
-
-
-def _listed(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")

@@ -17,6 +17,7 @@ from openhcs_engine.microscopes.listing import FolderListing, ListedFile
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.plate import Grid
+from openhcs_engine.model.wording import first_sentences
 
 _NAMED: Final = 5
 """Repeated planes that are named one by one; the others are counted."""
@@ -231,11 +232,8 @@ class _Repeats:
             remarks.notes.append(
                 f"{self.same_file} records repeat others of the same file; each image was counted as recorded last."
             )
-        remarks.warnings += [
-            f"{sentence} is the same well, field, channel, z and time point." for sentence in self.other_files[:_NAMED]
-        ]
-        if len(self.other_files) > _NAMED:
-            remarks.warnings.append(f"{len(self.other_files) - _NAMED} more images were left out for the same reason.")
+        others = [f"{sentence} is the same well, field, channel, z and time point." for sentence in self.other_files]
+        remarks.warnings += first_sentences(others, _NAMED, "images were left out for the same reason")
 
 
 def _report_files(files: PlateFiles, remarks: Remarks) -> None:

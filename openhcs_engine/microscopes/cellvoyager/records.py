@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
+from openhcs_engine.model.wording import listed_first
 
 MAX_MLF_BYTES: Final = 1 << 30
 """A record has about 400 bytes: room for two million images."""
@@ -244,9 +245,8 @@ class _Reader:
             for kind, count in sorted(self.other_types.items())
         ]
         if self.incomplete:
-            shown = ", ".join(self.incomplete[:_NAMED])
-            more = f" and {len(self.incomplete) - _NAMED} more" if len(self.incomplete) > _NAMED else ""
-            warnings.append(f"Records in {self.path} without a well, a channel or a file were left out: {shown}{more}.")
+            shown = listed_first(self.incomplete, _NAMED)
+            warnings.append(f"Records in {self.path} without a well, a channel or a file were left out: {shown}.")
         return Records(images=tuple(self.images), errors=tuple(self.errors), warnings=tuple(warnings))
 
 

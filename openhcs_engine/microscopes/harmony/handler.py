@@ -31,6 +31,7 @@ from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Channel, PlaneCoordinate, Plate, StageFrame, grid_of
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+from openhcs_engine.model.wording import listed_first
 
 _HEAD = 4096
 """Bytes that tell an index."""
@@ -156,7 +157,7 @@ def _remark_on_others(
     remarks.warnings += [str(error) for error in refusals]
     unlike = [other.path for other in others if not listing.are_as_large(other.path, used.path)]
     if unlike:
-        remarks.warnings.append(f"{used.path} was read; other index files were not: {_listed(unlike)}.")
+        remarks.warnings.append(f"{used.path} was read; other index files were not: {listed_first(unlike)}.")
     elif others:
         remarks.notes.append(f"{used.path} was read; {len(others)} more index files have the same size.")
 
@@ -210,7 +211,7 @@ def _absent_wells(source: _Source, present: ImageIndex, remarks: Remarks) -> tup
     elif not len(present):
         remarks.warnings.append("The folder has an index, but no image.")
     elif absent:
-        remarks.warnings.append(f"Selected for acquisition, but without any image: {_listed(absent)}.")
+        remarks.warnings.append(f"Selected for acquisition, but without any image: {listed_first(absent)}.")
     return absent
 
 
@@ -219,7 +220,7 @@ def _pixel_size(index: HarmonyIndex, channels: Iterable[Channel], remarks: Remar
     stated = [said.pixel_size_um for said in described if said is not None]
     sizes = Counter(width for width, _ in stated if width is not None)
     if len(sizes) > 1:
-        shown = _listed(sorted(sizes))
+        shown = listed_first(sorted(sizes))
         remarks.warnings.append(f"The channels have different pixel sizes ({shown} µm); the most frequent is used.")
     oblong = [(width, height) for width, height in stated if width and height and abs(width / height - 1) > 1e-3]
     if oblong:
@@ -255,8 +256,3 @@ def _described(number: int, source: _Source, remarks: Remarks) -> Channel:
             "most frequent values are used."
         )
     return Channel(index=number, name=said.name, wavelength_nm=said.emission_nm, shape=said.shape)
-
-
-def _listed(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")

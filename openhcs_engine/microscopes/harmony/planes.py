@@ -17,6 +17,7 @@ from openhcs_engine.microscopes.listing import FolderListing, ListedFile, sha256
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
 from openhcs_engine.model.plate import PlaneCoordinate
+from openhcs_engine.model.wording import first_sentences
 
 _NAMED: Final = 5
 """Files that are named one by one; the others are counted."""
@@ -259,7 +260,7 @@ class _Placing:
             )
         if self.repeated:
             remarks.notes.append(f"{path} lists {self.repeated} images twice; each was counted once.")
-        _warn_of(self.rivals, remarks)
+        remarks.warnings += first_sentences(self.rivals, _NAMED, "files were left out for the same reason")
         if self.outside:
             remarks.warnings.append(
                 f"{path} names {len(self.outside)} files outside of the plate folder, the first {self.outside[0]}; "
@@ -296,17 +297,10 @@ def planes_of_names(
                 )
     if copies:
         remarks.notes.append(f"{copies} files repeat others byte for byte; each image was counted once.")
-    _warn_of(rivals, remarks)
+    remarks.warnings += first_sentences(rivals, _NAMED, "files were left out for the same reason")
     return tuple(
         ImagePlane(key=key, path=file.path, size=file.size, mtime_ns=file.mtime_ns) for key, (file, *_) in found.items()
     )
-
-
-def _warn_of(sentences: Sequence[str], remarks: Remarks) -> None:
-    """The first of many like sentences, and how many more there are."""
-    remarks.warnings += sentences[:_NAMED]
-    if len(sentences) > _NAMED:
-        remarks.warnings.append(f"{len(sentences) - _NAMED} more files were left out for the same reason.")
 
 
 def _same_bytes(listing: FolderListing, one: ListedFile, other: ListedFile) -> bool:

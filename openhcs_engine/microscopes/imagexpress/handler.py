@@ -11,7 +11,7 @@ from openhcs_engine.errors import UnreadablePlateError
 from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one_plate, outermost
 from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.imagexpress.htd import MAX_HTD_BYTES, Htd, is_htd, parse_htd
-from openhcs_engine.microscopes.imagexpress.missing import Seen, listed, missing_planes, warn_of_absent
+from openhcs_engine.microscopes.imagexpress.missing import Seen, missing_planes, warn_of_absent
 from openhcs_engine.microscopes.imagexpress.names import FolderPlace, parse_folder, parse_image_name
 from openhcs_engine.microscopes.imagexpress.planes import (
     ImageFile,
@@ -28,6 +28,7 @@ from openhcs_engine.model.image_index import ImageIndex, ImagePlane
 from openhcs_engine.model.plate import Channel, Plate, StageFrame
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.raw.image_header import ImageForm
 
 
@@ -185,7 +186,7 @@ def _read_htd(
             continue
         others = {_stem(other) for other in files} - {_stem(file)}
         if others:
-            remarks.warnings.append(f"{file.path} was used; other HTD files were not: {listed(sorted(others))}.")
+            remarks.warnings.append(f"{file.path} was used; other HTD files were not: {listed_first(sorted(others))}.")
         return _HtdFile(_stem(file), content)
     return None
 
@@ -304,6 +305,6 @@ def _pixel_size(groups: Iterable[ImageGroup], remarks: Remarks) -> float | None:
     described = (group.metaseries for group in groups if group.metaseries is not None)
     sizes = Counter(said.pixel_size_um for said in described if said.pixel_size_um is not None)
     if len(sizes) > 1:
-        stated = listed(sorted(sizes))
+        stated = listed_first(sorted(sizes))
         remarks.warnings.append(f"The images state different pixel sizes ({stated} µm); the most frequent is used.")
     return sizes.most_common(1)[0][0] if sizes else None

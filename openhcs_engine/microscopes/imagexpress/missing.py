@@ -11,6 +11,7 @@ from openhcs_engine.microscopes.imagexpress.htd import Htd
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wording import listed_first
 
 _Slot = tuple[int | None, int | None]
 """A channel and one z that it shows; None for its projection."""
@@ -126,18 +127,17 @@ def warn_of_absent(htd: Htd, seen: Seen, remarks: Remarks) -> None:
     ]
     if absent_z := _absent_z(htd, seen):
         remarks.warnings.append(
-            f"The HTD promises {htd.z_steps} z steps, but no plane of z step {listed(absent_z)} is in the folder."
+            f"The HTD promises {htd.z_steps} z steps, but no plane of z step {listed_first(absent_z)} is in the folder."
         )
     absent_t = [t for t in _declared_timepoints(htd, seen) if t not in seen.timepoints]
     if absent_t:
-        remarks.warnings.append(f"No image of time point {listed(absent_t)} is in the folder, but the HTD promises it.")
+        remarks.warnings.append(
+            f"No image of time point {listed_first(absent_t)} is in the folder, but the HTD promises it."
+        )
     absent_wells = [well for well in htd.wells if well not in seen.wells]
     if absent_wells:
-        remarks.warnings.append(f"Selected for acquisition, but without any image: {listed(absent_wells)}.")
+        remarks.warnings.append(f"Selected for acquisition, but without any image: {listed_first(absent_wells)}.")
     if htd.wells and (unselected := sorted(seen.wells - set(htd.wells), key=plate_order)):
-        remarks.warnings.append(f"The HTD does not select these wells, but they have images: {listed(unselected)}.")
-
-
-def listed(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")
+        remarks.warnings.append(
+            f"The HTD does not select these wells, but they have images: {listed_first(unselected)}."
+        )

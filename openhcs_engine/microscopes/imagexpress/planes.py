@@ -18,6 +18,7 @@ from openhcs_engine.microscopes.imagexpress.names import FolderPlace, ImageName
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, sha256_of
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
+from openhcs_engine.model.wording import first_sentences
 from openhcs_engine.raw.image_header import ImageHeader, read_tiff_header
 
 _TRIES: Final = 10
@@ -205,12 +206,10 @@ class _Copies:
                 f"Channel {channel}: {len(images)} files repeat others byte for byte (in {folders}); "
                 "each image was counted once."
             )
-        remarks.warnings += [
-            f"{sentence}, but both are the same well, site, channel, z and time point."
-            for sentence in self.different[:_NAMED]
+        different = [
+            f"{sentence}, but both are the same well, site, channel, z and time point." for sentence in self.different
         ]
-        if len(self.different) > _NAMED:
-            remarks.warnings.append(f"{len(self.different) - _NAMED} more files were left out for the same reason.")
+        remarks.warnings += first_sentences(different, _NAMED, "files were left out for the same reason")
 
 
 def _preference(key: ImageKey, image: ImageFile) -> tuple[bool, int, str]:

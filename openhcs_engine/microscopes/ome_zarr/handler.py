@@ -37,6 +37,7 @@ from openhcs_engine.microscopes.ome_zarr.source import OUTPUT_IMAGES, PlateSourc
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate_plate_id
+from openhcs_engine.model.wording import listed_first
 from openhcs_engine.ngff.foreign import OmeZarrImage, OmeZarrPlate, is_plate
 from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, NODE_V3
 
@@ -136,15 +137,15 @@ def _plate(
 def _absence(listing: FolderListing, source: PlateSource, absent: Sequence[str], index: ImageIndex) -> Iterable[str]:
     """Say what the plate lists and the folder lacks."""
     if absent:
-        yield f"Listed in the plate's metadata, but without any image: {_shown(absent)}."
+        yield f"Listed in the plate's metadata, but without any image: {listed_first(absent)}."
     if len(index) and not len(index.present()):
         yield "The folder holds metadata only: none of its arrays has a chunk."
         return
     hollow = [image.array for image in source.images if image.array in listing.empty_arrays and image.own is None]
     if hollow:
         yield (
-            f"These arrays have no stored chunk, so that all their pixels are the fill value: {_shown(hollow)}. If "
-            "images were taken there, copy them again."
+            f"These arrays have no stored chunk, so that all their pixels are the fill value: {listed_first(hollow)}. "
+            "If images were taken there, copy them again."
         )
     if listing.arrays is not None:
         yield from listing.arrays.unstored_parts()
@@ -163,8 +164,8 @@ def _other_forms(source: PlateSource, numbering: Numbering) -> Iterable[str]:
     }
     if found:
         yield (
-            f"Some images seem to be other forms of an image of the same well: {_shown(found.values())}. OME-Zarr does "
-            "not say so: they are read as sites of their own, and counts of objects would be doubled."
+            f"Some images seem to be other forms of an image of the same well: {listed_first(found.values())}. "
+            "OME-Zarr does not say so: they are read as sites of their own, and counts of objects would be doubled."
         )
 
 
@@ -184,7 +185,7 @@ def _acquisitions(source: PlateSource, numbering: Numbering) -> Iterable[str]:
     for acquisition, numbers in sorted(sites.items()):
         name = source.group.acquisitions.get(acquisition)
         called = f'{acquisition} ("{name}")' if name else str(acquisition)
-        yield f"Acquisition {called}: {'site' if len(numbers) == 1 else 'sites'} {_shown(sorted(numbers))}."
+        yield f"Acquisition {called}: {'site' if len(numbers) == 1 else 'sites'} {listed_first(sorted(numbers))}."
 
 
 def _pixel_size(images: Sequence[OmeZarrImage]) -> tuple[float | None, list[str]]:
@@ -197,7 +198,7 @@ def _pixel_size(images: Sequence[OmeZarrImage]) -> tuple[float | None, list[str]
             oblong[y, x] = None
     size, warnings = _common(sizes, "pixel sizes")
     told = [f"{_um(y)} high and {_um(x)} wide" for y, x in oblong]
-    return size, warnings + [f"Some images have pixels that are not square: {_shown(told)}." for _ in told[:1]]
+    return size, warnings + [f"Some images have pixels that are not square: {listed_first(told)}." for _ in told[:1]]
 
 
 def _common(values: Iterable[float | None], what: str) -> tuple[float | None, list[str]]:
@@ -206,13 +207,8 @@ def _common(values: Iterable[float | None], what: str) -> tuple[float | None, li
     if not counted:
         return None, []
     told = [f"{_um(value)} in {count} images" for value, count in counted]
-    return counted[0][0], [f"The images state different {what}: {_shown(told)}."] if len(counted) > 1 else []
+    return counted[0][0], [f"The images state different {what}: {listed_first(told)}."] if len(counted) > 1 else []
 
 
 def _um(value: float | None) -> str:
     return "of unknown size" if value is None else f"{value:g} µm"
-
-
-def _shown(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")

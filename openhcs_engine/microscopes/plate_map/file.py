@@ -27,6 +27,7 @@ from openhcs_engine.model.plate_map import PLATE_FORMATS, Condition, PlateMap, P
 from openhcs_engine.model.quantities.numbers import read_numbers
 from openhcs_engine.model.quantities.units import unit_of_title, without_unit
 from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wording import listed_first
 
 _PREAMBLE: Final = 30
 """Rows in which a header is looked for: a plate's name, a date and a protocol may stand above it."""
@@ -103,9 +104,9 @@ def join_plate_map(plate_map: PlateMap, plate: Plate) -> tuple[PlateMap, tuple[s
     not_described = [well for well in plate.wells if well not in set(plate_map.wells)]
     notes = []
     if not_acquired:
-        notes.append(f"{len(not_acquired)} wells of {plate_map.name} were not acquired: {_listed(not_acquired)}.")
+        notes.append(f"{len(not_acquired)} wells of {plate_map.name} were not acquired: {listed_first(not_acquired)}.")
     if not_described:
-        notes.append(f"{plate_map.name} says nothing of {len(not_described)} wells: {_listed(not_described)}.")
+        notes.append(f"{plate_map.name} says nothing of {len(not_described)} wells: {listed_first(not_described)}.")
     return plate_map.restricted(acquired), tuple(notes)
 
 
@@ -124,10 +125,9 @@ def doses_told(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...]
         if len(set(numbers)) > 1
         else []
     )
-    more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
     warning = (
         f"{len(problems)} doses of {plate_map.name} cannot be read as numbers, and have no shade in the report: "
-        f"{'; '.join(problems[:6])}{more}."
+        f"{listed_first(problems, 6, '; ')}."
     )
     return tuple(notes), (warning,) if problems else ()
 
@@ -290,8 +290,3 @@ def _roles(found: Found, purposes: Mapping[str, str], declared: PlateMapColumns)
             )
         roles[value.well] = WellRole(word)
     return roles
-
-
-def _listed(wells: Iterable[str]) -> str:
-    names = list(wells)
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -11,6 +11,7 @@ from openhcs_engine.microscopes.tables.cells import Table, TableError
 from openhcs_engine.model.plate_map import PlateMapColumns
 from openhcs_engine.model.quantities.numbers import whole_number
 from openhcs_engine.model.wells import plate_id_of_folder, well_of_cell, well_of_row_and_column
+from openhcs_engine.model.wording import listed_first
 
 _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "well": ("well", "wells", "wellid", "wellname", "wellposition"),
@@ -232,10 +233,9 @@ def _repeats(table: Table, rows: Sequence[int], column: int) -> bool:
 
 def _no_such_plate(table: Table, header: int, rows: Sequence[int], column: int, names: Sequence[str]) -> str:
     plates = list(dict.fromkeys(text for number in rows if (text := table[number, column])))
-    more = f" and {len(plates) - 12} more" if len(plates) > 12 else ""
     return (
         f'its column "{table[header, column]}" has no row of this plate ({", ".join(dict.fromkeys(names))}); it names '
-        f"{', '.join(plates[:12])}{more}. Give the plate's own map, or declare in a JSON file what this plate is "
+        f"{listed_first(plates)}. Give the plate's own map, or declare in a JSON file what this plate is "
         f'called there ("plate_name": "{plates[0]}")'
     )
 

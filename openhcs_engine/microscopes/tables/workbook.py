@@ -11,6 +11,7 @@ from typing import IO, Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from openhcs_engine.microscopes.tables.cells import MAX_COLUMNS, Table, TableError, column_letters, refuse_size
+from openhcs_engine.model.wording import listed_first
 
 _MAX_UNPACKED: Final = 256 << 20
 """Bytes of a workbook once unzipped; a zip bomb claims more."""
@@ -166,16 +167,12 @@ def _hidden(title: str, extras: _Extras, rows: list[list[str]]) -> Iterator[str]
     """Sentences about hidden rows and columns that hold anything: they are read as all others."""
     shown = [str(row + 1) for row in extras.hidden_rows if row < len(rows) and any(rows[row])]
     if shown:
-        yield f"Hidden rows of the sheet {title!r} were read like the others: {_listed(shown)}."
+        yield f"Hidden rows of the sheet {title!r} were read like the others: {listed_first(shown)}."
     hidden = set(extras.hidden_columns)
     filled = {column for row in rows for column, text in enumerate(row) if text and column in hidden} if hidden else ()
     if filled:
         letters = [column_letters(column) for column in sorted(filled)]
-        yield f"Hidden columns of the sheet {title!r} were read like the others: {_listed(letters)}."
-
-
-def _listed(texts: list[str]) -> str:
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")
+        yield f"Hidden columns of the sheet {title!r} were read like the others: {listed_first(letters)}."
 
 
 def _text(value: object) -> str:
