@@ -12,13 +12,26 @@ from pathlib import Path
 from openhcs_engine.files.private import open_file_in, open_private_folder
 
 
+def lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file or folder until it is closed; False if another holds it and ``wait`` is False.
+
+    Raises
+    ------
+    OSError
+        If the file system knows no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
 def try_lock(path: Path) -> int | None:
     """The descriptor of a lock now held; None if somebody else holds it. Lock files are never deleted: that races."""
     with open_private_folder(path.parent, "remove it, or give another folder for leases") as folder:
         descriptor = open_file_in(folder, path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(descriptor, wait=False):
         os.close(descriptor)
         return None
     with suppress(OSError):  # on a full disk the lease holds, but cannot say whose it is
@@ -48,15 +61,13 @@ def hold(folder: Path, *, wait: bool) -> int | None:
     The lock dies with its process, so a crash leaves nothing to clean up.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    is_locked = False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+        is_locked = lock(descriptor, wait=wait)
+    finally:
+        if not is_locked:
+            os.close(descriptor)
+    return descriptor if is_locked else None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import sys
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from openhcs_engine.files.locks import lock
 
 TEMPORARY_PREFIX: Final = ".tmp-"
 """Names of unfinished writes start with it; no key may."""
@@ -145,9 +146,10 @@ def remove_if_dead(place: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock(descriptor, wait=False):  # its writer lives
+            return False
         remove(place.rename(place.with_name(hidden_name())))
-    except OSError:  # its writer lives, or locks are unknown here
+    except OSError:  # locks are unknown here, or another removed it
         return False
     finally:
         os.close(descriptor)
@@ -183,7 +185,7 @@ def _make_folder(place: Path) -> int:
 def _lock(place: Path, descriptor: int) -> bool:
     """Lock a new place for its writer; False if a sweep removed it between its making and its lock."""
     with suppress(OSError):  # file systems without locks: a sweep cannot lock there either, and removes nothing
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, wait=True)
     try:
         return os.path.samestat(place.stat(), os.fstat(descriptor))
     except FileNotFoundError:
