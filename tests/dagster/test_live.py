@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from openhcs_dagster.home import prepare_home
 from openhcs_dagster.settings import Settings
 from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
+from tests.servers import free_port
 
 REPO = Path(__file__).resolve().parent.parent.parent
 PIPELINE = """
@@ -97,9 +97,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
     """A web server and a daemon on that home; both end with the test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "DAGSTER_HOME": str(settings.home), "PYTHONWARNINGS": "ignore"}
     workspace = ["-w", str(settings.home / "workspace.yaml")]
     commands = (
@@ -111,10 +109,16 @@ def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
         subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=REPO, stdout=log, stderr=log)
         for command in commands
     ]
+
+    def answers() -> bool:
+        ended = {command[0]: process.poll() for command, process in zip(commands, processes, strict=True)}
+        assert not any(code is not None for code in ended.values()), (ended, (tmp_path / "servers.log").read_text())
+        return started.is_ready()
+
     try:
-        found = Server(port)
-        wait_for(found.is_ready, 300)
-        yield found
+        started = Server(port)
+        wait_for(answers, 300, lambda: (tmp_path / "servers.log").read_text())
+        yield started
     finally:
         for process in processes:
             process.terminate()
@@ -127,14 +131,14 @@ def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
         log.close()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
-    """Ask again and again until something true comes back; fail after so many seconds."""
+def wait_for(condition: Callable[[], Any], seconds: float, said: Callable[[], str] = str) -> Any:
+    """Ask again and again until something true comes back; fail after so many seconds with what was said meanwhile."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := condition():
             return answer
         time.sleep(1.0)
-    pytest.fail(f"nothing came within {seconds:g} s")
+    pytest.fail(f"nothing came within {seconds:g} s\n{said()}")
 
 
 @pytest.mark.slow

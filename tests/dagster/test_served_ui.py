@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from openhcs_dagster.home import prepare_home
 from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.dagster.browser import Page, browser
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -133,9 +133,7 @@ def start(folder: Path) -> Ui:
     (folder / "served_pipeline.py").write_text(PIPELINE)
     write_imagexpress(folder / "raw", SyntheticPlate(rows=1, columns=2, sites=1, z=1, shape=(32, 32)))
     add(folder, "P001")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = folder / "ui.log"
     environment = {
         **os.environ,

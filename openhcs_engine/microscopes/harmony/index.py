@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from openhcs_engine.errors import UnreadablePlateError
-from openhcs_engine.microscopes.harmony.records import RecordFeed, Values
+from openhcs_engine.microscopes.harmony.records import MAX_VALUE, RecordFeed, Values
 from openhcs_engine.microscopes.harmony.values import clean_text, length, number, positive, well, within
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS
 from openhcs_engine.raw.image_header import MAX_EDGE
@@ -27,8 +27,6 @@ _MAX_TOKEN: Final = 16 << 20
 """Bytes of one tag, comment or text; Harmony's longest, a flat-field profile, has 2 KB."""
 _MAX_DEPTH: Final = 32
 """Nested elements; Harmony nests 5."""
-_MAX_VALUE: Final = 2048
-"""Letters of one value that is kept; longer ones are cut, and mean nothing."""
 _CHUNK: Final = 1 << 18
 
 _CHANNEL_KEYS: Final = (
@@ -234,7 +232,7 @@ class _Reader:
             self.close()
             self.close = None
         elif (local := self.local[name]) in self.kept:
-            value = "".join(self.text)[:_MAX_VALUE]
+            value = "".join(self.text)[:MAX_VALUE]
             has_unit = self.attributes and local in _MEASURED
             self.fields[local] = f"{value}\0{_unit(self.attributes)}" if has_unit else value
 

@@ -23,8 +23,11 @@ MAX_STRANGE: Final = 16
 """Records that make no pattern before no more are tried."""
 END_OF_RECORD: Final = re.compile(r"</(?:[^\s<>/&:]+:)?Image\s*>")
 """What closes a record, if it is no part of a comment or of quoted text, which only the XML parser knows."""
-_TEXT: Final = r"[\x20-%'-;=?-~]*+"
+MAX_VALUE: Final = 2048
+"""Letters of one value that is kept; longer ones are cut by the reader, and no pattern matches them."""
+_LETTER: Final = r"[\x20-%'-;=?-~]"
 """Printable ASCII without ``&``, ``<`` and ``>``."""
+_TEXT: Final = rf"{_LETTER}*+"
 _TAG: Final = r"<(?P<name>[A-Za-z_][A-Za-z0-9_.:-]*)(?P<attributes>[^<>/&]*)"
 _HEAD: Final = re.compile(rf"\s*{_TAG}>")
 _LEAF: Final = re.compile(rf"\s*{_TAG}>(?P<text>{_TEXT})</(?P=name)>")
@@ -61,7 +64,7 @@ class RecordPattern:
             name, (start, end) = leaf["name"].rpartition(":")[2], leaf.span("text")
             if name in found:
                 return None
-            hole = f"({_TEXT})" if name in order else _TEXT
+            hole = f"({_LETTER}{{0,{MAX_VALUE}}}+)" if name in order else _TEXT
             parts += [re.escape(record[position:start]), hole, re.escape(record[end : leaf.end()])]
             if name in order:
                 found[name] = len(found) + 1

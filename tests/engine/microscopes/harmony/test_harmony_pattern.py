@@ -118,3 +118,12 @@ def test_damage_behind_a_known_record_is_found() -> None:
 def test_what_is_not_plain_makes_no_pattern(text: str) -> None:
     """Nested, empty and repeated elements are the XML parser's."""
     assert RecordPattern.of(text, ("a",), frozenset()) is None
+
+
+def test_a_long_text_behind_a_known_record_reads_as_in_the_first() -> None:
+    """It is cut at the same length, whether the XML parser takes its record apart or a pattern might."""
+    paths = ["a" * 10, "b" * 10, "c" * 10, "d" * 2048, "e" * 2049, "f" * 3000]
+
+    images = read(index_text([record(field=field) | {"URL": url} for field, url in enumerate(paths)])).images
+
+    assert [image.url for image in images] == [url[:2048] for url in paths]
