@@ -34,9 +34,9 @@ def scale_of(planes: Iterable[Plane]) -> Scale:
     return float(dark), float(bright)
 
 
-def _sample(plane: Plane) -> NDArray[np.float32]:
+def _sample(plane: Plane) -> NDArray[np.float64]:
     step = max(1, plane.size // SAMPLE)
-    return plane.reshape(-1)[::step].astype(np.float32)
+    return plane.reshape(-1)[::step].astype(np.float64)
 
 
 def to_grey(plane: Plane, scale: Scale) -> Grey:
@@ -47,16 +47,20 @@ def to_grey(plane: Plane, scale: Scale) -> Grey:
     return np.asarray(grey.astype(np.uint8))
 
 
-def shrink(plane: Plane, side: int) -> Plane:
-    """The plane with its longer edge at most ``side`` pixels: means of blocks, so that thin bright objects stay."""
-    height, width = plane.shape
-    factor = -(-max(height, width) // side)
-    if factor <= 1:
-        return plane
-    rows, columns = max(1, height // factor), max(1, width // factor)
-    block = plane[: rows * factor, : columns * factor].astype(np.float32)
-    fy, fx = block.shape[0] // rows, block.shape[1] // columns
-    return np.asarray(block[: rows * fy, : columns * fx].reshape(rows, fy, columns, fx).mean(axis=(1, 3)))
+def shrink(plane: Plane, side: int) -> NDArray[np.float64]:
+    """Means of the finite pixels of blocks, 0 where there is none; the longer edge is at most ``side`` pixels.
+
+    Means keep thin bright objects visible; a pixel that is not finite would take its block and the plate's scale along.
+    """
+    factor = max(1, -(-max(plane.shape) // side))
+    rows, columns = max(1, plane.shape[0] // factor), max(1, plane.shape[1] // factor)
+    fy, fx = min(factor, plane.shape[0]), min(factor, plane.shape[1])
+    blocks = plane[: rows * fy, : columns * fx].reshape(rows, fy, columns, fx)
+    if plane.dtype.kind != "f":
+        return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
+    finite = np.isfinite(blocks)
+    sums = blocks.sum(axis=(1, 3), dtype=np.float64, where=finite)
+    return np.asarray(sums / np.maximum(finite.sum(axis=(1, 3)), 1))
 
 
 def png(grey: Grey) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -27,15 +27,18 @@ class Mosaic:
 
     @classmethod
     def of(cls, plate: Plate, side: int, wells: int = 1) -> Self:
-        """All sites where ``wells`` pictures of ``side`` pixels can show them; else the first one."""
-        count = len(plate.sites)
-        grid = plate.grid
-        known = grid is not None and grid.rows * grid.columns == count
-        columns = grid.columns if grid is not None and known else math.ceil(math.sqrt(count))
-        rows = -(-count // columns)
-        if side // max(rows, columns) < SMALLEST_PX or wells * count > MOST_SITES:
-            return cls(sites=plate.sites[:1], columns=1)
-        return cls(sites=plate.sites, columns=columns)
+        """The sites of a plate, as its grid has them if they fill it."""
+        grid, count = plate.grid, len(plate.sites)
+        columns = grid.columns if grid is not None and grid.rows * grid.columns == count else None
+        return cls.fitting(plate.sites, side, wells * count, columns)
+
+    @classmethod
+    def fitting(cls, sites: Sequence[int | None], side: int, fields: int, columns: int | None = None) -> Self:
+        """All sites where pictures of ``side`` pixels can show them and ``fields`` are few to read; else the first."""
+        mosaic = cls(sites=tuple(sites), columns=columns or max(1, math.ceil(math.sqrt(len(sites)))))
+        if mosaic.site_side(side) < SMALLEST_PX or fields > MOST_SITES:
+            return cls(sites=mosaic.sites[:1], columns=1)
+        return mosaic
 
     @property
     def rows(self) -> int:
@@ -53,7 +56,7 @@ class Mosaic:
             return next(iter(small.values()))
         height, width = (max(plane.shape[axis] for plane in small.values()) for axis in (0, 1))
         darkest = min(plane.min() for plane in small.values())
-        whole = np.full((self.rows * height, self.columns * width), darkest, np.float32)
+        whole = np.full((self.rows * height, self.columns * width), darkest)
         for site, plane in small.items():
             row, column = divmod(self.sites.index(site), self.columns)
             whole[row * height : row * height + plane.shape[0], column * width : column * width + plane.shape[1]] = (

@@ -6,7 +6,6 @@ the wells at any time.
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -31,6 +30,8 @@ from openhcs_engine.ngff.stack_axes import StackAxes
 from openhcs_engine.ngff.writing.field_writer import FieldWriter
 from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.layout import REPORT, WELLS, ZARR_IMAGES
+from openhcs_engine.output.pictures.greyscale import scale_of, shrink
+from openhcs_engine.output.pictures.mosaic import Mosaic
 from openhcs_engine.output.preflight import output_errors
 
 OVERVIEW: Final = f"{REPORT}/overview.zarr"
@@ -38,10 +39,6 @@ OVERVIEW: Final = f"{REPORT}/overview.zarr"
 TILE_PX: Final = 64
 """Edge of a well's tile; 1536 wells are then 2048 x 3072 pixels, which still is one chunk."""
 _GAP_PX: Final = 1
-_MOST_FIELDS: Final = 2500
-"""Fields that are read for it; a field takes about a millisecond. Beyond, the first of each well stands for it."""
-_SMALLEST_SITE_PX: Final = 12
-"""Below this a site shows nothing; then the first one stands for the well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +163,8 @@ class _Canvas:
     """What is drawn where."""
 
     channel: str
-    sites: tuple[int, ...] | None
-    """Those of all wells, each with a place of its own in the tile; None: the first of a well stands for it."""
+    mosaic: Mosaic
+    """The sites of all wells; where it has one only, the first of each well stands for it."""
     first: tuple[int, int]
     """Row and column of the plate in the upper left corner."""
     size: tuple[int, int]
@@ -182,10 +179,9 @@ class _Canvas:
         top, left = min(row for row, _ in places), min(column for _, column in places)
         size = 1 + max(row for row, _ in places) - top, 1 + max(column for _, column in places) - left
         sites = tuple(sorted({site for well in wells for site in well if site is not None}))
-        few = sum(map(len, wells)) <= _MOST_FIELDS and TILE_PX // _columns(len(sites)) >= _SMALLEST_SITE_PX
         return cls(
             channel=_channel(first, wells, channel),
-            sites=sites if few else None,
+            mosaic=Mosaic.fitting(sites, TILE_PX, sum(map(len, wells))),
             first=(top, left),
             size=size,
             dtype=_common_type(wells),
@@ -193,19 +189,12 @@ class _Canvas:
 
     def tile(self, well: WellReader) -> NDArray[Any] | None:
         """The sites of a well in rows, in the order of their numbers; None if none has the channel."""
-        order = tuple(well)[:1] if self.sites is None or None in well else self.sites
-        columns = _columns(len(order))
-        side = (TILE_PX - _GAP_PX) // columns
-        drawn = {site: self._site(well[site], side) for site in order if site in well}
-        small = {site: plane for site, plane in drawn.items() if plane is not None}
-        if not small:
-            return None
-        height, width = (max(plane.shape[axis] for plane in small.values()) for axis in (0, 1))
-        whole = np.full((-(-len(order) // columns) * height, columns * width), min(p.min() for p in small.values()))
-        for site, plane in small.items():
-            row, column = divmod(order.index(site), columns)
-            whole[row * height :, column * width :][: plane.shape[0], : plane.shape[1]] = plane
-        return whole
+        are_shown = len(self.mosaic.sites) > 1 and None not in well
+        mosaic = self.mosaic if are_shown else Mosaic(sites=tuple(well)[:1], columns=1)
+        side = TILE_PX - _GAP_PX
+        drawn = {site: self._site(well[site], mosaic.site_side(side)) for site in mosaic.sites if site in well}
+        planes = {site: plane for site, plane in drawn.items() if plane is not None}
+        return mosaic.compose(planes, side) if planes else None
 
     def compose(self, tiles: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, tuple[int, int, int, int]]]:
         """All tiles on one plane, zeros between them and where no well is published; and where each lies."""
@@ -227,7 +216,7 @@ class _Canvas:
         array = field.array(level)
         for t, z in np.ndindex(array.shape[0], array.shape[2]):
             if not array.absence[t, position, z]:
-                return _shrink(array[t, position, z], side)
+                return shrink(array[t, position, z], side)
         return None
 
 
@@ -256,24 +245,8 @@ def _common_type(wells: Sequence[WellReader]) -> np.dtype[Any]:
     return np.dtype(np.float64) if found.kind in "iu" and found.itemsize == 8 else found
 
 
-def _columns(sites: int) -> int:
-    return max(math.ceil(math.sqrt(sites)), 1)
-
-
 def _longest(field: FieldReader, level: int) -> int:
     return max(field.array(level).shape[-2:])
-
-
-def _shrink(plane: NDArray[Any], side: int) -> NDArray[np.float64]:
-    """Means of the finite pixels of blocks, 0 where there is none; the longer edge at most ``side`` pixels."""
-    factor = max(1, -(-max(plane.shape) // side))
-    rows, columns = max(1, plane.shape[0] // factor), max(1, plane.shape[1] // factor)
-    fy, fx = min(factor, plane.shape[0]), min(factor, plane.shape[1])
-    blocks = plane[: rows * fy, : columns * fx].reshape(rows, fy, columns, fx)
-    finite = np.isfinite(blocks)
-    sums = blocks.sum(axis=(1, 3), dtype=np.float64, where=finite)
-    means: NDArray[np.float64] = sums / np.maximum(finite.sum(axis=(1, 3)), 1)
-    return means
 
 
 def _as_type(tile: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -289,8 +262,7 @@ def _as_type(tile: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _window(tiles: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """Black is always darker than white, though all wells may be equal."""
-    values = np.concatenate([tile.reshape(-1) for tile in tiles])
-    low, high = (float(value) for value in np.percentile(values, (1.0, 99.8)))
+    low, high = scale_of(tiles)
     return low, high if high > low else low + least_step(low)
 
 
