@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
-NO_CODE: Final = ("py.typed", ".html", ".css", ".svg")
+NO_CODE: Final = ("py.typed", ".j2", ".css", ".svg")
 """Endings of files of the packages that are no modules, and that a build leaves out unless it is told of them."""
 PIPELINE: Final = """
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents

@@ -45,7 +45,7 @@ def test_a_vanished_plate_says_so_everywhere(deployment: Deployment, capsys: pyt
         assert row.startswith("<tr><td><b>A01, A02</b></td><td><span class=tag") and ">warning</span>" in row
         assert "<td>1. &lt;Smooth&gt;</td><td>vanishing:fractions returned float64 from " in row
         assert "all of it was rounded to 0. Declare dtype=" in row and "<Smooth>" not in page
-        assert "; warning: step 1 &quot;&lt;Smooth&gt;&quot;: vanishing:fractions returned" in page
+        assert "; warning: step 1 &#34;&lt;Smooth&gt;&#34;: vanishing:fractions returned" in page
         table = csv.DictReader(io.StringIO(Path(run.report or "").with_name("wells.csv").read_text()))
         warnings = {line["well"]: line["warnings"] for line in table}
         assert "all of it was rounded to 0" in warnings["A01"] and warnings["B01"] == ""

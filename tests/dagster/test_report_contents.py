@@ -78,6 +78,7 @@ def test_the_page_shows_what_was_in_each_well(deployment: Deployment) -> None:
     assert f"--c:{ROLE_COLOURS[WellRole.POSITIVE]}" in page
     assert re.search(r"sample, darker: higher dose \(2\)", page)
     assert "<b>0 of 1 current</b>" in page
+    assert re.findall(r"class=wells>([^<]+)<", page) == ["A01", "B01", "A02", "A03", "B02"]
     assert "Wortmannin <b>" not in page
 
 
