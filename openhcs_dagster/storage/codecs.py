@@ -13,7 +13,7 @@ import numpy as np
 from openhcs_engine.errors import StorageError
 from openhcs_engine.microscopes.plate_listing import PlateListing, listing_from_json, listing_to_json
 from openhcs_engine.plan.context import ProcessingContext
-from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
+from openhcs_engine.plan.document import contexts_from_json, contexts_to_json, packed
 from openhcs_engine.vfs.backend import StorageBackend
 
 _STORABLE: Final = (
@@ -156,7 +156,10 @@ def _bare(value: Any) -> object:  # Any: a number of NumPy's, or a mapping
 
 
 CODECS: Final = (
-    _bytes_codec(".plan.json", _are_contexts, contexts_to_json, contexts_from_json),
+    _bytes_codec(
+        ".plan.json.gz", _are_contexts, lambda contexts: packed(contexts_to_json(contexts)), contexts_from_json
+    ),
+    _bytes_codec(".plan.json", lambda _: False, contexts_to_json, contexts_from_json),  # of earlier versions
     _bytes_codec(
         ".context.json",
         lambda value: isinstance(value, ProcessingContext),

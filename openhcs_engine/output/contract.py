@@ -127,7 +127,7 @@ class PlateOutput(ABC):
 
     @abstractmethod
     def save_contexts(self, document: bytes, fingerprint: str) -> Path | str:
-        """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
+        """Keep a plan document as ``contexts/<fingerprint>.json.gz``, which says what wells should be there."""
 
     @abstractmethod
     def staging(self, run_id: str) -> AbstractContextManager[Path]:

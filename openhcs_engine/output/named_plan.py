@@ -17,9 +17,9 @@ from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.opening import files_of, open_output
-from openhcs_engine.output.plans import plan_documents
+from openhcs_engine.output.plans import PLAN_ENDINGS, plan_documents, plan_files
 from openhcs_engine.plan.context import ProcessingContext
-from openhcs_engine.plan.document import contexts_from_json
+from openhcs_engine.plan.document import contexts_from_json, unpacked
 
 _OLDER_PLANS: Final = 10
 """Older plans of an output that are looked at for wells which the newest does not have."""
@@ -72,8 +72,8 @@ def _of_output(address: str, documents: Iterator[tuple[str, bytes]]) -> GivenPla
     newest = next(documents, None)
     if newest is None:
         raise NotAnOutputError(
-            f"{address} holds no plan ({CONTEXTS}/*.json); give a plate's output folder, which is <output>/<plate id>, "
-            "or the file of a plan.",
+            f"{address} holds no plan ({CONTEXTS}/*{PLAN_ENDINGS[0]}); give a plate's output folder, which is "
+            "<output>/<plate id>, or the file of a plan.",
             path=address,
         )
     name, content = newest
@@ -95,7 +95,7 @@ def _other_wells(told: str, contexts: Mapping[str, ProcessingContext], older: Se
 
 def _local_documents(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Plans of a folder, the one written last first."""
-    paths = sorted((folder / CONTEXTS).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    paths = sorted(plan_files(folder), key=lambda path: (path.stat().st_mtime_ns, path.name))
     return ((f"{CONTEXTS}/{path.name}", _content(path)) for path in reversed(paths))
 
 
@@ -132,8 +132,8 @@ class _Wells(msgspec.Struct):
 def _wells(content: bytes) -> list[str]:
     """Wells of a plan, without looking at anything else in it; none if it is damaged."""
     try:
-        return list(msgspec.json.decode(content, type=_Wells).wells)
-    except msgspec.MsgspecError:
+        return list(msgspec.json.decode(unpacked(content), type=_Wells).wells)
+    except (msgspec.MsgspecError, ContextFileError):
         return []
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from openhcs_engine.errors import ContextFileError, ContextFormatError
+from openhcs_engine.files.keys import check_key
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.listing import Found, OutputFiles
 from openhcs_engine.plan.context import MaterializePlan, ProcessingContext
-from openhcs_engine.plan.document import contexts_from_json
+from openhcs_engine.plan.document import contexts_from_json, unpacked
 
 Plan = Mapping[str, ProcessingContext]
+PLAN_ENDINGS: Final = (".json.gz", ".json")
+"""Of the files of plans, as they are written today and as earlier versions wrote them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def plan_documents(found: Mapping[str, Found]) -> list[str]:
 
 
 def _is_plan(parts: list[str]) -> bool:
-    return len(parts) == 2 and parts[1].endswith(".json")
+    return len(parts) == 2 and parts[1].endswith(PLAN_ENDINGS)
 
 
 def image_sets_of_plans(documents: Iterable[bytes]) -> frozenset[str]:
@@ -76,9 +80,19 @@ def image_sets_of_plans(documents: Iterable[bytes]) -> frozenset[str]:
     return frozenset(kept.place for document in documents for kept in _kept(document))
 
 
+def plan_name(fingerprint: str) -> str:
+    """Path of a plan in its output."""
+    return f"{CONTEXTS}/{check_key(fingerprint)}{PLAN_ENDINGS[0]}"
+
+
+def plan_files(folder: Path) -> list[Path]:
+    """The files of a folder's plans, on this host."""
+    return [path for path in (folder / CONTEXTS).glob("*") if path.name.endswith(PLAN_ENDINGS)]
+
+
 def plans_in(folder: Path) -> Iterator[bytes]:
     """The plan documents of a folder of this host; those that cannot be read are passed over."""
-    for path in (folder / CONTEXTS).glob("*.json"):
+    for path in plan_files(folder):
         try:
             yield path.read_bytes()
         except OSError:
@@ -95,12 +109,22 @@ class _Steps(msgspec.Struct):
 
 def _kept(document: bytes) -> Iterator[MaterializePlan]:
     try:
-        steps = _DECODER.decode(document).steps
-    except msgspec.MsgspecError:
+        steps = _DECODER.decode(unpacked(document)).steps
+    except (msgspec.MsgspecError, ContextFileError):
         return
     yield from (step.materialize for step in steps if step.materialize is not None)
 
 
 _DECODER = msgspec.json.Decoder(_Steps)
 
-__all__ = ["KeptPlans", "Plan", "image_sets_of_plans", "plan_documents", "plans_in", "read_plans"]
+__all__ = [
+    "PLAN_ENDINGS",
+    "KeptPlans",
+    "Plan",
+    "image_sets_of_plans",
+    "plan_documents",
+    "plan_files",
+    "plan_name",
+    "plans_in",
+    "read_plans",
+]

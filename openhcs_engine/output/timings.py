@@ -12,6 +12,7 @@ from openhcs_engine.files.address import is_remote
 from openhcs_engine.model.wells import is_well
 from openhcs_engine.output.layout import CONTEXTS, WELLS
 from openhcs_engine.output.manifest import WellManifest, read_manifest
+from openhcs_engine.output.plans import PLAN_ENDINGS
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.document import contexts_from_json
 from openhcs_engine.plan.facts.measurements import MeasuredStep, MeasuredWell, Measurements
@@ -37,10 +38,12 @@ class _Plans:
         return self.read.get(manifest.plan, {}).get(manifest.well)
 
     def _plan(self, fingerprint: str) -> Mapping[str, ProcessingContext]:
-        try:
-            return contexts_from_json((self.folder / CONTEXTS / f"{Path(fingerprint).name}.json").read_bytes())
-        except (OSError, ContextFileError):  # a plan of another version tells nothing that could be compared
-            return {}
+        for ending in PLAN_ENDINGS:
+            try:
+                return contexts_from_json((self.folder / CONTEXTS / f"{Path(fingerprint).name}{ending}").read_bytes())
+            except (OSError, ContextFileError):  # a plan of another version tells nothing that could be compared
+                continue
+        return {}
 
 
 def measured_for(contexts: Mapping[str, ProcessingContext]) -> Measurements:

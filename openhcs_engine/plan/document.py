@@ -1,9 +1,12 @@
-"""From contexts to JSON and back."""
+"""From contexts to JSON and back; on disk the JSON is compressed."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import zlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -13,6 +16,7 @@ from openhcs_engine.model.digest import canonical_json, digest
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, OnMissing
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.plan import format_two
 from openhcs_engine.plan.context import (
     OutputPlan,
     ProcessingContext,
@@ -21,10 +25,12 @@ from openhcs_engine.plan.context import (
     plan_fingerprint,
     steps_digest,
 )
-from openhcs_engine.plan.plane_table import PlaneIndex, decode_planes, encode_planes
+from openhcs_engine.plan.plane_table import PlaneTable
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the plan document; has no part in fingerprints."""
+MAX_BYTES: Final = 2**31
+"""Of a document: 1,536 wells of 10,000 planes take 1.5 GB. What unpacks to more is refused while it is unpacked."""
 
 _AGAIN: Final = "Compile the plate again."
 
@@ -46,7 +52,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     pipeline_digest: str
     on_missing: OnMissing
     index_sha256: str
-    index: PlaneIndex
+    index: msgspec.Raw
+    """See plane_table."""
     wells: dict[str, _WellEntry]
     law: int = 1
     """Of its fingerprints; documents without a law are of the first."""
@@ -65,14 +72,14 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
     Raises
     ------
     ContextFileError
-        If a plane's path leads out of the plate folder, or there are more planes than a plan can have.
+        If a plane's path leads out of the plate folder, or the document would be too large to be read again.
     """
     first = next(iter(contexts.values()))
     try:
-        index = encode_planes({well: context.index for well, context in contexts.items()})
+        index = canonical_json(PlaneTable.of({well: context.index for well, context in contexts.items()}))
     except ValueError as error:
         raise ContextFileError(f"This plan cannot be kept: {error}. Read the plate again.") from error
-    return canonical_json(
+    document = canonical_json(
         _Document(
             format=FORMAT,
             fingerprint=plan_fingerprint(contexts.values()),
@@ -82,8 +89,8 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
             versions=first.versions,
             pipeline_digest=first.pipeline_digest,
             on_missing=first.on_missing,
-            index_sha256=digest(index),
-            index=index,
+            index_sha256=hashlib.sha256(index).hexdigest(),
+            index=msgspec.Raw(index),
             law=first.law,
             wells={
                 well: _WellEntry(
@@ -97,10 +104,44 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
             explained=msgspec.UNSET if explained is None else explained,
         )
     )
+    if len(document) > MAX_BYTES:
+        raise ContextFileError(
+            f"This plan cannot be kept: its document would have {len(document):,} bytes, and the largest has "
+            f"{MAX_BYTES:,}. Compile fewer wells at a time."
+        )
+    return document
+
+
+def packed(document: bytes) -> bytes:
+    """The document compressed as gzip does it, without name and time: equal documents give equal files."""
+    return gzip.compress(document, 6, mtime=0)  # 9 takes three times as long, and made no plan smaller
+
+
+def unpacked(content: bytes) -> bytes:
+    """The document of a file, be it compressed or not.
+
+    Raises
+    ------
+    ContextFileError
+        If it is damaged, or larger than any plan.
+    """
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        document = stream.decompress(content, MAX_BYTES)
+    except zlib.error as error:
+        raise ContextFileError(f"The compressed plan document is damaged: {error}. {_AGAIN}") from error
+    if stream.unconsumed_tail:
+        raise ContextFileError(f"The plan document has more than {MAX_BYTES:,} bytes, which no plan has. {_AGAIN}")
+    if not stream.eof or stream.unused_data:
+        what = "has something behind its end" if stream.eof else "ends before its end"
+        raise ContextFileError(f"The compressed plan document {what}. {_AGAIN}")
+    return document
 
 
 def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
-    """Read a plan document back; the contexts equal those that were written.
+    """Read a plan document back, compressed or not; the contexts equal those that were written.
 
     Raises
     ------
@@ -114,8 +155,9 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
             "The plan document names functions or parameters that its pipeline did not declare; it was changed after "
             f"it was written. {_AGAIN}"
         )
-    contexts = _contexts(parsed, _indexes(parsed))
-    is_whole = plan_fingerprint(contexts.values()) == parsed.fingerprint and digest(parsed.index) == parsed.index_sha256
+    index = _index(parsed)
+    contexts = _contexts(parsed, _planes(parsed, index))
+    is_whole = plan_fingerprint(contexts.values()) == parsed.fingerprint and digest(index) == parsed.index_sha256
     changed = [well for well, context in contexts.items() if context.fingerprint != parsed.wells[well].fingerprint]
     if changed or not is_whole:
         raise ContextFileError(
@@ -146,6 +188,7 @@ def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str,
 
 
 def _parse(document: bytes) -> _Document:
+    document = unpacked(document)
     try:
         parsed = msgspec.json.decode(document, type=_Document, dec_hook=_decode_extra)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -169,22 +212,34 @@ def _stated_format(document: bytes) -> int:
 
 
 def _refuse_other(stated: int) -> None:
-    if stated != FORMAT:
+    if stated not in _INDEXES:
         raise ContextFormatError(
-            f"The plan document has format {stated}; this version reads format {FORMAT}. {_AGAIN}", format=stated
+            f"The plan document has format {stated}; this version reads the formats "
+            f"{' and '.join(map(str, _INDEXES))}. {_AGAIN}",
+            format=stated,
         )
 
 
-def _indexes(parsed: _Document) -> dict[str, ImageIndex]:
+_Index: TypeAlias = PlaneTable | format_two.PlaneIndex
+_INDEXES: Final[Mapping[int, type[_Index]]] = {format_two.FORMAT: format_two.PlaneIndex, FORMAT: PlaneTable}
+
+
+def _index(parsed: _Document) -> _Index:
+    try:
+        return msgspec.json.decode(parsed.index, type=_INDEXES[parsed.format])
+    except msgspec.MsgspecError as error:
+        raise ContextFileError(f"This is not a plan document of format {parsed.format}: {error}.") from error
+
+
+def _planes(parsed: _Document, index: _Index) -> dict[str, ImageIndex]:
     """The planes of each well, as the document's index has them."""
     try:
-        indexes = decode_planes(parsed.index)
+        planes = index.by_well()
     except ValueError as error:
         raise ContextFileError(f"The planes of the plan document are damaged: {error}. {_AGAIN}") from error
-    if indexes.keys() != parsed.wells.keys():
-        odd = min(indexes.keys() ^ parsed.wells.keys())
-        raise ContextFileError(f"The plan document names well {odd} without its planes or its fingerprint. {_AGAIN}")
-    return indexes
+    if odd := planes.keys() - parsed.wells.keys():
+        raise ContextFileError(f"The plan document names well {min(odd)} without its fingerprint. {_AGAIN}")
+    return {well: planes.get(well, ImageIndex(())) for well in parsed.wells}
 
 
 def _decode_extra(wanted: type[Any], value: object) -> object:
@@ -193,4 +248,4 @@ def _decode_extra(wanted: type[Any], value: object) -> object:
     raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
 
 
-__all__ = ["FORMAT", "contexts_from_json", "contexts_to_json"]
+__all__ = ["FORMAT", "contexts_from_json", "contexts_to_json", "packed", "unpacked"]

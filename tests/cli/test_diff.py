@@ -264,8 +264,8 @@ def _file(folder: Path, content: bytes) -> str:
         (lambda folder: _file(folder, b"[1, 2]"), "odd.json: This is not a plan document"),
         (lambda folder: _file(folder, b'{"format": 99}'), "has format 99"),
         (lambda folder: _damaged(folder), "damaged.json: The plan document"),
-        (lambda folder: ".", "holds no plan (contexts/*.json)"),
-        (lambda folder: "out", "holds no plan (contexts/*.json)"),
+        (lambda folder: ".", "holds no plan (contexts/*.json.gz)"),
+        (lambda folder: "out", "holds no plan (contexts/*.json.gz)"),
     ],
 )  # fmt: skip
 def test_what_is_no_plan_is_refused_in_a_sentence(lab: Path, tmp_path: Path, make: Any, sentence: str) -> None:

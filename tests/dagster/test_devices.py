@@ -22,6 +22,7 @@ from openhcs_engine.errors import DeviceUnavailableError
 from openhcs_engine.execution.run import execute_wells
 from openhcs_engine.memory.devices import CpuInventory, DevicePolicy, HostInventory, Inventory
 from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.document import packed, unpacked
 from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 from tests.engine.plates import add, make_plate, output_plan
@@ -140,11 +141,11 @@ def test_wells_planned_on_gpus_run_on_leased_ones(deployment: Deployment, monkey
     entry = deployment.add(deployment.plate(), deployment.pipeline("on_gpus"))
     keys = PlateKeys("P001")
     materialize(deployment, entry, keys.index, keys.contexts)
-    kept = next(deployment.settings.values.rglob("compiled_contexts.plan.json"))
-    plan = msgspec.json.decode(kept.read_bytes())
+    kept = next(deployment.settings.values.rglob("compiled_contexts.plan.json.gz"))
+    plan = msgspec.json.decode(unpacked(kept.read_bytes()))
     for well in plan["wells"].values():
         well["devices"] = ["gpu:0"]
-    kept.write_bytes(msgspec.json.encode(plan))
+    kept.write_bytes(packed(msgspec.json.encode(plan)))
     handed: list[tuple[str, ...]] = []
 
     def execute(contexts: Any, **options: Any) -> Any:

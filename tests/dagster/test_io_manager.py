@@ -22,6 +22,7 @@ from openhcs_engine.errors import MissingKeyError, StorageError, UnknownBackendE
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.microscopes.plate_listing import PlateListing
 from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.document import unpacked
 from openhcs_engine.plan.run_options import RunOptions
 from tests.dagster.deployments import Deployment
 from tests.dagster.pickles import assert_no_pickles
@@ -236,6 +237,19 @@ class TestOwnBackend(VfsIOManagerContract):
     """A class of a user's own, named as ``module:Class``."""
 
     backend = "tests.dagster.own_backend:PlainFiles"
+
+
+def test_contexts_of_an_earlier_version_are_read_and_replaced(tmp_path: Path) -> None:
+    """They were kept as JSON that is not compressed; what is stored next takes their place."""
+    manager, values = VfsIOManager(backend="disk", root=str(tmp_path)), contexts()
+    _round_trip(manager, values)
+    (file,) = tmp_path.rglob("*.plan.json.gz")
+    file.with_suffix("").write_bytes(unpacked(file.read_bytes()))
+    file.unlink()
+
+    assert manager.load_input(_input(None)) == values
+    assert _round_trip(manager, values) == values
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_memory_asked_elsewhere_says_what_to_do(tmp_path: Path) -> None:

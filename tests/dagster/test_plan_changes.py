@@ -96,7 +96,7 @@ def test_a_plan_that_cannot_be_read_is_no_reason_to_fail(tmp_path: Path) -> None
 
     assert told(manager) == FIRST_PLAN
     manager.handle_output(dg.build_output_context(asset_key=key), after)
-    next(tmp_path.rglob("compiled_contexts.plan.json")).write_text("{}")
+    next(tmp_path.rglob("compiled_contexts.plan.json.gz")).write_text("{}")
     assert told(manager).startswith("The plan before cannot be compared: ")
     assert told(object()) == "The plan before is kept where it cannot be compared."
 

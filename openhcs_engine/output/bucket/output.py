@@ -59,8 +59,9 @@ from openhcs_engine.output.layout import (
 )
 from openhcs_engine.output.listing import Found
 from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_of_well, manifest_to_json, removed
-from openhcs_engine.output.plans import image_sets_of_plans
+from openhcs_engine.output.plans import image_sets_of_plans, plan_name
 from openhcs_engine.plan.context import MaterializePlan
+from openhcs_engine.plan.document import packed
 
 if TYPE_CHECKING:
     from openhcs_engine.ngff.reading.reader import PlateReader
@@ -158,8 +159,8 @@ class PlateBucket(PlateOutput):
 
     def save_contexts(self, document: bytes, fingerprint: str) -> str:
         """Keep a plan document; see PlateOutput."""
-        path = f"{CONTEXTS}/{check_key(fingerprint)}.json"
-        self._put_changed({path: document})
+        path = plan_name(fingerprint)
+        self._put_changed({path: packed(document)})
         return f"{self.address}/{path}"
 
     @contextmanager

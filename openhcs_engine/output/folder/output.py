@@ -47,10 +47,11 @@ from openhcs_engine.output.layout import (
 )
 from openhcs_engine.output.listing import FolderFiles, OutputFiles
 from openhcs_engine.output.manifest import STAGED_MANIFEST, StagedWell, WellManifest, manifest_to_json, read_manifest
-from openhcs_engine.output.plans import image_sets_of_plans, plans_in
+from openhcs_engine.output.plans import image_sets_of_plans, plan_name, plans_in
 from openhcs_engine.output.preflight import check_free_space, check_place, output_errors
 from openhcs_engine.output.tables.plate import make_plate_tables
 from openhcs_engine.plan.context import MaterializePlan
+from openhcs_engine.plan.document import packed
 
 _UNFINISHED: Final = tuple(f"{where}/{TEMPORARY_PREFIX}*" for where in ("*", "*.zarr/*", f"{TABLES}/*"))
 """Where files are written whole: beside others of their kind, never inside a well."""
@@ -127,11 +128,11 @@ class PlateFolder(PlateOutput):
             return known.present(lambda path: _size(f"{self.folder}/{path}"))
 
     def save_contexts(self, document: bytes, fingerprint: str) -> Path:
-        """Keep a plan document as ``contexts/<fingerprint>.json``; verification asks it which wells should be there."""
-        path = self.folder / CONTEXTS / f"{check_key(fingerprint)}.json"
+        """Keep a plan document; see PlateOutput."""
+        path = self.folder / plan_name(fingerprint)
         refuse_links(self.folder, [path.relative_to(self.folder)])
         with self._lock("saving the plan"):  # a sweep of another run would remove the unfinished file
-            write_if_changed(path, document)
+            write_if_changed(path, packed(document))
         return path
 
     @contextmanager

@@ -12,7 +12,7 @@ import msgspec
 from openhcs_engine.errors import ManifestError, NotAnOutputError
 from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.model.system_errors import explained
-from openhcs_engine.model.wells import is_well, plate_order
+from openhcs_engine.model.wells import plate_order
 from openhcs_engine.ngff.groups import GROUP_FILES, attributes_in, group_files, version_by_files
 from openhcs_engine.ngff.metadata import well_path
 from openhcs_engine.ngff.options import NGFF_VERSIONS
@@ -31,7 +31,7 @@ from openhcs_engine.output.layout import (
 from openhcs_engine.output.listing import Found, OutputFiles
 from openhcs_engine.output.manifest import WellManifest, manifest_of_well
 from openhcs_engine.output.opening import files_of
-from openhcs_engine.output.plans import KeptPlans, Plan, read_plans
+from openhcs_engine.output.plans import PLAN_ENDINGS, KeptPlans, Plan, read_plans
 
 PLATE: Final = "plate"
 """Stands for a well's name where a file of the whole plate is damaged."""
@@ -244,8 +244,10 @@ class _Output:
 
     def _belongs_to_plate(self, path: str) -> bool:
         match path.split("/"):
-            case [kind, name] if kind in (WELLS, CONTEXTS):
-                return name.endswith(".json") and (kind == CONTEXTS or is_well(name.removesuffix(".json")))
+            case [kind, name] if kind == CONTEXTS:
+                return name.endswith(PLAN_ENDINGS)
+            case [kind, _] if kind == WELLS:
+                return well_of_manifest(path) is not None
             case [images, name] | [images, _, name] if is_zarr(images) and images in self.image_sets:
                 return name in GROUP_FILES
             case [images, _, _, name] if is_zarr(images) and images in self.image_sets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from openhcs_engine import FunctionStep, PipelineOrchestrator
 from openhcs_engine.cli.diff import compare_given, comparison_document
 from openhcs_engine.errors import ContextFileError, NotAnOutputError
 from openhcs_engine.output.named_plan import published_with, read_given_plan
+from openhcs_engine.output.opening import files_of
+from openhcs_engine.output.plans import image_sets_of_plans, plan_documents, plans_in
 from openhcs_engine.output.timings import measured_for
 from openhcs_engine.plan.context import ProcessingContext
-from openhcs_engine.plan.document import contexts_to_json
+from openhcs_engine.plan.document import contexts_from_json, contexts_to_json, packed
 from openhcs_engine.plan.facts import facts_of_plan
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
+from tests.engine.plan.test_plan_document import FORMAT_2
 from tests.engine.plates import add
 
 
@@ -54,13 +58,35 @@ def test_an_output_gives_the_plan_that_it_kept_last(output: Ran) -> None:
 
 def test_a_file_is_compared_with_an_output(output: Ran, tmp_path: Path) -> None:
     """In either order; the wells are looked for in the output that was named."""
-    file = tmp_path / "plan.json"
-    file.write_bytes(contexts_to_json(output.contexts))
+    plain, compressed = tmp_path / "plan.json", tmp_path / "plan.json.gz"
+    plain.write_bytes(contexts_to_json(output.contexts))
+    compressed.write_bytes(packed(plain.read_bytes()))
 
-    for compared in (compare_given(str(file), output.address), compare_given(output.address, str(file))):
-        assert compared.output == output.address and compared.published == ("A01",)
-        assert comparison_document(compared)["wells"]["unchanged"] == ("A01",)
-    assert read_given_plan(str(file)).output is None
+    for file in (str(plain), str(compressed)):
+        for compared in (compare_given(file, output.address), compare_given(output.address, file)):
+            assert compared.output == output.address and compared.published == ("A01",)
+            assert comparison_document(compared)["wells"]["unchanged"] == ("A01",)
+        assert read_given_plan(file).output is None
+
+
+@pytest.mark.parametrize("format_", [2, 3])
+def test_plans_of_earlier_versions_stand_beside_todays(tmp_path: Path, output: Ran, format_: int) -> None:
+    """Not compressed, of today's format or of the one before: the newest counts, and wells of the others are named."""
+    files = files_of(output.address)
+    (path,) = plan_documents(files.found())
+    earlier = FORMAT_2.read_bytes() if format_ == 2 else contexts_to_json(output.contexts)
+    folder = tmp_path / "P"
+    (folder / "contexts").mkdir()
+    for name, content, second in (("old.json", earlier, 1), (Path(path).name, files.read(path), 2)):
+        (folder / "contexts" / name).write_bytes(content)
+        os.utime(folder / "contexts" / name, (second, second))
+
+    given = read_given_plan(str(folder))
+
+    assert given.contexts == output.ran and "older plans beside it have A02" in given.notes[0]
+    os.utime(folder / "contexts" / "old.json", (3, 3))
+    assert list(read_given_plan(str(folder)).contexts) == list(contexts_from_json(earlier))
+    assert image_sets_of_plans(plans_in(folder)) == frozenset()
 
 
 def test_only_folders_tell_how_long_wells_took(output: Ran) -> None:

@@ -14,7 +14,7 @@ from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.verification.repair import repair
 from openhcs_engine.output.verification.verify import VerifyReport, verify
 from openhcs_engine.plan.context import plan_fingerprint
-from openhcs_engine.plan.document import contexts_to_json
+from openhcs_engine.plan.document import contexts_to_json, packed, unpacked
 from tests.engine.outputs import WELLS, make_context, manifest_for, open_folder, publish, stage
 
 SHARD = "images.zarr/A/01/1/0/c.0.0.0.0.0"
@@ -161,7 +161,7 @@ def test_wells_of_several_plans_stand_side_by_side(folder: PlateFolder) -> None:
 def test_a_plan_that_was_changed_is_damage_of_the_plate(folder: PlateFolder) -> None:
     """Without it nobody knows which wells should be there."""
     (plan,) = (folder.folder / "contexts").iterdir()
-    plan.write_bytes(plan.read_bytes().replace(b"DAPI", b"DAPX"))
+    plan.write_bytes(packed(unpacked(plan.read_bytes()).replace(b"DAPI", b"DAPX")))
     (found,) = verify(folder.folder).damaged
     assert found.well == "plate" and plan.name in found.reasons[0]
 

@@ -1,7 +1,8 @@
-"""The plan document: small where names follow a pattern, exact whatever they are, and refused when it was touched."""
+"""The plan document: plain columns, small on disk, exact whatever names are, and refused when it was touched."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import re
@@ -10,7 +11,7 @@ import sys
 import textwrap
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ from openhcs_engine.microscopes.harmony.names import HarmonyName
 from openhcs_engine.microscopes.imagexpress.names import ImageName
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, PlaneKind
 from openhcs_engine.model.wells import row_and_column, well_name
+from openhcs_engine.plan import document as documents
 from openhcs_engine.plan.context import ProcessingContext
-from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
-from openhcs_engine.plan.number_text import Column, base36, count_runs, from_runs, to_runs
+from openhcs_engine.plan.document import contexts_from_json, contexts_to_json, packed, unpacked
 from openhcs_engine.raw.stamps import stamp
 from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate
 from tests.engine.plates import add, make_plate, output_plan
@@ -75,22 +76,13 @@ def parsed(contexts: dict[str, ProcessingContext]) -> Document:
 
 
 def survives(contexts: dict[str, ProcessingContext]) -> bool:
-    """Whether what is read back is equal, and has equal fingerprints."""
-    again = contexts_from_json(contexts_to_json(contexts))
+    """Whether what is read back from its file is equal, and has equal fingerprints."""
+    again = contexts_from_json(packed(contexts_to_json(contexts)))
     prints = {well: context.fingerprint for well, context in contexts.items()}
     return again == contexts and {well: context.fingerprint for well, context in again.items()} == prints
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
-    """Names of a vendor, and the templates found in them."""
-
-    name: str
-    path: Callable[[ImageKey], str]
-    templates: tuple[str, ...]
 
 
 def numbers(key: ImageKey) -> tuple[int, int, int, int]:
@@ -123,64 +115,35 @@ def ome_zarr(key: ImageKey) -> str:
     return f"{well_name(row, 0)[:-2]}/{column + 1}/{numbers(key)[0] - 1}/0"
 
 
-NAMINGS = (
-    Naming(
-        name="imagexpress",
-        path=imagexpress,
-        templates=("TimePoint_1/ZStep_{z_index}/P_1_{row}{column:02d}_s{site}_w{channel}.tif",),
-    ),
-    Naming(
-        name="phenix",
-        path=phenix,
-        templates=("Images/r{row:02d}c{column:02d}f{site:02d}p{z_index:02d}-ch{channel}sk1fk1fl1.tiff",),
-    ),
-    Naming(
-        name="cellvoyager",
-        path=cellvoyager,
-        templates=(
-            "AssayPlate_1_{row}{column:02d}_T0001F{site:03d}L01A02Z{z_index:02d}C01.tif",
-            "AssayPlate_1_{row}{column:02d}_T0001F{site:03d}L01A01Z{z_index:02d}C02.tif",
-        ),
-    ),
-    Naming(name="ome_zarr", path=ome_zarr, templates=("{row}/{column}/{site-1}/0",)),
-    Naming(
-        name="cytation",
-        path=lambda key: f"{key.well[0]}{int(key.well[1:])}_01_{key.channel}_{key.site}Z{key.z_index}_DAPI_001.tif",
-        templates=("{row}{column}_01_{channel}_{site}Z{z_index}_DAPI_001.tif",),
-    ),
-    Naming(
-        name="arrayscan",
-        path=lambda key: f"z{key.z_index}/MFGTMP_150406100001_{key.well}f{key.site:02d}d{key.channel}.TIF",
-        templates=("z{z_index}/MFGTMP_150406100001_{row}{column:02d}f{site:02d}d{channel}.TIF",),
-    ),
-    Naming(
-        name="small letters",
-        path=lambda key: f"{key.well.lower()}/t{key.timepoint}_s{key.site}_w{key.channel}_z{key.z_index}.tif",
-        templates=("{row:lower}{column:02d}/t1_s{site}_w{channel}_z{z_index}.tif",),
-    ),
-    Naming(
-        name="a word for each channel",
-        path=lambda key: f"{key.well}/{('DAPI', 'GFP')[numbers(key)[1] - 1]}_{key.site}_{key.z_index}.tif",
-        templates=("{row}{column:02d}/DAPI_{site}_{z_index}.tif", "{row}{column:02d}/GFP_{site}_{z_index}.tif"),
-    ),
-)
+NAMINGS: dict[str, Callable[[ImageKey], str | None]] = {
+    "imagexpress": imagexpress,
+    "phenix": phenix,
+    "cellvoyager": cellvoyager,
+    "ome_zarr": ome_zarr,
+    "never named": lambda key: None if key.z_index == 2 else imagexpress(key),
+}
 
 
-@pytest.mark.parametrize("naming", NAMINGS, ids=lambda naming: naming.name)
-def test_names_of_every_vendor_become_templates(naming: Naming) -> None:
-    """Wells, sites, channels and z are found in the names, and nothing is said of a single file but its time."""
-    contexts = plan_of(plate_named(naming.path))
+@pytest.mark.parametrize("name", NAMINGS)
+def test_columns_hold_what_each_plane_is(name: str) -> None:
+    """One value a plane, well by well; columns in which all planes are alike in the usual way are left out."""
+    wells = plate_named(NAMINGS[name])
+    contexts = plan_of(wells)
 
-    index = parsed(contexts)["index"]
+    columns = parsed(contexts)["index"]
 
-    assert tuple(template["path"] for template in index["templates"]) == naming.templates
-    assert {name for well in index["wells"].values() for name in well} == {"mtime_ns"}
+    planes = [plane for well in wells.values() for plane in well]
+    assert columns.keys() == {"well", "timepoint", "site", "channel", "z_index", "path", "size", "mtime_ns"}
+    assert columns["path"] == [plane.path for plane in planes]
+    assert columns["mtime_ns"] == [plane.mtime_ns for plane in planes]
+    for axis in ("well", "timepoint", "site", "channel", "z_index"):
+        assert columns[axis] == [getattr(plane.key, axis) for plane in planes]
     assert survives(contexts)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_plates_as_they_are_read_come_back(tmp_path: Path, layout: str) -> None:
-    """From the folder through the plan document: the same planes, in few templates, arrays' indexes included."""
+    """From the folder through the plan document: the same planes, arrays' indexes and chunks included."""
     spec = SyntheticPlate(rows=2, columns=3, sites=2, channels=("DAPI", "GFP"), z=2, shape=(32, 32))
     plate, index = detect_microscope(LAYOUTS[layout](tmp_path / "plate", spec)).read_plate()
     entering = stamp(index.pipeline_input(), plate.root)
@@ -188,22 +151,7 @@ def test_plates_as_they_are_read_come_back(tmp_path: Path, layout: str) -> None:
     contexts = plan_of({well: list(planes) for well, planes in entering.by_well.items()})
 
     assert survives(contexts)
-    assert len(parsed(contexts)["index"]["templates"]) <= 2
-
-
-def test_an_array_that_holds_many_planes_has_its_index_as_a_template() -> None:
-    """Indexes count from 0 where the plate counts from 1."""
-    wells = plate_named(ome_zarr)
-    placed = {
-        well: [plane.replace(array_index=(0, numbers(plane.key)[1] - 1, numbers(plane.key)[2] - 1)) for plane in planes]
-        for well, planes in wells.items()
-    }
-    contexts = plan_of(placed)
-
-    (template,) = parsed(contexts)["index"]["templates"]
-
-    assert template["array_index"] == "0,{channel-1},{z_index-1}"
-    assert survives(contexts)
+    assert ("array_index" in parsed(contexts)["index"]) == any(plane.array_index for plane in entering)
 
 
 def guid_after(name: Callable[[ImageKey], str]) -> Callable[[ImageKey], str]:
@@ -212,53 +160,64 @@ def guid_after(name: Callable[[ImageKey], str]) -> Callable[[ImageKey], str]:
     return lambda key: f"{name(key)}{str(uuid.UUID(int=bits.getrandbits(128))).upper()}.tif"
 
 
-@pytest.mark.parametrize(
-    ("name", "template"),
-    [
-        (
-            guid_after(lambda key: f"TimePoint_1/{key.well}_s{key.site}_w{key.channel}"),
-            "TimePoint_1/{row}{column:02d}_s{site}_w{channel}{text}.tif",
-        ),
-        (guid_after(lambda key: "TimePoint_1/"), "TimePoint_1/{text}.tif"),
-    ],
-    ids=["readable beginning", "GUID only"],
-)
-def test_names_with_a_guid_cost_little_more_than_it(name: Callable[[ImageKey], str], template: str) -> None:
-    """All of a name that wells share is in the template; 60 bytes a plane are enough for the whole index."""
-    contexts = plan_of(plate_named(name))
-
-    document = parsed(contexts)
-
-    assert [found["path"] for found in document["index"]["templates"]] == [template]
-    assert len(msgspec.json.encode(document["index"])) <= 60 * sum(len(c.index) for c in contexts.values())
-    assert survives(contexts)
-
-
-def test_one_odd_well_does_not_spoil_the_template_of_the_others() -> None:
-    """A well that was acquired again under another name has names of its own."""
-    wells = plate_named(imagexpress)
-    wells["B05"] = [plane.replace(path=f"again/{number}_x.tif") for number, plane in enumerate(wells["B05"])]
+def test_gaps_and_projections_are_columns_of_their_own() -> None:
+    """Present once one plane is absent; where nothing is to be said of any plane, they are left out."""
+    wells = plate_named(imagexpress, WELLS[:2])
+    wells["A02"][3] = wells["A02"][3].replace(present=False, size=0, mtime_ns=0)
+    wells["A01"][0] = wells["A01"][0].replace(kind=PlaneKind.PROJECTION, array_index=(0, 2), chunks="abc")
     contexts = plan_of(wells)
 
-    templates = parsed(contexts)["index"]["templates"]
+    columns = parsed(contexts)["index"]
 
-    assert NAMINGS[0].templates[0] in [template["path"] for template in templates]
-    assert not any("{text}" in template["path"] for template in templates)
+    assert columns["present"] == [True] * 15 + [False] + [True] * 8
+    assert columns["kind"] == ["projection"] + ["plane"] * 23
+    assert columns["array_index"] == [[0, 2]] + [None] * 23
+    assert columns["chunks"] == ["abc"] + [""] * 23
     assert survives(contexts)
 
 
-def test_gaps_cost_a_few_bytes_each() -> None:
-    """Wells that each lack another plane, or declare one without a file, still share the template."""
-    wells = plate_named(imagexpress)
-    whole = len(contexts_to_json(plan_of(wells)))
-    for number, well in enumerate(wells):
-        del wells[well][number % 12]
-        wells[well][number % 11] = wells[well][number % 11].replace(present=False, size=0, mtime_ns=0)
-    contexts = plan_of(wells)
+def test_a_file_is_gzip_that_says_neither_time_nor_name(tmp_path: Path) -> None:
+    """So that the same plan is the same file; ``gzip -dc``, as ``zcat``, shows the document."""
+    document = contexts_to_json(plan_of(plate_named(imagexpress)))
+    file = tmp_path / "plan.json.gz"
+    file.write_bytes(packed(document))
 
-    assert len(parsed(contexts)["index"]["templates"]) == 1
-    assert len(contexts_to_json(contexts)) < whole + 120 * len(wells)
-    assert survives(contexts)
+    shown = subprocess.run(["gzip", "-dc", str(file)], capture_output=True, check=True).stdout
+
+    assert shown == document
+    assert file.read_bytes()[3:8] == bytes(5)  # no flags, so no name, and no time
+    assert len(file.read_bytes()) < len(document) / 4
+
+
+def test_a_file_that_was_compressed_otherwise_is_read_and_a_damaged_one_is_refused() -> None:
+    """With name and time, as a person packs it; cut, continued or flipped, it is no plan."""
+    contexts = plan_of(plate_named(imagexpress, WELLS[:2]))
+    content = gzip.compress(contexts_to_json(contexts), 9, mtime=1_700_000_000)
+
+    assert contexts_from_json(content) == contexts
+    for damaged, sentence in (
+        (content[:-1], "ends before its end"),
+        (content[: len(content) // 2], "ends before its end"),
+        (content + content, "something behind its end"),
+        (content[:-6] + bytes(2) + content[-4:], "damaged: .*check"),
+        (content[:2] + b"?" + content[3:], "damaged: "),
+    ):
+        with pytest.raises(ContextFileError, match=sentence):
+            contexts_from_json(damaged)
+
+
+def test_what_unpacks_to_more_than_any_plan_is_refused_while_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is made to hold it; and no plan is written that could not be read again."""
+    contexts = plan_of(plate_named(imagexpress, WELLS[:2]))
+    document = contexts_to_json(contexts)
+    monkeypatch.setattr(documents, "MAX_BYTES", len(document))
+    assert unpacked(packed(document)) == document and contexts_to_json(contexts) == document
+
+    monkeypatch.setattr(documents, "MAX_BYTES", len(document) - 1)
+    with pytest.raises(ContextFileError, match=r"more than .* bytes, which no plan has"):
+        contexts_from_json(packed(document))
+    with pytest.raises(ContextFileError, match=r"cannot be kept: .* Compile fewer wells"):
+        contexts_to_json(contexts)
 
 
 def test_a_document_of_one_well_holds_that_well_alone() -> None:
@@ -344,38 +303,11 @@ def test_every_plan_comes_back_exactly(plate: dict[str, list[ImagePlane]]) -> No
     assert survives(plan_of(plate))
 
 
-@given(st.lists(st.integers()))
-def test_runs_stand_for_the_same_integers(values: list[int]) -> None:
-    """In the same order, and their number is known before they are made."""
-    runs = to_runs(values)
-
-    assert list(from_runs(runs)) == values
-    assert count_runs(runs) == len(values)
-
-
-@given(st.integers())
-def test_base_36_is_what_python_reads(value: int) -> None:
-    """Of either sign and any size."""
-    assert int(base36(value), 36) == value
-
-
-@given(st.lists(st.integers(), min_size=1), st.integers(1, 10**9), st.booleans())
-def test_columns_keep_their_values(values: list[int], unit: int, differences: bool) -> None:
-    """Whatever the step that all of them share."""
-    stepped = [value * unit for value in values]
-    column = Column.of(stepped)
-
-    assert (
-        column.decode(column.encode(stepped, differences=differences), len(values), differences=differences) == stepped
-    )
-
-
 WRITE_DOCUMENT = """
     import sys
-    from tests.engine.plan.test_plan_document import cellvoyager, contexts_to_json, guid_after, plan_of, plate_named
+    from tests.engine.plan.test_plan_document import cellvoyager, contexts_to_json, packed, plan_of, plate_named
 
-    for name in (cellvoyager, guid_after(lambda key: f"{key.well}/{key.well}_s{key.site}")):
-        sys.stdout.buffer.write(contexts_to_json(plan_of(plate_named(name))))
+    sys.stdout.buffer.write(packed(contexts_to_json(plan_of(plate_named(cellvoyager)))))
 """
 
 
@@ -398,68 +330,44 @@ def test_every_process_writes_the_same_bytes() -> None:
 # -- damage ----------------------------------------------------------------------------------------------------------
 
 
-def template(document: Document) -> Document:
-    """Its only template."""
-    (found,) = document["index"]["templates"]
-    assert isinstance(found, dict)
-    return found
-
-
-def well(document: Document) -> Document:
-    """What is well A02's own."""
-    found = document["index"]["wells"]["A02"]
-    assert isinstance(found, dict)
-    return found
-
-
-def all_text(document: Document, text: str) -> None:
-    """Every plane's path becomes this text."""
-    template(document).update(path="{text}")
-    for own in document["index"]["wells"].values():
-        own["texts"] = [text] * 12
+def put(column: str, value: object, at: int = 12) -> Callable[[Document], object]:
+    """Another value in a column; that of well A02's first plane, if nothing else is said."""
+    return lambda document: document["index"][column].__setitem__(at, value)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda d: template(d).update(path="../{row}{column}_{site}.tif"), r"'\.\./.*leads out of the plate folder"),
-        (lambda d: template(d).update(path="/etc/{site}"), "leads out of the plate folder"),
-        (lambda d: template(d).update(path="a/../../b"), "leads out of the plate folder"),
-        (lambda d: all_text(d, "a/../../b"), "of well A01, the path 'a/../../b' leads out of the plate folder"),
-        (lambda d: template(d).update(path="{root}/a.tif"), r"unknown field \{root\}"),
-        (lambda d: template(d).update(path="{site:99999999999d}"), "brace"),
-        (lambda d: template(d).update(path="{site-1:lower}"), "unknown field"),
-        (lambda d: template(d).update(path="{text}{text}"), "more fields than a path needs"),
-        (lambda d: template(d).update(path="a\nb"), "control character"),
-        (lambda d: template(d).update(array_index="{row}"), "unknown field"),
-        (lambda d: template(d).update(array_index="one"), "invalid literal"),
-        (lambda d: template(d).update(site=[[1, 2_000_000_000]]), "24,000,000,000|there are .* planes"),
-        (lambda d: template(d).update(site=[[3, 1]]), "ends before it begins"),
-        (lambda d: template(d).update(site=None), "collapsed"),
-        (lambda d: template(d).update(kind="movie"), "movie"),
-        (lambda d: template(d).update(owner="me"), "owner"),
-        (lambda d: template(d).update(path="{row}{column:02d}_other_{site}.tif"), "A01, A02.* do not match"),
-        (lambda d: well(d).update(slots=[[0, 12]]), "of well A02, plane 12 is named, and the templates have 12"),
-        (lambda d: well(d).update(slots=[-1]), "of well A02, plane -1"),
-        (lambda d: well(d).update(slots=[[0, 4_000_000_000]]), "there are 4,0.* planes"),
-        (lambda d: well(d).update(slots=[0]), "12 numbers stand for 1 planes"),
-        (lambda d: well(d).update(mtime_ns="0 1"), "of well A02, 2 numbers stand for 12 planes"),
-        (lambda d: well(d).update(mtime_ns="0 " + " ".join(["ä"] * 11)), "of well A02, invalid literal"),
-        (lambda d: well(d).update(mtime_ns=4), "wells A02 do not match"),
-        (lambda d: well(d).update(size=1), "wells A02 do not match"),
-        (lambda d: well(d).update(absent=[2]), "wells A02 do not match"),
-        (lambda d: well(d).update(absent=[[0, 10**12]]), "of well A02, more than its 12 planes are absent"),
-        (lambda d: well(d).update(texts=["a"]), "of well A02, 1 texts stand for 0 planes"),
-        (lambda d: d["index"]["mtime_ns"].update(first=0), "A01.* do not match"),
-        (lambda d: d["index"]["wells"].pop("A02"), "names well A02 without its planes"),
-        (lambda d: d["wells"].pop("A02"), "names well A02 without its planes or its fingerprint"),
-        (lambda d: d["index"]["wells"].update({"?": d["index"]["wells"].pop("A02")}), "'?' is not the name of a well"),
+        (put("path", "../a.tif"), r"'\.\./a.tif' leads out of the plate folder"),
+        (put("path", "/etc/passwd"), "leads out of the plate folder"),
+        (put("path", "a/../../b"), "leads out of the plate folder"),
+        (put("path", "another.tif"), "wells A02 do not match"),
+        (put("site", 3), "wells A02 do not match"),
+        (put("size", 1), "wells A02 do not match"),
+        (put("mtime_ns", 4), "wells A02 do not match"),
+        (put("mtime_ns", "4"), "Expected `int`, got `str`"),
+        (put("well", "A01"), "wells A01, A02 do not match"),
+        (put("well", "Q99"), "names well Q99 without its fingerprint"),
+        (put("well", "?"), r"names well \? without its fingerprint"),
+        (lambda d: d["index"]["path"].pop(), "the column path has 35 values for 36 planes"),
+        (lambda d: d["index"]["size"].clear(), "the column size has 0 values for 36 planes"),
+        (lambda d: d["index"].update(present=[True]), "the column present has 1 values for 36 planes"),
+        (lambda d: d["index"].update(present=[True] * 35 + [False]), "wells A03 do not match"),
+        (lambda d: d["index"].update(kind=["movie"] * 36), "movie"),
+        (lambda d: d["index"].update(chunks=["abc"] * 36, array_index=[[0]] * 36), "A01, A02, A03 do not match"),
+        (lambda d: d["index"].update(address=["page 3"] * 36), "at an address inside their file"),
+        (lambda d: d["index"].update(address=["page 3"]), "the column address has 1 values for 36 planes"),
+        (lambda d: d["index"].update(owner=["me"] * 36), "owner"),
+        (lambda d: d["index"].pop("site"), "site"),
+        (lambda d: d["wells"].pop("A02"), "names well A02 without its fingerprint"),
         (lambda d: d.update(index_sha256="0" * 64), "changed after it was written"),
-        (lambda d: d.update(format=1), "has format 1; this version reads format 2"),
+        (lambda d: d.update(format=1), "has format 1; this version reads the formats 2 and 3"),
+        (lambda d: d.update(format=2), "not a plan document of format 2"),
+        (lambda d: d.update(format=4), "has format 4"),
     ],
 )  # fmt: skip
 def test_a_damaged_or_edited_index_is_refused(change: Callable[[Document], object], sentence: str) -> None:
-    """With the well or the template, before anything is made of a claim that no plate can meet."""
+    """With the column, the path or the well."""
     document = parsed(plan_of(plate_named(imagexpress, WELLS[:3])))
     change(document)
 
@@ -467,12 +375,14 @@ def test_a_damaged_or_edited_index_is_refused(change: Callable[[Document], objec
         contexts_from_json(msgspec.json.encode(document))
 
 
-def test_a_document_of_the_format_before_says_so() -> None:
+def test_a_document_of_the_first_format_says_so() -> None:
     """It has no index at all, and still the sentence names the format and not a missing field."""
     document = parsed(plan_of(plate_named(imagexpress, WELLS[:1]))) | {"format": 1}
     del document["index"], document["index_sha256"]
 
-    with pytest.raises(ContextFileError, match=r"has format 1; this version reads format 2\. Compile the plate again"):
+    with pytest.raises(
+        ContextFileError, match=r"has format 1; this version reads .* 2 and 3\. Compile the plate again"
+    ):
         contexts_from_json(msgspec.json.encode(document))
 
 
@@ -484,3 +394,75 @@ def test_a_plan_with_files_outside_the_plate_folder_is_not_written(path: str) ->
 
     with pytest.raises(ContextFileError, match="leads out of the plate folder"):
         contexts_to_json(plan_of(wells))
+
+
+# -- the format before -----------------------------------------------------------------------------------------------
+
+FORMAT_2 = ROOT / "tests" / "archive" / "plan-format-2.json"
+"""Of three wells, written by the last version of format 2: gaps, arrays, names by a rule and with a GUID each."""
+
+
+def test_a_document_of_format_2_is_read() -> None:
+    """Plane by plane, as its fingerprints prove; written again it is of today's format and says the same."""
+    contexts = contexts_from_json(FORMAT_2.read_bytes())
+
+    assert {well: len(context.index) for well, context in contexts.items()} == {"A01": 17, "A02": 16, "B11": 17}
+    a02 = contexts["A02"].index.planes
+    assert a02[0].path == "TimePoint_1/ZStep_1/P_1_A02_s1_w1.tif" and a02[0].size == 9_338_880
+    assert [plane.present for plane in a02].count(False) == 2
+    arrays = [plane for plane in contexts["B11"].index if plane.array_index is not None]
+    assert [(plane.path, plane.array_index, plane.chunks) for plane in arrays] == [
+        ("B/11/0/0", (0, 0, z), "abcdefghB1") for z in (0, 1)
+    ]
+    assert "more/b11_s5_w1.tif" in {plane.path for plane in contexts["B11"].index}
+    assert survives(contexts)
+    assert parsed(contexts)["format"] == documents.FORMAT
+
+
+def before(document: Document, number: int = 0) -> Document:
+    """A template."""
+    found = document["index"]["templates"][number]
+    assert isinstance(found, dict)
+    return found
+
+
+def own(document: Document) -> Document:
+    """What is well A02's own."""
+    found = document["index"]["wells"]["A02"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda d: before(d).update(path="../{row}{column}_{site}.tif"), r"'\.\./.*leads out of the plate folder"),
+        (lambda d: own(d).update(texts=["a/../.."]), "of well A02, .*leads out of the plate folder"),
+        (lambda d: before(d).update(path="{root}/a.tif"), "unknown field"),
+        (lambda d: before(d).update(path="{site:99999999999d}"), "unknown field"),
+        (lambda d: before(d).update(path="{text}{text}"), "unknown field"),
+        (lambda d: before(d).update(path="a\nb"), "control character"),
+        (lambda d: before(d, 2).update(array_index="{row}"), "invalid literal"),
+        (lambda d: before(d).update(site=[[1, 2_000_000_000]]), "there are .* planes"),
+        (lambda d: before(d).update(site=[[3, 1]]), "ends before it begins"),
+        (lambda d: before(d).update(site=None), "collapsed"),
+        (lambda d: before(d).update(owner="me"), "owner"),
+        (lambda d: before(d).update(path="{row}{column:02d}_other_{site}.tif"), "A01, A02.* do not match"),
+        (lambda d: own(d).update(slots=[[0, 112]]), "of well A02, plane 112 is named"),
+        (lambda d: own(d).update(slots=[[0, 4_000_000_000]]), "there are 4,0.* planes"),
+        (lambda d: own(d).update(mtime_ns="0 1"), "of well A02, 2 numbers stand for 16 planes"),
+        (lambda d: own(d).update(mtime_ns=4), "wells A02 do not match"),
+        (lambda d: own(d).update(absent=[[0, 10**12]]), "of well A02, more than its 16 planes are absent"),
+        (lambda d: own(d).update(chunks="short"), "of well A02, the digests of 0.5 arrays stand for 1"),
+        (lambda d: own(d)["texts"].append("a"), "of well A02, its 3 texts stand for fewer planes"),
+        (lambda d: d["index"]["wells"].update({"?": d["index"]["wells"].pop("A02")}), "'?' is not the name of a well"),
+        (lambda d: d["index"]["wells"].pop("A02"), "wells A02 do not match"),
+    ],
+)  # fmt: skip
+def test_a_damaged_document_of_format_2_is_refused(change: Callable[[Document], object], sentence: str) -> None:
+    """Before anything is made of a claim that no plate can meet."""
+    document: Document = msgspec.json.decode(FORMAT_2.read_bytes())
+    change(document)
+
+    with pytest.raises(ContextFileError, match=sentence):
+        contexts_from_json(msgspec.json.encode(document))

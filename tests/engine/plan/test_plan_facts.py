@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.output.timings import MOST_PLANS, MOST_WELLS, measured_for, read_measurements
 from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.document import unpacked
 from openhcs_engine.plan.facts import PlanFacts, facts_of_plan
 from openhcs_engine.plan.facts.measurements import MeasuredStep, MeasuredWell, Measurements
 from openhcs_engine.plan.facts.prediction import told_seconds
@@ -260,15 +262,28 @@ def test_what_a_run_measured_is_read_from_its_output(run: tuple[Path, dict[str, 
     assert all(step.time.wells == 2 for step in facts.steps) and facts.time.seconds is not None
 
 
+def test_a_plan_as_earlier_versions_kept_it_tells_as_much(
+    run: tuple[Path, dict[str, ProcessingContext]], tmp_path: Path
+) -> None:
+    """Its file is not compressed."""
+    folder, _ = run
+    shutil.copytree(folder, tmp_path / "P")
+    (plan,) = (tmp_path / "P" / "contexts").iterdir()
+    plan.with_suffix("").write_bytes(unpacked(plan.read_bytes()))
+    plan.unlink()
+
+    assert read_measurements(tmp_path / "P").wells == read_measurements(folder).wells != ()
+
+
 def test_a_bounded_number_of_files_is_read(run: tuple[Path, dict[str, ProcessingContext]], tmp_path: Path) -> None:
     """However many wells and plans an output has; damaged manifests, and those without a plan, tell nothing."""
     folder, _ = run
     (tmp_path / "wells").mkdir()
     (tmp_path / "contexts").mkdir()
     document = msgspec.json.decode((folder / "wells" / "A01.json").read_bytes())
-    plans = [path.read_bytes() for path in (folder / "contexts").glob("*.json")]
+    (plan,) = (path.read_bytes() for path in (folder / "contexts").glob("*.json.gz"))
     for number in range(MOST_PLANS + 3):
-        (tmp_path / "contexts" / f"{number}.json").write_bytes(plans[0])
+        (tmp_path / "contexts" / f"{number}.json.gz").write_bytes(plan)
     for number in range(MOST_WELLS + 10):
         well = f"{'ABCDEFGH'[number // 12]}{number % 12 + 1:02d}"
         told = document | {"well": well, "plan": str(number % (MOST_PLANS + 3))}

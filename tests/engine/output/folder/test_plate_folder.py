@@ -22,7 +22,7 @@ from openhcs_engine.output.manifest import StagedWell
 from openhcs_engine.output.verification.verify import verify
 from openhcs_engine.output.writing.well_writer import write_well
 from openhcs_engine.plan.context import plan_fingerprint
-from openhcs_engine.plan.document import contexts_to_json
+from openhcs_engine.plan.document import contexts_to_json, unpacked
 from tests.engine.outputs import (
     all_files,
     make_context,
@@ -501,8 +501,8 @@ def test_contexts_are_kept_under_their_fingerprint(tmp_path: Path) -> None:
     folder = open_folder(tmp_path)
     contexts = {"A01": make_context(tmp_path, plan="other")}
     path = folder.save_contexts(contexts_to_json(contexts), plan_fingerprint(contexts.values()))
-    assert path.stem == plan_fingerprint(contexts.values())
-    assert path.read_bytes() == contexts_to_json(contexts) and len(list(path.parent.iterdir())) == 2
+    assert path.name == f"{plan_fingerprint(contexts.values())}.json.gz"
+    assert unpacked(path.read_bytes()) == contexts_to_json(contexts) and len(list(path.parent.iterdir())) == 2
 
 
 def test_a_manifest_is_the_last_file_of_a_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
