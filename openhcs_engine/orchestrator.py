@@ -274,7 +274,9 @@ class PipelineOrchestrator:
     ) -> Iterator[WellResult]:
         """As ``execute_compiled_plate``, but yields each well as it finishes; closing the iterator stops the run.
 
-        ``on_notice`` is called, from any thread, with what a person should know meanwhile: wells that take long.
+        A well that the output does not hold any more when the run ends, because somebody removed or replaced it, is
+        yielded a second time, as ``failed``: the last result of a well counts. ``on_notice`` is called, from any
+        thread, with what a person should know meanwhile: wells that take long.
         """
         _refuse_no_contexts(compiled_contexts)
         if max_workers is not None and (isinstance(max_workers, bool) or not isinstance(max_workers, int)):

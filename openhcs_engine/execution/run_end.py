@@ -11,6 +11,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.output.image_sets import KnownWell, PresentWell
 from openhcs_engine.output.layout import manifest_name, place_of_file
+from openhcs_engine.output.manifest import REMOVED_MEANWHILE
 
 Present = Mapping[str, PresentWell]
 
@@ -64,14 +65,14 @@ class RunClaims:
         """Why a well counts as lost, as the end of its sentence; None: it does not."""
         manifest = f"{manifest_name(result.well)} in {self.address}"
         if present is None:
-            return f"{manifest} is missing now: {_SOMEBODY}"
+            return f"{manifest} is missing now: {REMOVED_MEANWHILE}"
         if present.known is None:
-            return f"{manifest} cannot be read now: {_SOMEBODY}"
+            return f"{manifest} cannot be read now: {REMOVED_MEANWHILE}"
         if not self._is_wanted(present.known, result) and self._is_older(present.known, result.well):
             run = f" of run {present.known.run}" if present.known.run else ""
-            return f"{manifest} is now an older one{run}, finished {present.known.finished}: {_SOMEBODY}"
+            return f"{manifest} is now an older one{run}, finished {present.known.finished}: {REMOVED_MEANWHILE}"
         if present.lacking:
-            return f"{_describe_lacking(present.lacking, present.known)} in {self.address} now: {_SOMEBODY}"
+            return f"{_describe_lacking(present.lacking, present.known)} in {self.address} now: {REMOVED_MEANWHILE}"
         return None
 
     def _claim(self, result: WellResult) -> str:
@@ -94,12 +95,6 @@ class RunClaims:
         # Earlier versions of this software say whole seconds.
         began = self.began if finished.microsecond else self.began.replace(microsecond=0)
         return finished.replace(tzinfo=finished.tzinfo or UTC) < began
-
-
-_SOMEBODY = (
-    "it was removed, moved or replaced while the run went on, by whom and when is not known. Run the well again, and "
-    "keep others from the output until it is done."
-)
 
 
 def _as_lost(result: WellResult, sentence: str) -> WellResult:

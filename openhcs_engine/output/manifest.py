@@ -25,6 +25,12 @@ STAGED_MANIFEST: Final = "manifest.json"
 STAGED_TOKEN: Final = "token"
 """A file that is written once, when a well's folder is made: one that was made again in its place lacks it."""
 
+REMOVED_MEANWHILE: Final = (
+    "it was removed, moved or replaced while the run went on, by whom and when is not known. Run the well again, and "
+    "keep others from its files until it is done."
+)
+"""Cause and remedy of files of a well that disappeared while its run went on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedWell:
@@ -60,9 +66,11 @@ class StagedWell:
 
 
 def removed(well: str, folder: Path) -> OutputPlaceError:
-    """The error of a worker that outlived its run."""
+    """The error of a well whose unfinished files disappeared: with the output, or swept as a dead run's."""
     return OutputPlaceError(
-        f"Well {well}: another run removed {folder} as the remains of a dead one; run it again.", path=str(folder)
+        f"Well {well}: {folder}, where it was written before it was published, is missing or incomplete now: "
+        f"{REMOVED_MEANWHILE}",
+        path=str(folder),
     )
 
 

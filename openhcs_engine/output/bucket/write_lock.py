@@ -108,7 +108,8 @@ class Held:
             return
         raise OutputPlaceError(
             f"{self.mark.what}: the mark {self.path} in {self.bucket.url} could not be renewed for {PATIENCE_S:.0f} s, "
-            "or another run removed it as a dead run's. Nothing was published; run it again.",
+            "or was removed, by another run that took this one for dead or by somebody who removed files there. "
+            "Nothing was published; run it again.",
             path=self.bucket.url,
         )
 

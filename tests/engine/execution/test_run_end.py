@@ -334,6 +334,32 @@ def test_a_run_in_processes_finds_its_losses(raw: Path, tmp_path: Path) -> None:
     assert last(results) == {"A01": WellStatus.FAILED, "A02": WellStatus.DONE} and len(results) == 3
 
 
+@pytest.mark.parametrize("runner", ["threads", "processes"])
+@pytest.mark.parametrize("path", [".", ".staging"])
+def test_a_well_that_was_not_published_when_its_files_were_removed_blames_nobody(
+    raw: Path, tmp_path: Path, runner: str, path: str
+) -> None:
+    """No other run was there: its sentence names the folder that is missing and the remedy."""
+    lost = tmp_path / "results" / "plate" / path
+    pipeline = Pipeline([FunctionStep((remove_once, {"folder": str(lost), "once": str(tmp_path / "once")}))])
+    orchestrator = PipelineOrchestrator(raw, output=tmp_path / "results", runner=runner).initialize()
+    contexts = orchestrator.compile_pipelines(pipeline, well_filter="A01")
+    (result,) = orchestrator.execute(pipeline, contexts, 1)
+    assert result.status is WellStatus.FAILED and (tmp_path / "once").exists()
+    told = str(result.error)
+    assert told.startswith("Well A01: ") and ".staging" in told
+    assert "was removed" in told and "by whom and when is not known. Run the well again" in told
+    assert "another run" not in told
+
+
+def remove_once(stack: Array, folder: str, once: str) -> Array:
+    """Removes a folder, the first time."""
+    if not Path(once).exists():
+        Path(once).touch()
+        shutil.rmtree(folder)
+    return stack
+
+
 def test_wells_that_a_killed_run_published_and_did_not_list_are_listed_by_the_next(raw: Path, root: str) -> None:
     """Verification says so; the next run lists them, though it finds everything unchanged."""
     run(raw, root)

@@ -261,7 +261,9 @@ def test_a_publisher_that_lost_its_mark_meddles_with_nothing() -> None:
             real(self, version, staged)
 
         patch.setattr(PlateBucket, "_upload", upload)
-        with pytest.raises(OutputPlaceError, match="another run removed it as a dead run's"):
+        with pytest.raises(
+            OutputPlaceError, match="or was removed, by another run that took this one for dead or by somebody"
+        ):
             published(output, "A01", seed=7)
     assert seed_of(output) == 0
     assert verify(output.address).foreign == () and verify(output.address).damaged == ()

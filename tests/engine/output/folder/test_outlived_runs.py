@@ -26,7 +26,9 @@ from openhcs_engine.vfs.intermediates import ScratchPlan, open_scratch
 from tests.engine.outputs import make_images
 from tests.engine.plate_outputs import context_at, prepared, published
 
-REMOVED = "Well A01: another run removed .* as the remains of a dead one; run it again"
+REMOVED = (
+    "Well A01: .* is missing or incomplete now: it was removed, .* by whom and when is not known. Run the well again"
+)
 FORMS = pytest.mark.parametrize(("backend", "ngff"), [("zarr", "0.5"), ("zarr", "0.4"), ("disk", "0.5")])
 
 
