@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Final, ParamSpec, Self
 
 from openhcs_engine.compiler import Compilation, FunctionTable, compile_plate, pipeline_digest
 from openhcs_engine.errors import OptionError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import execute_wells
 from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.results import WellResult
-from openhcs_engine.execution.runners.registry import RUNNERS
 from openhcs_engine.execution.runners.well_watch import Notice
 from openhcs_engine.files.address import is_remote, local_folder
 from openhcs_engine.memory.devices import DevicePolicy, find_inventory
 from openhcs_engine.memory.packages import cpu_builds
 from openhcs_engine.microscopes import DetectedMicroscope, MicroscopeHandler, detect_microscope
-from openhcs_engine.microscopes.options import ReadOptions, absolute
+from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.artifacts import PLATE_VALUES, PlateValue
 from openhcs_engine.model.components import Component, GroupBy
 from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate, grid_of
 from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.model.wells import plate_order, validate_plate_id
-from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
-from openhcs_engine.output.layout import BACKENDS
+from openhcs_engine.model.wording import options_of, unknown_options
+from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.pipeline.step import FunctionStep
-from openhcs_engine.plan.context import OutputPlan, ProcessingContext, steps_digest
-from openhcs_engine.plan.run_options import refused_limit, well_limit
+from openhcs_engine.plan.context import ProcessingContext, steps_digest
+from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.raw.array_listing import ArrayListing
 from openhcs_engine.raw.stamps import stamp
-from openhcs_engine.vfs.intermediates import MEMORY, ScratchPlan
 
+P = ParamSpec("P")
 DEFAULT_OUTPUT = Path("openhcs_output")
 """Below the current folder: results never go into or beside the raw plate unasked."""
+
+_RUNNING: Final = options_of(RunOptions, "run")
+_READING: Final = options_of(ReadOptions)
+
+
+def _with_options(function: Callable[P, None]) -> Callable[P, None]:
+    """Let a function's signature show the options that it takes as ``**named``, for editors and ``help()``."""
+    *own, _ = inspect.signature(function).parameters.values()
+    named = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, (default, _) in (_RUNNING | _READING).items()
+    ]
+    function.__signature__ = inspect.Signature([*own, *named])  # type: ignore[attr-defined] # any function may
+    return function
 
 
 class PipelineOrchestrator:
@@ -52,113 +66,56 @@ class PipelineOrchestrator:
         default ``./openhcs_output``.
     plate_id
         Default: the folder's name, other characters than letters, digits, ``_ . -`` replaced by ``_``.
-    runner
-        ``processes`` (default): worker processes; ``threads``: threads of this process.
-    backend
-        ``zarr`` (default): an OME-Zarr plate; ``disk``: OME-TIFF files.
-    on_missing
-        Wells with declared planes that have no file fail (``error``), or go on without them (``skip``) or with zeros
-        (``blank``), recorded either way.
-    projections
-        The instrument's own projections stand in where there is no plane (``fallback``), never (``ignore``), or are all
-        that enters (``only``).
-    device
-        ``auto`` (default): a GPU where this host has one that the functions can use; ``cpu``: the CPU only;
-        ``gpu_required``: what could use a GPU and cannot have one is refused.
-    intermediates
-        Where planes wait between the steps of a well: ``memory`` (default), ``disk`` (TIFF), ``zarr``, or
-        ``module:Class`` of a backend of your own. It changes no pixel.
-    scratch
-        Folder, such as one on a fast local disk, or fsspec URL for intermediates that are not in memory; default:
-        beside the unfinished wells of the run.
-    memory_budget
-        The most that the intermediates of one well may take in memory, in bytes or as ``"2GB"``; default: no limit.
-    well_timeout
-        Seconds, or a text such as ``"10m"``, after which a well fails and the worker process that holds it is ended and
-        replaced; the others go on. Default: never. Refused with ``threads``, which cannot be ended.
-    fsync
-        True: a well is on the disk, not only in the computer's memory, before it counts as done.
-    renew
-        True: wells that were made before an update of this program are computed again, although their files, steps,
-        parameters, sources and packages are the same.
     images
-        How OME-Zarr images are stored: ``ImageOptions(ngff="0.4")`` for zarr v2; compression, chunks and
-        resolutions.
-    microscope
-        Name of the plate's format; default: found by content.
+        How OME-Zarr images are stored: compression, chunks and resolutions, as in ``ImageOptions(levels=1)``; default:
+        as the option ``ngff`` says.
     microscopes
         The formats to choose from; ``[*default_handlers(), MyHandler()]`` adds one.
-    preset, pattern, planes_csv
-        For folders of no known format: a known file-name pattern, a regular expression with named groups, or a table of
-        planes; at most one.
-    count_from, plate_wells
-        What names or the table call the first row and column (0 or 1), and the size of the plate's format where they
-        number its wells.
-    plate_map
-        A table of what was in the wells (CSV or XLSX), or a JSON file that declares its columns.
     plate_values
         What functions may be given of the plate, by the name of their special input; ``PLATE_VALUES | {"name": f}``
         adds one, where ``f`` takes the plate.
+    options
+        How the plate is run.
+    reading
+        How its folder is read, where detection is not enough.
+    **named
+        Fields of ``options`` and ``reading`` by their names, as ``runner="threads", plate_map="layout.csv"``.
 
     Raises
     ------
     OptionError
-        If an option is none of these; the message lists them.
+        If a name is no option, or a value none that it can have; the message lists those, and names the nearest.
     """
 
+    @_with_options
     def __init__(
         self,
         plate_path: str | Path,
         *,
         output: str | Path | None = None,
         plate_id: str | None = None,
-        runner: Literal["processes", "threads"] = "processes",
-        backend: Literal["zarr", "disk"] = "zarr",
-        on_missing: OnMissing | str = OnMissing.ERROR,
-        projections: Projections | str = Projections.FALLBACK,
-        device: DevicePolicy | str = DevicePolicy.AUTO,
-        intermediates: str = MEMORY,
-        scratch: str | Path | None = None,
-        memory_budget: int | float | str | None = None,
-        well_timeout: int | float | str | None = None,
-        fsync: bool = False,
-        renew: bool = False,
-        images: ImageOptions = DEFAULT_OPTIONS,
-        microscope: str | None = None,
+        images: ImageOptions | None = None,
         microscopes: Sequence[MicroscopeHandler] | None = None,
-        preset: str | None = None,
-        pattern: str | None = None,
-        planes_csv: str | Path | None = None,
-        count_from: int | None = None,
-        plate_wells: int | None = None,
-        plate_map: str | Path | None = None,
         plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
+        options: RunOptions | None = None,
+        reading: ReadOptions | None = None,
+        **named: Any,  # each option has its own type
     ) -> None:
         address = _address(plate_path)
         self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
         self.output = _output_place(output)
-        self.fsync = fsync
-        self.renew = renew
-        self.scratch = ScratchPlan.of(intermediates, scratch, memory_budget)
-        self.runner = one_of("runner", runner, RUNNERS)
-        self.well_timeout = well_limit(well_timeout)
-        if self.well_timeout is not None and not RUNNERS[self.runner].can_end_a_well:
-            raise OptionError(refused_limit(), option="well_timeout")
-        self.backend = one_of("backend", backend, BACKENDS)
-        self.on_missing = OnMissing(one_of("on_missing", on_missing, OnMissing))
-        self.projections = Projections(one_of("projections", projections, Projections))
-        self.device = DevicePolicy(one_of("device", device, DevicePolicy))
-        self.images = images
+        if unknown := unknown_options(named, tuple(inspect.signature(PipelineOrchestrator).parameters)):
+            raise OptionError(f"{unknown}.", option=next(name for name in named if name not in _RUNNING | _READING))
+        self.options = RunOptions.of(
+            asdict(options or RunOptions()) | {name: named[name] for name in named.keys() & _RUNNING}
+        )
+        self.images = ImageOptions(ngff=self.options.ngff) if images is None else images
+        if "ngff" in named and self.images.ngff != self.options.ngff:
+            raise OptionError(f"ngff={self.options.ngff!r} contradicts {self.images}; give one of them.", option="ngff")
         self.plate_values = plate_values
         self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
-        self.reading = ReadOptions(
-            microscope=microscope,
-            preset=preset,
-            pattern=pattern,
-            planes_csv=absolute(planes_csv),
-            count_from=count_from,
-            plate_wells=plate_wells,
-            plate_map=absolute(plate_map),
+        self.reading = ReadOptions.of(
+            asdict(reading or ReadOptions()) | {name: named[name] for name in named.keys() & _READING}
         )
         self._handlers = self.reading.handlers(microscopes)
         self._microscope: DetectedMicroscope | None = None
@@ -234,12 +191,17 @@ class PipelineOrchestrator:
             plate,
             index,
             pipeline_definition,
-            output=self._output_plan(plate, pipeline_definition),
+            output=self.options.output_plan(
+                str(self.output),
+                plate.plate_id,
+                pipeline=str(getattr(pipeline_definition, "name", "")),
+                images=self.images,
+            ),
             well_filter=well_filter,
-            projections=self.projections,
-            on_missing=self.on_missing,
+            projections=Projections(self.options.projections),
+            on_missing=OnMissing(self.options.on_missing),
             devices=find_inventory(),
-            device_policy=self.device,
+            device_policy=DevicePolicy(self.options.device),
             cpu_builds=cpu_builds,
             plate_values=self.plate_values,
             locate=lambda: self.locate()[1],
@@ -260,7 +222,7 @@ class PipelineOrchestrator:
         compiled_contexts
             What ``compile_pipelines`` returned, or a part of it.
         max_workers
-            Wells at the same time; default: the number of cores.
+            Wells at the same time; default: the option ``workers``, else the number of cores.
         """
         results = self.execute(pipeline_definition, compiled_contexts, max_workers)
         return {result.well: result for result in sorted(results, key=lambda result: plate_order(result.well))}
@@ -285,24 +247,13 @@ class PipelineOrchestrator:
         table = self._functions_of(pipeline_definition, compiled_contexts)
         return execute_wells(
             compiled_contexts,
-            runner=self.runner,
-            policy=self.device,
-            workers=max_workers,
+            runner=self.options.runner,
+            policy=DevicePolicy(self.options.device),
+            workers=max_workers if max_workers is not None else self.options.workers or None,
             functions=FunctionSource(local=table.functions),
-            well_timeout=self.well_timeout,
+            well_timeout=self.options.well_timeout,
             on_notice=on_notice,
-            renew=self.renew,
-        )
-
-    def _output_plan(self, plate: Plate, pipeline: Sequence[FunctionStep]) -> OutputPlan:
-        return OutputPlan(
-            root=str(self.output),
-            plate_id=plate.plate_id,
-            backend=self.backend,
-            fsync=self.fsync,
-            images=self.images,
-            scratch=self.scratch,
-            pipeline=str(getattr(pipeline, "name", "")),
+            renew=self.options.renew,
         )
 
     def _refuse_other_plate(self, contexts: Mapping[str, ProcessingContext]) -> None:

@@ -20,7 +20,6 @@ from openhcs_engine.files.links import refuse_links
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
-from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.plan.context import OutputPlan
 from openhcs_engine.plan.run_options import RunOptions
 
@@ -79,14 +78,7 @@ class CatalogueEntry:
     @property
     def output_plan(self) -> OutputPlan:
         """Where the engine puts this plate's results; the pipeline's name joins it when it is imported."""
-        return OutputPlan(
-            root=self.output,
-            plate_id=self.id,
-            backend=self.options.backend,
-            fsync=self.options.fsync,
-            images=ImageOptions(ngff=self.options.ngff),
-            scratch=self.options.scratch_plan(),
-        )
+        return self.options.output_plan(self.output, self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.files.address import local_folder
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.system_errors import explained
+from openhcs_engine.model.wording import unknown_options
 from openhcs_engine.plan.run_options import RunOptions
 
 
@@ -49,8 +50,8 @@ class Inbox:
     @classmethod
     def _of(cls, document: Mapping[str, object], beside: Path) -> Inbox:
         valid = (*_PLACES, *(option.name for kind in (RunOptions, ReadOptions) for option in fields(kind)))
-        if unknown := [key for key in document if key not in valid]:
-            raise ValueError(f"{', '.join(map(repr, unknown))} is not an option (choose from {', '.join(valid)})")
+        if unknown := unknown_options(document, valid):
+            raise ValueError(unknown)
         if lacking := [key for key in _NEEDED if key not in document]:
             raise ValueError(f"it says no {' and no '.join(lacking)}")
         options, reading = _part(document, RunOptions).beside(beside), _part(document, ReadOptions)

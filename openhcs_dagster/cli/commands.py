@@ -16,7 +16,7 @@ import typer
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry, CatalogueError
 from openhcs_dagster.home import prepare_home, what_home_lacks
 from openhcs_dagster.settings import Settings, refuse_links_in_home
-from openhcs_engine.cli.app import OK, REFUSED, SOME_FAILED, CommandLine, Reading, search_path, with_reading_options
+from openhcs_engine.cli.app import OK, REFUSED, REGISTER, SOME_FAILED, CommandLine, Options, search_path, with_options
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.plan.run_options import RunOptions
 
@@ -30,7 +30,7 @@ PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port 
 
 
 @openhcs_dagster.command()
-@with_reading_options
+@with_options(REGISTER)
 def add(
     plate: Annotated[str, typer.Argument(metavar="PLATE", help="Folder of the plate, or its URL; only ever read.")],
     pipeline: Annotated[
@@ -41,39 +41,9 @@ def add(
     output: Annotated[
         str, typer.Option("--output", metavar="DIR", help="A folder; gets DIR/<id>/ and nothing else.")
     ] = "openhcs_output",
-    backend: Annotated[str, typer.Option("--backend", help="zarr (OME-Zarr plate) or disk (OME-TIFF files).")] = "zarr",
-    runner: Annotated[str, typer.Option("--runner", help="processes or threads.")] = "processes",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Wells at a time; 0: all free devices.")] = 0,
-    ngff: Annotated[str, typer.Option("--ngff", help="Version of OME-Zarr: 0.5 or 0.4.")] = "0.5",
-    device: Annotated[str, typer.Option("--device", help="What wells may use: auto, cpu or gpu_required.")] = "auto",
-    on_missing: Annotated[str, typer.Option("--on-missing", help="Missing planes: error, skip or blank.")] = "error",
-    projections: Annotated[
-        str, typer.Option("--projections", help="The instrument's projections: fallback, ignore or only.")
-    ] = "fallback",
-    well_timeout: Annotated[
-        str | None, typer.Option("--well-timeout", metavar="TIME", help="A well that takes longer, e.g. 10m, fails.")
-    ] = None,
-    fsync: Annotated[
-        bool, typer.Option("--fsync", help="Each well is on the disk before it counts as done, should the power fail.")
-    ] = False,
-    intermediates: Annotated[
-        str,
-        typer.Option("--intermediates", help="Where planes wait between steps: memory, disk, zarr or MODULE:CLASS."),
-    ] = "memory",
-    scratch: Annotated[
-        str | None, typer.Option("--scratch", metavar="DIR_OR_URL", help="For intermediates that are not in memory.")
-    ] = None,
-    memory_budget: Annotated[
-        str | None, typer.Option("--memory-budget", metavar="SIZE", help="Most that a well's intermediates take: 2GB.")
-    ] = None,
-    renew: Annotated[
-        bool, typer.Option("--renew", help="The next run, or night, computes wells made before an update again.")
-    ] = False,
-    overview_channel: Annotated[
-        str, typer.Option("--overview-channel", metavar="NAME", help="Shown by the overview image; default: the first.")
-    ] = "",
     *,
-    reading: Reading,
+    running: Options,
+    reading: Options,
 ) -> int:
     """Register a plate: its asset graph appears in the UI at the next reload."""
     from openhcs_dagster.catalogue.registration import register
@@ -90,22 +60,7 @@ def add(
         output=output,
         plate_id=plate_id,
         search_path=folders,
-        options=RunOptions(
-            backend=backend,
-            runner=runner,
-            workers=workers,
-            ngff=ngff,
-            device=device,
-            on_missing=on_missing,
-            projections=projections,
-            well_timeout=well_timeout,
-            fsync=fsync,
-            intermediates=intermediates,
-            scratch=scratch,
-            memory_budget=memory_budget,
-            renew=renew,
-            overview_channel=overview_channel,
-        ).beside(Path.cwd()),
+        options=RunOptions(**running).beside(Path.cwd()),
         reading=ReadOptions.of(reading),
     )
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")

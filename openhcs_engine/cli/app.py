@@ -10,15 +10,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum, StrEnum
 from functools import wraps
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Final, ParamSpec
+from typing import Annotated, Any, Final, ParamSpec
 
 import typer
 
 from openhcs_engine.errors import CompilationError, OpenHCSError
+from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.system_errors import told_file, told_with_file
+from openhcs_engine.model.wording import OptionWords, options_of
+from openhcs_engine.plan.run_options import RunOptions
 
 P = ParamSpec("P")
 DISTRIBUTION: Final = "openhcs-dagster"
@@ -29,19 +33,13 @@ REFUSED: Final = 2
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
-Reading = dict[str, str | int | None]
-"""How a plate is to be read: the fields of ``ReadOptions`` by their names, as a command got them."""
-_NUMBERS: Final = ("count_from", "plate_wells")
-"""Those of the options that are whole numbers."""
-_READING_OPTIONS: Final = {
-    "microscope": ("--microscope", "NAME", "The plate's format; default: found by content."),
-    "preset": ("--preset", "NAME", "A known pattern of file names, for other formats."),
-    "pattern": ("--pattern", "REGEX", "File names with named groups: well, site, channel …"),
-    "planes_csv": ("--planes-csv", "FILE", "A table with a row for each plane."),
-    "count_from": ("--count-from", "0|1", "What names or a table call the first row, column or well."),
-    "plate_wells": ("--plate-wells", "N", "Plate format (96, 384 …) where names or a table number its wells."),
-    "plate_map": ("--plate-map", "FILE", "What was in the wells: CSV, XLSX, or a declaration."),
-}
+Options = dict[str, Any]
+"""Options by their names, as a command got them. Any: each has its own type."""
+REGISTER: Final = "add"
+"""The command whose options go into the catalogue, which checks them itself."""
+_of_choices: Any = StrEnum  # mypy takes a call of an enumeration for the declaration of one
+_GROUPS: Final = {"running": RunOptions, "reading": ReadOptions}
+"""Sets of options, by the parameters of commands whose place they take."""
 
 
 def _show_version(context: typer.Context, asked: bool) -> None:
@@ -58,38 +56,62 @@ def _options(
     """What both commands know before the name of one of theirs."""
 
 
-def with_reading_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of reading a plate in the place of its parameter ``reading``, which gets their values.
+def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command its options of running and reading a plate, in the place of its parameters of these names.
 
-    typer asks a function's signature for the options, so this is where they are put.
+    The parameters ``running`` and ``reading`` get their values by name. typer asks a function's signature for the
+    options, so this is where they are put.
     """
-    signature = inspect.signature(function, eval_str=True)
-    options = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                (int if name in _NUMBERS else str) | None,
-                typer.Option(flag, metavar=metavar, help=about),
-            ],
-        )
-        for name, (flag, metavar, about) in _READING_OPTIONS.items()
-    ]
 
-    @wraps(function)
-    def gathered(**given: object) -> int:
-        reading = {name: given.pop(name, None) for name in _READING_OPTIONS}
-        return function(**given, reading=reading)
+    def give(function: Callable[..., int]) -> Callable[..., int]:
+        signature = inspect.signature(function, eval_str=True)
+        groups = {name: options_of(_GROUPS[name], command) for name in signature.parameters if name in _GROUPS}
 
-    parameters = [
-        spread
-        for parameter in signature.parameters.values()
-        for spread in (options if parameter.name == "reading" else [parameter.replace(kind=options[0].kind)])
-    ]
-    gathered.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # any function may
-    gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return gathered
+        @wraps(function)
+        def gathered(**given: object) -> int:
+            values = {
+                group: {name: _plain(given.pop(name, None), default) for name, (default, _) in options.items()}
+                for group, options in groups.items()
+            }
+            return function(**given, **values)
+
+        parameters = [
+            spread
+            for parameter in signature.parameters.values()
+            for spread in (
+                [_parameter(name, *each, command) for name, each in groups[parameter.name].items()]
+                if parameter.name in groups
+                else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            )
+        ]
+        gathered.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # any function may
+        gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return gathered
+
+    return give
+
+
+def _parameter(name: str, default: Any, words: OptionWords, command: str) -> inspect.Parameter:
+    """An option as typer wants it: by its choices, or as the text or number that the catalogue takes."""
+    kind: Any = words.kind
+    least, about = words.least, words.help
+    if command == REGISTER:
+        about = words.register_help or about
+    elif words.choices:
+        kind = _of_choices(name, [(choice, choice) for choice in words.choices])
+        default = kind(default)
+    elif least is not None:
+        default, least = None, least + 1
+    shown = typer.Option(f"--{name.replace('_', '-')}", metavar=words.metavar, help=about, min=least)
+    kind = kind | None if default is None else kind
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
+
+
+def _plain(value: object, default: object) -> object:
+    """What typer read as the options have it."""
+    if value is None:
+        return default
+    return value.value if isinstance(value, Enum) else value
 
 
 class CommandLine:

@@ -15,39 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openhcs_engine.cli.app import OK, SOME_FAILED, SOME_STALE, CommandLine, Reading, search_path, with_reading_options
-from openhcs_engine.memory.devices import DevicePolicy
+from openhcs_engine.cli.app import OK, SOME_FAILED, SOME_STALE, CommandLine, Options, search_path, with_options
 from openhcs_engine.model.completeness import with_missing
-from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
-from openhcs_engine.ngff.options import ImageOptions
 
 if TYPE_CHECKING:
+    from openhcs_engine.model.image_index import ImageIndex
     from openhcs_engine.model.plate import Plate
     from openhcs_engine.orchestrator import PipelineOrchestrator
     from openhcs_engine.pipeline import Pipeline
 
 openhcs = CommandLine("openhcs", __doc__)
-
-
-class RunnerName(StrEnum):
-    """Who runs the wells."""
-
-    PROCESSES = "processes"
-    THREADS = "threads"
-
-
-class BackendName(StrEnum):
-    """The form of the output."""
-
-    ZARR = "zarr"
-    DISK = "disk"
-
-
-class NgffName(StrEnum):
-    """Versions of OME-Zarr that are written."""
-
-    V05 = "0.5"
-    V04 = "0.4"
 
 
 class LayoutName(StrEnum):
@@ -78,15 +55,6 @@ EarlierOutputOption = Annotated[
 PlanArgument = Annotated[
     str, typer.Argument(metavar="PLAN", help="A plan document, or a plate's output folder: then its newest plan.")
 ]
-NgffOption = Annotated[
-    NgffName, typer.Option("--ngff", help="Version of OME-Zarr: 0.5 (zarr v3), or 0.4 (zarr v2) for older readers.")
-]
-FsyncOption = Annotated[
-    bool, typer.Option("--fsync", help="Each well is on the disk before it counts as done, should the power fail.")
-]
-RenewOption = Annotated[
-    bool, typer.Option("--renew", help="Compute wells again that were made before an update of this program, too.")
-]
 WellsOption = Annotated[
     str | None,
     typer.Option(
@@ -94,59 +62,20 @@ WellsOption = Annotated[
     ),
 ]
 PlateIdOption = Annotated[str | None, typer.Option("--plate-id", metavar="ID", help="Default: the folder's name.")]
-BackendOption = Annotated[BackendName, typer.Option("--backend", help="OME-Zarr plate, or OME-TIFF files.")]
-OnMissingOption = Annotated[
-    OnMissing,
-    typer.Option("--on-missing", help="Wells with missing planes fail, go on without them, or with zeros."),
-]
-ProjectionsOption = Annotated[
-    Projections,
-    typer.Option(
-        "--projections", help="The instrument's projections enter where there is no plane, never, or only they."
-    ),
-]
-DeviceOption = Annotated[
-    DevicePolicy,
-    typer.Option("--device", help="A GPU where functions can use one, the CPU only, or no run without the GPU."),
-]
-IntermediatesOption = Annotated[
-    str,
-    typer.Option(
-        "--intermediates",
-        metavar="memory|disk|zarr|MODULE:CLASS",
-        help="Where planes wait between the steps of a well; changes no pixel.",
-    ),
-]
-ScratchOption = Annotated[
-    str | None,
-    typer.Option(
-        "--scratch",
-        metavar="DIR_OR_URL",
-        help="For intermediates not in memory, e.g. a fast disk; default: the output.",
-    ),
-]
-MemoryBudgetOption = Annotated[
-    str | None,
-    typer.Option("--memory-budget", metavar="SIZE", help="Most that a well's intermediates take in memory, e.g. 2GB."),
-]
 PositionsOption = Annotated[
     bool, typer.Option(help="Stage positions and heights; some formats keep them in every image, which takes a while.")
-]
-WellTimeoutOption = Annotated[
-    str | None,
-    typer.Option("--well-timeout", metavar="TIME", help="A well that takes longer, e.g. 10m, fails; default: never."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @openhcs.command()
-@with_reading_options
+@with_options("inspect")
 def inspect(
     plate: PlateFolderArgument,
     as_json: JsonOption = False,
     positions: PositionsOption = True,
     *,
-    reading: Reading,
+    reading: Options,
 ) -> int:
     """Show what a plate folder holds, what is missing, and what is odd."""
     from openhcs_engine.cli.plate import inspection, print_inspection
@@ -163,13 +92,13 @@ def inspect(
 
 
 @openhcs.command()
-@with_reading_options
+@with_options("planes")
 def planes(
     plate: PlateFolderArgument,
     as_json: JsonOption = False,
     positions: PositionsOption = True,
     *,
-    reading: Reading,
+    reading: Options,
 ) -> int:
     """List every plane and projection of a plate, those that are missing included."""
     from openhcs_engine.cli.plate import plane_rows, print_planes
@@ -184,21 +113,16 @@ def planes(
 
 
 @openhcs.command("compile")
-@with_reading_options
+@with_options("compile")
 def compile_(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
     wells: WellsOption = None,
     output: EarlierOutputOption = None,
     plate_id: PlateIdOption = None,
-    on_missing: OnMissingOption = OnMissing.ERROR,
-    projections: ProjectionsOption = Projections.FALLBACK,
-    device: DeviceOption = DevicePolicy.AUTO,
-    intermediates: IntermediatesOption = "memory",
-    scratch: ScratchOption = None,
-    memory_budget: MemoryBudgetOption = None,
     *,
-    reading: Reading,
+    running: Options,
+    reading: Options,
     as_json: JsonOption = False,
 ) -> int:
     """Decide everything that would happen to each well, or say every reason why it cannot."""
@@ -206,18 +130,7 @@ def compile_(
     from openhcs_engine.output.timings import measured_for
     from openhcs_engine.plan.document import contexts_to_json
 
-    orchestrator = _orchestrator(
-        plate,
-        output=output,
-        plate_id=plate_id,
-        on_missing=on_missing.value,
-        projections=projections.value,
-        device=device.value,
-        intermediates=intermediates,
-        scratch=scratch,
-        memory_budget=memory_budget,
-        **reading,
-    )
+    orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, **running, **reading)
     compilation = orchestrator.compile(_pipeline(pipeline), well_filter=wells)
     measured = measured_for(compilation.contexts)
     if as_json:
@@ -245,57 +158,26 @@ def diff(before: PlanArgument, after: PlanArgument, as_json: JsonOption = False)
 
 
 @openhcs.command()
-@with_reading_options
+@with_options("run")
 def run(
     plate: PlateFolderArgument,
     pipeline: PipelineOption,
     output: OutputOption,
     wells: WellsOption = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Wells at a time; default: the cores.")
-    ] = None,
-    runner: Annotated[RunnerName, typer.Option("--runner", help="Who runs the wells.")] = RunnerName.PROCESSES,
-    backend: BackendOption = BackendName.ZARR,
     plate_id: PlateIdOption = None,
-    on_missing: OnMissingOption = OnMissing.ERROR,
-    projections: ProjectionsOption = Projections.FALLBACK,
-    device: DeviceOption = DevicePolicy.AUTO,
-    intermediates: IntermediatesOption = "memory",
-    scratch: ScratchOption = None,
-    memory_budget: MemoryBudgetOption = None,
-    well_timeout: WellTimeoutOption = None,
-    fsync: FsyncOption = False,
-    ngff: NgffOption = NgffName.V05,
-    renew: RenewOption = False,
     *,
-    reading: Reading,
+    running: Options,
+    reading: Options,
 ) -> int:
     """Compile and execute: one OME-Zarr plate, each well published by itself; finished wells are not computed again."""
     from openhcs_engine.cli.run import RunScreen
     from openhcs_engine.output.pictures.overview import write_overview
 
-    orchestrator = _orchestrator(
-        plate,
-        output=output,
-        plate_id=plate_id,
-        runner=runner.value,
-        backend=backend.value,
-        on_missing=on_missing.value,
-        projections=projections.value,
-        device=device.value,
-        intermediates=intermediates,
-        scratch=scratch,
-        memory_budget=memory_budget,
-        well_timeout=well_timeout,
-        fsync=fsync,
-        renew=renew,
-        images=ImageOptions(ngff=ngff.value),
-        **reading,
-    )
+    orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, **running, **reading)
     declared = _pipeline(pipeline)
     compilation = orchestrator.compile(declared, well_filter=wells)
     with RunScreen(compilation) as screen:
-        for result in orchestrator.execute(declared, compilation.contexts, workers, screen.note):
+        for result in orchestrator.execute(declared, compilation.contexts, on_notice=screen.note):
             screen.add(result)
     if isinstance(orchestrator.output, Path):
         write_overview(orchestrator.output / orchestrator.plate.plate_id)
@@ -418,7 +300,7 @@ def _orchestrator(plate: str, **options: Any) -> PipelineOrchestrator:  # Any: t
     return PipelineOrchestrator(plate, **options).initialize()
 
 
-def _read(plate: str, positions: bool, reading: Reading) -> tuple[Plate, ImageIndex]:
+def _read(plate: str, positions: bool, reading: Options) -> tuple[Plate, ImageIndex]:
     orchestrator = _orchestrator(plate, **reading)
     return orchestrator.locate() if positions else orchestrator.read
 

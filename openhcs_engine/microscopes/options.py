@@ -19,6 +19,7 @@ from openhcs_engine.microscopes.plate_map.file import doses_told, join_plate_map
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMapColumns
 from openhcs_engine.model.system_errors import explained
+from openhcs_engine.model.wording import option
 
 _SAID_BY_PEOPLE = (PatternHandler.name, CsvHandler.name)
 """Formats whose wells are what a person says of names or a table."""
@@ -28,19 +29,23 @@ _SAID_BY_PEOPLE = (PatternHandler.name, CsvHandler.name)
 class ReadOptions:
     """One set of options, the same in the command line, the orchestrator and the catalogue of plates."""
 
-    microscope: str | None = None
+    microscope: str | None = option(None, "The plate's format; default: found by content.", metavar="NAME")
     """Name of the format; None: found by content."""
-    preset: str | None = None
+    preset: str | None = option(None, "A known pattern of file names, for other formats.", metavar="NAME")
     """Name of a file-name pattern that this version knows."""
-    pattern: str | None = None
+    pattern: str | None = option(None, "File names with named groups: well, site, channel …", metavar="REGEX")
     """A regular expression of file names with named groups."""
-    planes_csv: str | None = None
+    planes_csv: str | None = option(None, "A table with a row for each plane.", metavar="FILE")
     """A table of planes."""
-    count_from: int | None = None
+    count_from: int | None = option(
+        None, "What names or a table call the first row, column or well.", metavar="0|1", kind=int
+    )
     """What names and tables call the first row and column, or the first well: 0 or 1; None: 1, unless there is a 0."""
-    plate_wells: int | None = None
+    plate_wells: int | None = option(
+        None, "Plate format (96, 384 …) where names or a table number its wells.", metavar="N", kind=int
+    )
     """Size of the plate's format (96, 384 …), where names or tables number its wells."""
-    plate_map: str | None = None
+    plate_map: str | None = option(None, "What was in the wells: CSV, XLSX, or a declaration.", metavar="FILE")
     """A table of conditions (CSV, XLSX), or a JSON file that names it and declares its columns."""
 
     @classmethod
@@ -98,11 +103,11 @@ class ReadOptions:
             If the map cannot be read, or does not fit the plate; the cell is named.
         """
         if plate.microscope not in _SAID_BY_PEOPLE and self.numbering != UNSAID:
-            option = "count_from" if self.count_from is not None else "plate_wells"
+            asked = "count_from" if self.count_from is not None else "plate_wells"
             raise OptionError(
-                f"{option} goes with names of files or a table of planes; {plate.root} was read as {plate.microscope}, "
+                f"{asked} goes with names of files or a table of planes; {plate.root} was read as {plate.microscope}, "
                 "which says itself where its wells are. Leave the option out, or give a preset, pattern or table, too.",
-                option=option,
+                option=asked,
             )
         if self.plate_map is None:
             return plate

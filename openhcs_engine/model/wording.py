@@ -1,8 +1,13 @@
-"""Counts and lists in sentences."""
+"""Counts, lists and names in sentences, and the words of options."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Final
+
+_OPTION: Final = "option"
 
 
 def counted(count: int, noun: str) -> str:
@@ -28,4 +33,57 @@ def first_sentences(sentences: Sequence[str], most: int, others: str) -> list[st
     return [*sentences[:most], *([f"{rest} more {others}."] if rest > 0 else [])]
 
 
-__all__ = ["counted", "first_sentences", "listed", "listed_first"]
+def unknown_options(given: Iterable[str], valid: Sequence[str]) -> str | None:
+    """Which of the names are no options, with those that are and the nearest, as a clause; None if all are."""
+    if not (unknown := [name for name in given if name not in valid]):
+        return None
+    near = [match for name in unknown for match in get_close_matches(name, valid, n=1)]
+    nearest = f"; the nearest is {', '.join(map(repr, near))}" if near else ""
+    return f"{', '.join(map(repr, unknown))} is not an option (choose from {', '.join(valid)}){nearest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionWords:
+    """What people read of a field of ``RunOptions`` or ``ReadOptions``, and which commands take it."""
+
+    help: str
+    register_help: str = ""
+    """Help of ``openhcs-dagster add``, which takes any text where ``openhcs`` lists choices; empty: the same."""
+    kind: type = str
+    """Type of the value on a command line."""
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    """All values that there are; empty: any."""
+    noun: str = ""
+    """What a value is called that is none of the choices."""
+    least: int | None = None
+    """The number that leaves the choice to the program; ``openhcs`` takes only larger ones."""
+    commands: tuple[str, ...] = ()
+    """Commands that take the option; empty: all that take its kind."""
+
+
+def option(default: object, about: str, **words: Any) -> Any:  # Any: a field of any type
+    """A field of a dataclass of options, with the fields of its ``OptionWords`` by their names."""
+    return field(default=default, metadata={_OPTION: OptionWords(help=about, **words)})
+
+
+def options_of(kind: type, command: str | None = None) -> dict[str, tuple[Any, OptionWords]]:
+    """Default and words of each option of a dataclass by its name; those that a command takes, if one is given."""
+    every = {each.name: (each.default, each.metadata[_OPTION]) for each in fields(kind)}
+    return {
+        name: (default, words)
+        for name, (default, words) in every.items()
+        if command is None or not words.commands or command in words.commands
+    }
+
+
+__all__ = [
+    "OptionWords",
+    "counted",
+    "first_sentences",
+    "listed",
+    "listed_first",
+    "option",
+    "options_of",
+    "unknown_options",
+]

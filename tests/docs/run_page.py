@@ -51,9 +51,9 @@ def _moved(text: str, places: dict[str, str]) -> str:
 
 def _run_in_threads() -> None:
     """Worker processes take seconds to start, and other tests look after them."""
-    from openhcs_engine import PipelineOrchestrator
+    from openhcs_engine.plan.run_options import RunOptions
 
-    defaults = PipelineOrchestrator.__init__.__kwdefaults__
+    defaults = RunOptions.__init__.__kwdefaults__
     assert defaults is not None
     defaults["runner"] = "threads"
 
