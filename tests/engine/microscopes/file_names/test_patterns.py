@@ -23,6 +23,7 @@ from openhcs_engine.microscopes import default_handlers, detect_microscope
 from openhcs_engine.microscopes.declared import number_channels
 from openhcs_engine.microscopes.file_names.handler import VALID_GROUPS, PatternHandler, compile_pattern, pattern_handler
 from openhcs_engine.microscopes.file_names.presets import PRESETS
+from openhcs_engine.microscopes.file_names.regex_timeout import match_all
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, list_folder
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, PlaneKind
 from openhcs_engine.model.plate import Plate, StageFrame
@@ -389,6 +390,24 @@ def test_patterns_that_cannot_be_used_are_refused(pattern: str, message: str) ->
     """Before any folder is read, in a sentence."""
     with pytest.raises(NamePatternError, match=message):
         pattern_handler(pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"(?P<well>[A-Z]\d\d)_(\w+)\.tif", "A01_10µm².tif"),
+        (r"(?P<well>[A-Z]\d\d)_(\w+)\.tif", "A01_Pru\u0308fung.tif"),
+        (r"(?P<well>[A-Z]\d\d)_(?:plate){e}\.tif", "A01_plate{e}.tif"),
+        (r"(?P<well>[A-Z]\d\d)_(?:plate){e}\.tif", "A01_plat.tif"),
+        (r"(?P<well>[A-Z]\d\d)_[[:digit:]_]+\.tif", "A01_1.tif"),
+        (r"(?P<well>[A-Z]\d\d)\s(.+)\.tif", "A01\x1fb\udce4.tif"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Possible nested set")
+def test_a_pattern_means_what_it_means_to_python(pattern: str, name: str) -> None:
+    """Neither more nor less of a name than with ``re``, where other engines for regular expressions differ."""
+    match = re.fullmatch(pattern, name)
+    assert match_all(re.compile(pattern), [name]) == [match and match.groupdict()]
 
 
 def test_a_catastrophic_pattern_is_stopped(tmp_path: Path) -> None:
