@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.microscopes.cellvoyager.names import CellVoyagerName
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.model.wells import normalise_well, row_and_column
-from openhcs_engine.synthetic.images import SyntheticImages, write_truth
+from openhcs_engine.model.wells import row_and_column
 from openhcs_engine.synthetic.plate import SyntheticPlate
+from openhcs_engine.synthetic.writing import Layout, site_offset_um, write_plate
 
-_SITE_OVERLAP: Final = 0.1
 _BANDS: Final = {
     "DAPI": "BP445/45",
     "GFP": "BP525/50",
@@ -56,26 +54,13 @@ def write_cellvoyager(folder: str | os.PathLike[str], spec: SyntheticPlate | Non
     OutputPlaceError
         If the folder is not empty.
     """
-    plate = Path(folder)
-    if plate.exists() and any(plate.iterdir()):
-        raise OutputPlaceError(f"{plate} is not empty; give a new folder for the synthetic plate.", path=str(plate))
-    writer = _CellVoyagerWriter(plate, SyntheticImages(SyntheticPlate() if spec is None else spec))
-    writer.write()
-    write_truth(plate, writer.images)
-    return plate
+    return write_plate(folder, spec, _CellVoyager)
 
 
-class _CellVoyagerWriter:
-    """Writes one plate as a CellVoyager records it."""
+class _CellVoyager(Layout):
+    """A plate as a CellVoyager records it."""
 
-    def __init__(self, folder: Path, images: SyntheticImages) -> None:
-        self.folder = folder
-        self.images = images
-        self.spec = images.spec
-        self.truncated = {normalise_well(well) for well in self.spec.truncated_wells}
-
-    def write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def write_metadata(self) -> None:
         spec, keys = self.spec, list(_recorded_keys(self.spec))
         # As the instrument does it: all but the records begin with a byte order mark.
         self.write_text("MeasurementData.mlf", _records(spec, keys), "utf-8")
@@ -83,9 +68,9 @@ class _CellVoyagerWriter:
         self.write_text(f"{spec.name}.mes", _settings(spec), "utf-8-sig")
         self.write_text(f"{spec.name}.wpi", _plate_file(spec), "utf-8-sig")
         self.write_shading_images()
-        for key in keys:
-            if not spec.is_missing(key):
-                self.write_image(key)
+
+    def image_keys(self) -> Iterator[ImageKey]:
+        return (key for key in _recorded_keys(self.spec) if not self.spec.is_missing(key))
 
     def write_text(self, name: str, text: str, encoding: str) -> None:
         (self.folder / name).write_bytes((_PROLOGUE + text).encode(encoding))
@@ -98,14 +83,12 @@ class _CellVoyagerWriter:
             even = np.full(self.spec.shape, 10_000, np.uint16)
             tifffile.imwrite(self.folder / _shading_name(number), even, metadata=None)
 
-    def write_image(self, key: ImageKey) -> None:
+    def write_image(self, key: ImageKey) -> Path:
         import tifffile  # only writing needs it
 
         path = self.folder / str(_name(self.spec, key))
         tifffile.imwrite(path, self.images.plane(key), metadata=None)
-        if key.well in self.truncated:
-            self.truncated.remove(key.well)
-            os.truncate(path, path.stat().st_size // 2)
+        return path
 
 
 def _recorded_keys(spec: SyntheticPlate) -> Iterator[ImageKey]:
@@ -146,7 +129,7 @@ def _records(spec: SyntheticPlate, keys: list[ImageKey]) -> str:
 
 def _record(spec: SyntheticPlate, key: ImageKey, number: int) -> str:
     row, column = row_and_column(key.well)
-    x, y = _position_um(spec, key.site or 1)
+    x, y = site_offset_um(spec, key.site or 1)
     bottom, top = 0.0, (spec.z - 1) * spec.z_step_um
     height = (bottom + top) / 2 if key.z_index is None else (key.z_index - 1) * spec.z_step_um
     time = (_START + timedelta(milliseconds=200 * number)).isoformat(timespec="milliseconds")
@@ -169,14 +152,6 @@ def _record(spec: SyntheticPlate, key: ImageKey, number: int) -> str:
         "Ch": key.channel or 1,
     }
     return _element("MeasurementRecord", values, escape(str(_name(spec, key)))) + "\n"
-
-
-def _position_um(spec: SyntheticPlate, site: int) -> tuple[float, float]:
-    """Place (x, y) in µm of a site's centre from the well's, y upwards: sites row by row from the top, 10 % overlap."""
-    site_rows, site_columns = spec.site_grid
-    site_row, site_column = divmod(site - 1, site_columns)
-    height, width = (edge * spec.pixel_size_um * (1 - _SITE_OVERLAP) for edge in spec.shape)
-    return (site_column - (site_columns - 1) / 2) * width, ((site_rows - 1) / 2 - site_row) * height
 
 
 def _detail(spec: SyntheticPlate) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
-from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.microscopes.imagexpress.names import ImageName
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.model.wells import normalise_well, row_and_column
-from openhcs_engine.synthetic.images import SyntheticImages, write_truth
+from openhcs_engine.model.wells import row_and_column
 from openhcs_engine.synthetic.plate import SyntheticPlate
+from openhcs_engine.synthetic.writing import Layout, site_offset_um, write_plate
 
-_SITE_OVERLAP, _WELL_PITCH_UM = 0.1, 9000.0
+_WELL_PITCH_UM: Final = 9000.0
 _WAVELENGTHS: Final = {"DAPI": 452, "GFP": 520, "FITC": 520, "Cy3": 593, "Texas Red": 624, "Cy5": 692}
 
 
@@ -39,34 +39,22 @@ def write_imagexpress(folder: str | os.PathLike[str], spec: SyntheticPlate | Non
     OutputPlaceError
         If the folder is not empty.
     """
-    plate = Path(folder)
-    if plate.exists() and any(plate.iterdir()):
-        raise OutputPlaceError(f"{plate} is not empty; give a new folder for the synthetic plate.", path=str(plate))
-    chosen = SyntheticPlate() if spec is None else spec
-    writer = _ImageXpressWriter(plate, SyntheticImages(chosen))
-    writer.write()
-    write_truth(plate, writer.images)
-    return plate
+    return write_plate(folder, spec, _ImageXpress)
 
 
-class _ImageXpressWriter:
-    """Writes one plate as MetaXpress exports it."""
+class _ImageXpress(Layout):
+    """A plate as MetaXpress exports it."""
 
-    def __init__(self, folder: Path, images: SyntheticImages) -> None:
-        self.folder = folder
-        self.images = images
-        self.spec = images.spec
-        self.truncated = {normalise_well(well) for well in self.spec.truncated_wells}
-
-    def write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def write_metadata(self) -> None:
         (self.folder / f"{self.spec.name}.HTD").write_bytes(_htd(self.spec).encode("cp1252"))
-        for key in self.spec.image_keys():
-            self.write_image(key)
-            if self.spec.projections and key.z_index == 1:
-                self.write_image(ImageKey(key.well, key.site, key.channel, None, key.timepoint))
 
-    def write_image(self, key: ImageKey) -> None:
+    def image_keys(self) -> Iterator[ImageKey]:
+        for key in self.spec.image_keys():
+            yield key
+            if self.spec.projections and key.z_index == 1:
+                yield key.replace(z_index=None)
+
+    def write_image(self, key: ImageKey) -> Path:
         import tifffile  # only writing needs it
 
         path = self.folder / f"TimePoint_{key.timepoint}" / f"ZStep_{key.z_index or 0}" / str(self.name(key))
@@ -78,9 +66,7 @@ class _ImageXpressWriter:
             thumbnail = path.with_name(str(self.name(key, thumbnail=True)))
             step = max(1, min(pixels.shape) // 64)
             tifffile.imwrite(thumbnail, pixels[::step, ::step], description=description, metadata=None)
-        if key.well in self.truncated:
-            self.truncated.remove(key.well)
-            os.truncate(path, path.stat().st_size // 2)
+        return path
 
     def name(self, key: ImageKey, *, thumbnail: bool = False) -> ImageName:
         guid = _guid(self.spec.seed, key) if thumbnail else None
@@ -159,12 +145,7 @@ def _metaseries(spec: SyntheticPlate, key: ImageKey) -> str:
 
 
 def _stage_um(spec: SyntheticPlate, well: str, site: int) -> tuple[float, float]:
-    """Stage position (x, y) in µm of a site's centre: sites row by row, 10 % overlap, around the well's centre."""
+    """Stage position (x, y) in µm of a site's centre, y downwards."""
     row, column = row_and_column(well)
-    site_rows, site_columns = spec.site_grid
-    site_row, site_column = divmod(site - 1, site_columns)
-    height, width = (edge * spec.pixel_size_um * (1 - _SITE_OVERLAP) for edge in spec.shape)
-    return (
-        (column + 1) * _WELL_PITCH_UM + (site_column - (site_columns - 1) / 2) * width,
-        (row + 1) * _WELL_PITCH_UM + (site_row - (site_rows - 1) / 2) * height,
-    )
+    x, y = site_offset_um(spec, site)
+    return (column + 1) * _WELL_PITCH_UM + x, (row + 1) * _WELL_PITCH_UM - y

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.model.wells import normalise_well, row_and_column, row_letters
+from openhcs_engine.model.wells import row_and_column, row_letters
 from openhcs_engine.ngff.metadata import well_path
 from openhcs_engine.ngff.writing.pyramid import halve
-from openhcs_engine.synthetic.images import SyntheticImages, write_truth
+from openhcs_engine.synthetic.images import SyntheticImages
 from openhcs_engine.synthetic.plate import SyntheticPlate
+from openhcs_engine.synthetic.writing import Layout, write_plate
 
 _AXES: Final = "tczyx"
 _LEVELS: Final = 2
@@ -50,54 +51,35 @@ def write_ome_zarr(
     ValueError
         If the spec asks for what OME-Zarr cannot say: projections beside planes, or single planes that are missing.
     """
-    chosen = SyntheticPlate() if spec is None else spec
-    _refuse_what_cannot_be_said(chosen, version)
-    plate = Path(folder)
-    if plate.exists() and any(plate.iterdir()):
-        raise OutputPlaceError(f"{plate} is not empty; give a new folder for the synthetic plate.", path=str(plate))
-    plate.mkdir(parents=True, exist_ok=True)
-    writer = _OmeZarrWriter(plate, SyntheticImages(chosen), version)
-    writer.write()
-    write_truth(plate, writer.images)
-    return plate
+    return write_plate(folder, spec, partial(_OmeZarr, version=version))
 
 
-def _refuse_what_cannot_be_said(spec: SyntheticPlate, version: str) -> None:
-    if version not in ("0.4", "0.5"):
-        raise ValueError(f"OME-Zarr plates are written in version 0.4 or 0.5, not {version!r}.")
-    if spec.projections:
-        raise ValueError("OME-Zarr has no place for projections beside planes; use projections=False.")
-    if any((key.channel, key.z_index, key.timepoint) != (None, None, None) for key in spec.missing):
-        raise ValueError("OME-Zarr cannot say that single planes are missing; leave out whole wells or sites.")
-
-
-class _OmeZarrWriter:
-    """Writes one plate."""
+class _OmeZarr(Layout):
+    """A plate as another program would write it; an image is a site, and its key that of its first plane."""
 
     def __init__(self, folder: Path, images: SyntheticImages, version: str) -> None:
-        self.folder = folder
-        self.images = images
-        self.spec = images.spec
+        super().__init__(folder, images)
         self.version = version
-        self.truncated = {normalise_well(well) for well in self.spec.truncated_wells}
+        if version not in ("0.4", "0.5"):
+            raise ValueError(f"OME-Zarr plates are written in version 0.4 or 0.5, not {version!r}.")
+        if self.spec.projections:
+            raise ValueError("OME-Zarr has no place for projections beside planes; use projections=False.")
+        if any((key.channel, key.z_index, key.timepoint) != (None, None, None) for key in self.spec.missing):
+            raise ValueError("OME-Zarr cannot say that single planes are missing; leave out whole wells or sites.")
 
-    def write(self) -> None:
+    def write_metadata(self) -> None:
         self.write_group(self.folder, {"plate": self.plate_attributes()})
         for row in range(self.spec.rows):
             self.write_group(self.folder / row_letters(row), {})
-        for well in self.spec.wells:
-            sites = [site for site in range(1, self.spec.sites + 1) if not self.is_missing(well, site)]
-            if not sites:
-                continue  # the plate lists it all the same
-            images = [{"path": str(site), "acquisition": 0} for site in range(self.spec.sites)]
+        images = [{"path": str(site), "acquisition": 0} for site in range(self.spec.sites)]
+        for well in {key.well for key in self.image_keys()}:  # the plate lists those without an image all the same
             self.write_group(self.folder / well_path(well), {"well": {**self.stated_version(), "images": images}})
-            for site in sites:
-                self.write_image(well, site)
 
-    def is_missing(self, well: str, site: int) -> bool:
-        return self.spec.is_missing(ImageKey(well, site, 1, 1, 1))
+    def image_keys(self) -> Iterator[ImageKey]:
+        return (key for key in self.spec.image_keys() if key == key.replace(channel=1, z_index=1, timepoint=1))
 
-    def write_image(self, well: str, site: int) -> None:
+    def write_image(self, key: ImageKey) -> Path:
+        well, site = key.well, key.site or 1
         image = self.folder / well_path(well) / str(site - 1)
         self.write_group(image, self.image_attributes(well, site))
         levels = [self.pixels(well, site)]
@@ -105,10 +87,7 @@ class _OmeZarrWriter:
             levels.append(_halved(levels[-1]))
         for number, pixels in enumerate(levels):
             self.write_array(image / str(number), pixels)
-        if well in self.truncated:
-            self.truncated.remove(well)
-            chunk = min(path for path in (image / "0").rglob("*") if path.is_file() and path.name.isdigit())
-            os.truncate(chunk, chunk.stat().st_size // 2)
+        return image / ("0/0/0/0/0/0" if self.version == "0.4" else "0/c/0/0/0/0/0")
 
     def pixels(self, well: str, site: int) -> NDArray[np.uint16]:
         """All planes of a site, (t, c, z, y, x)."""

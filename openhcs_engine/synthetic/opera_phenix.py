@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.microscopes.harmony.names import HarmonyName
 from openhcs_engine.model.image_index import ImageKey
-from openhcs_engine.model.wells import normalise_well, row_and_column
-from openhcs_engine.synthetic.images import SyntheticImages, write_truth
+from openhcs_engine.model.wells import row_and_column
+from openhcs_engine.synthetic.images import SyntheticImages
 from openhcs_engine.synthetic.plate import SyntheticPlate
+from openhcs_engine.synthetic.writing import Layout, site_offset_um, write_plate
 
-_SITE_OVERLAP: Final = 0.1
 _BANDS: Final = {
     "DAPI": (375, 456),
     "GFP": (488, 522),
@@ -55,42 +54,28 @@ def write_opera_phenix(folder: str | os.PathLike[str], spec: SyntheticPlate | No
     ValueError
         If the spec asks for projections: Harmony exports none.
     """
-    plate = Path(folder)
-    if plate.exists() and any(plate.iterdir()):
-        raise OutputPlaceError(f"{plate} is not empty; give a new folder for the synthetic plate.", path=str(plate))
-    chosen = SyntheticPlate() if spec is None else spec
-    if chosen.projections:
-        raise ValueError("Harmony exports no projections; choose another layout for them, or leave them out.")
-    writer = _HarmonyWriter(plate / "Images", SyntheticImages(chosen))
-    writer.write()
-    write_truth(plate, writer.images)
-    return plate
+    return write_plate(folder, spec, _Harmony)
 
 
-class _HarmonyWriter:
-    """Writes one plate as Harmony exports it."""
+class _Harmony(Layout):
+    """A plate as Harmony exports it."""
 
     def __init__(self, folder: Path, images: SyntheticImages) -> None:
-        self.folder = folder
-        self.images = images
-        self.spec = images.spec
-        self.truncated = {normalise_well(well) for well in self.spec.truncated_wells}
+        super().__init__(folder / "Images", images)
+        if self.spec.projections:
+            raise ValueError("Harmony exports no projections; choose another layout for them, or leave them out.")
 
-    def write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def write_metadata(self) -> None:
+        self.folder.mkdir()
         with (self.folder / "Index.idx.xml").open("w", encoding="utf-8-sig", newline="\r\n") as stream:
             stream.writelines(f"{line}\n" for line in _index(self.spec))
-        for key in self.spec.image_keys():
-            self.write_image(key)
 
-    def write_image(self, key: ImageKey) -> None:
+    def write_image(self, key: ImageKey) -> Path:
         import tifffile  # only writing needs it
 
         path = self.folder / str(_name(key))
         tifffile.imwrite(path, self.images.plane(key), metadata=None, software="Harmony")
-        if key.well in self.truncated:
-            self.truncated.remove(key.well)
-            os.truncate(path, path.stat().st_size // 2)
+        return path
 
 
 def _name(key: ImageKey) -> HarmonyName:
@@ -157,7 +142,7 @@ def _properties(spec: SyntheticPlate, key: ImageKey) -> Iterator[tuple[str, obje
     name, (row, column) = _name(key), row_and_column(key.well)
     channel = spec.channels[name.channel - 1]
     excitation, emission = _BANDS.get(channel, (0, 0))
-    x, y = _stage_um(spec, name.field)
+    x, y = site_offset_um(spec, name.field)
     height, width = spec.shape
     pixel_size, z = _metres(spec.pixel_size_um), _metres((name.plane - 1) * spec.z_step_um)
     yield "id", _image_id(key), None
@@ -199,11 +184,3 @@ def _image_id(key: ImageKey) -> str:
 
 def _metres(micrometres: float) -> str:
     return f"{micrometres:.12g}E-06"
-
-
-def _stage_um(spec: SyntheticPlate, site: int) -> tuple[float, float]:
-    """Position (x, y) of a site from the well's centre, µm, y upwards: row by row from the top, 10 % overlap."""
-    rows, columns = spec.site_grid
-    row, column = divmod(site - 1, columns)
-    height, width = (edge * spec.pixel_size_um * (1 - _SITE_OVERLAP) for edge in spec.shape)
-    return (column - (columns - 1) / 2) * width, ((rows - 1) / 2 - row) * height
