@@ -20,6 +20,7 @@ import msgspec
 
 from openhcs_dagster.automation.listed_folders import PlateFolders
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_engine.errors import ContextFileError
 from openhcs_engine.memory.framework_environment import ONE_THREAD
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan.context import ProcessingContext, plan_fingerprint
@@ -284,11 +285,14 @@ class _PlatePart(msgspec.Struct):
 
 def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], plans: Collection[str]) -> bool:
     """Whether the wells' records tell of another plate map than there is now; the last run kept the one it knew."""
-    kept = [entry.output_plan.folder / "contexts" / f"{plan}.json" for plan in plans]
-    found = sorted((path for path in kept if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    from openhcs_engine.output.plans import find_plan
+    from openhcs_engine.plan.document import unpacked
+
+    paths = [path for plan in plans if (path := find_plan(entry.output_plan.folder, plan)) is not None]
     try:
-        told = msgspec.json.decode(found[-1].read_bytes(), type=_PlatePart).plate.plate_map
-    except (IndexError, OSError, msgspec.MsgspecError):
+        newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
+        told = msgspec.json.decode(unpacked(newest.read_bytes()), type=_PlatePart).plate.plate_map
+    except (ValueError, OSError, ContextFileError, msgspec.MsgspecError):
         return False
     return told != next(iter(contexts.values())).plate.plate_map
 

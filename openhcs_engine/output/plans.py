@@ -90,6 +90,12 @@ def plan_files(folder: Path) -> list[Path]:
     return [path for path in (folder / CONTEXTS).glob("*") if path.name.endswith(PLAN_ENDINGS)]
 
 
+def find_plan(folder: Path, fingerprint: str) -> Path | None:
+    """The file of a plan in a folder of this host, as it is written today or as earlier versions wrote it."""
+    paths = (folder / CONTEXTS / f"{Path(fingerprint).name}{ending}" for ending in PLAN_ENDINGS)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def plans_in(folder: Path) -> Iterator[bytes]:
     """The plan documents of a folder of this host; those that cannot be read are passed over."""
     for path in plan_files(folder):
@@ -121,6 +127,7 @@ __all__ = [
     "PLAN_ENDINGS",
     "KeptPlans",
     "Plan",
+    "find_plan",
     "image_sets_of_plans",
     "plan_documents",
     "plan_files",

@@ -10,9 +10,9 @@ from typing import Any, Final
 from openhcs_engine.errors import ContextFileError, ManifestError
 from openhcs_engine.files.address import is_remote
 from openhcs_engine.model.wells import is_well
-from openhcs_engine.output.layout import CONTEXTS, WELLS
+from openhcs_engine.output.layout import WELLS
 from openhcs_engine.output.manifest import WellManifest, read_manifest
-from openhcs_engine.output.plans import PLAN_ENDINGS
+from openhcs_engine.output.plans import find_plan
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.document import contexts_from_json
 from openhcs_engine.plan.facts.measurements import MeasuredStep, MeasuredWell, Measurements
@@ -38,12 +38,11 @@ class _Plans:
         return self.read.get(manifest.plan, {}).get(manifest.well)
 
     def _plan(self, fingerprint: str) -> Mapping[str, ProcessingContext]:
-        for ending in PLAN_ENDINGS:
-            try:
-                return contexts_from_json((self.folder / CONTEXTS / f"{Path(fingerprint).name}{ending}").read_bytes())
-            except (OSError, ContextFileError):  # a plan of another version tells nothing that could be compared
-                continue
-        return {}
+        path = find_plan(self.folder, fingerprint)
+        try:
+            return {} if path is None else contexts_from_json(path.read_bytes())
+        except (OSError, ContextFileError):  # a plan of another version tells nothing that could be compared
+            return {}
 
 
 def measured_for(contexts: Mapping[str, ProcessingContext]) -> Measurements:
