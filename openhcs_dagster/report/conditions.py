@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Final
 
+from openhcs_dagster.report.colours import mix
 from openhcs_engine.model.plate_map import PlateMap, WellRole
 from openhcs_engine.model.quantities.numbers import read_numbers
 
@@ -89,7 +90,7 @@ class RoleColours:
             return full
         if well.dose is None:
             return UNSHADED
-        return _mix(PALEST, full, self.doses.index(well.dose) / (len(self.doses) - 1))
+        return mix(PALEST, full, self.doses.index(well.dose) / (len(self.doses) - 1))
 
     def legend(self, wells: Sequence[WellConditions]) -> list[tuple[str, str]]:
         """Colours and what they mean, with the number of wells."""
@@ -103,11 +104,6 @@ class RoleColours:
             elif own:
                 entries.append((colour, f"{'no role' if role is None else role.value} ({len(own)})"))
         return entries
-
-
-def _mix(one: str, other: str, part: float) -> str:
-    channels = ((int(one[place : place + 2], 16), int(other[place : place + 2], 16)) for place in (1, 3, 5))
-    return "#" + "".join(f"{round(low + (high - low) * part):02x}" for low, high in channels)
 
 
 def alike(wells: Mapping[str, WellConditions]) -> dict[str, list[str]]:

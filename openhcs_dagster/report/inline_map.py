@@ -37,7 +37,7 @@ def _draw(summary: PlateSummary, *, labelled: bool) -> bytes:
     side = max(6, min(20, 360 // layout.columns))
     image = Image.new("P", (margin + layout.columns * side, margin + layout.rows * side), 0)
     colours = ["#ffffff", _INK, *(COLOURS[state] for state in _STATES)]
-    image.putpalette([int(colour[place : place + 2], 16) for colour in colours for place in (1, 3, 5)])
+    image.putpalette(b"".join(bytes.fromhex(colour[1:]) for colour in colours))
     draw = ImageDraw.Draw(image)
     draw.fontmode = "1"
     if labelled:

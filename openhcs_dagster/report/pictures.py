@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from openhcs_dagster.report.colours import heat_colour
 from openhcs_dagster.report.conditions import RoleColours
-from openhcs_dagster.report.plate_map import PlateCanvas, heat_colour
+from openhcs_dagster.report.plate_map import PlateCanvas
 from openhcs_dagster.report.summary import Layout, PlateSummary, WellState, report_folder
 from openhcs_engine.output.pictures.greyscale import Grey, Scale, scale_of, to_grey, write_scales
 from openhcs_engine.output.pictures.mosaic import Mosaic

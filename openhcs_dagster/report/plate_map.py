@@ -9,10 +9,9 @@ import io
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
+from openhcs_dagster.report.colours import heat_colour
 from openhcs_engine.model.wells import row_letters
 
 if TYPE_CHECKING:
@@ -28,10 +27,6 @@ INK: Final = "#5b6775"
 """Colour of letters and numbers."""
 FINER: Final = 4
 """Circles are drawn this much larger, then shrunk, so that their edges are smooth."""
-_VIRIDIS: Final = (
-    "440154", "482475", "414487", "355f8d", "2a788e", "21918c", "22a884", "44bf70", "7ad151", "bddf26", "fde725",
-)  # fmt: skip
-"""Eleven equidistant colours of matplotlib's map: dark is little, bright is much, and it prints well in grey."""
 
 
 class PlateCanvas:
@@ -116,19 +111,6 @@ class PlateCanvas:
             self._draw.text((12, MARGIN_PX + (row + 0.5) * height), letters, INK, _font(11), "mm")
 
 
-def heat_colour(part: float) -> str:
-    """The colour of 0 to 1 in a heat map."""
-    place = min(max(part, 0.0), 1.0) * (len(_VIRIDIS) - 1)
-    low = min(int(place), len(_VIRIDIS) - 2)
-    one, other = (_rgb(_VIRIDIS[index]) for index in (low, low + 1))
-    red, green, blue = np.rint(one + (other - one) * (place - low)).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _rgb(text: str) -> NDArray[np.float64]:
-    return np.array([int(text[start : start + 2], 16) for start in (0, 2, 4)], np.float64)
-
-
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
@@ -148,4 +130,4 @@ def _disc(side: int, *, hatched: bool) -> Image.Image:
     return disc.resize((side, side), Image.Resampling.BOX)
 
 
-__all__ = ["MARGIN_PX", "PlateCanvas", "heat_colour"]
+__all__ = ["MARGIN_PX", "PlateCanvas"]

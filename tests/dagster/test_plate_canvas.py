@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from openhcs_dagster.report.plate_map import MARGIN_PX, PlateCanvas, heat_colour
+from openhcs_dagster.report.colours import heat_colour
+from openhcs_dagster.report.plate_map import MARGIN_PX, PlateCanvas
 from openhcs_dagster.report.summary import Layout
 
 SIDE = 40
