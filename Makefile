@@ -12,7 +12,7 @@ PYTHON312 ?= python3.12
 READERS := .venv-readers
 NEWEST_READERS := iohub ome-zarr
 
-.PHONY: demo ui test test-often test-wheel test-readers check audit docs format lock bench clean help
+.PHONY: demo ui test test-often test-wheel test-readers check check-dagster-next audit docs format lock bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -64,6 +64,15 @@ check: $(VENV)/.installed-dev docs  ## Format, lint, types, layers, documentatio
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+DAGSTER_NEXT := .venv-dagster-next
+check-dagster-next:  ## Run all tests with the newest Dagster, in an environment of its own
+	$(MAKE) VENV=$(DAGSTER_NEXT) $(DAGSTER_NEXT)/.installed-dev
+	$(DAGSTER_NEXT)/bin/python -m pip install --quiet --upgrade dagster dagster-graphql dagster-webserver
+	$(DAGSTER_NEXT)/bin/python -m pip freeze | grep '^dagster'
+	@# One test compares the environment with the lock, from which this one departs.
+	$(DAGSTER_NEXT)/bin/python -m pytest $(PARALLEL) --randomly-seed=$(SEED) \
+	  --deselect tests/project/test_requirements.py::test_array_libraries_install_beside_the_lock
 
 # A tool with packages of its own, which the product does not need.
 AUDIT := $(VENV)/audit

@@ -188,7 +188,7 @@ def _cron_meant(text: str) -> str:
 
 def _is_cron(text: str) -> bool:
     """Whether Dagster takes it, and it will ever come."""
-    from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
+    from openhcs_dagster.internals import cron_string_iterator, is_valid_cron_string
 
     try:
         return is_valid_cron_string(text) and next(cron_string_iterator(0.0, text, TIMEZONE), None) is not None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dagster import AssetKey
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from openhcs_dagster.internals import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 WELLS: Final = "processed_wells"
 GRAPH_VERSION: Final = "1"

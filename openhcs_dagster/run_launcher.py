@@ -3,10 +3,9 @@
 from typing import Final
 
 import dagster as dg
-from dagster._core.launcher.base import LaunchRunContext
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 
 from openhcs_dagster.automation.run_process import LAUNCHER_TAG, process_tag
+from openhcs_dagster.internals import GrpcServerCodeLocationOrigin, LaunchRunContext
 
 _THIS_HOST: Final = ("", "localhost", "127.0.0.1", "::1")
 

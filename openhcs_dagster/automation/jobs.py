@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_dagster.internals import UnresolvedAssetJobDefinition
 from openhcs_dagster.keys import PlateKeys, range_tags
 
 ALL_ASSETS: Final = "__ASSET_JOB"

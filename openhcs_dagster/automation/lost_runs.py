@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
-from dagster._daemon.monitoring.run_monitoring import monitor_canceling_run, monitor_starting_run
 
 from openhcs_dagster.automation.jobs import PLATE_TAG
 from openhcs_dagster.automation.run_process import LAUNCHER_TAG, PROCESS_TAG, RunProcess
 from openhcs_dagster.catalogue.catalogue import Catalogue
 from openhcs_dagster.failures import sentence_of
+from openhcs_dagster.internals import monitor_canceling_run, monitor_starting_run
 from openhcs_dagster.keys import plates_of_wells
 from openhcs_dagster.settings import Settings
 from openhcs_engine.errors import OpenHCSError

@@ -1,4 +1,4 @@
-"""How the runs of this code location wait for a place of their pool. With its base classes, Dagster's private ones.
+"""How the runs of this code location wait for a place of their pool.
 
 Dagster's own wait keeps a processor busy, takes up to a quarter of a minute to see that a place is free, says nothing
 of who holds it, and passes over every signal.
@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.events import EngineEventData
-from dagster._core.execution.api import ExecuteRunWithPlanIterable
-from dagster._core.execution.context.system import PlanExecutionContext, PlanOrchestrationContext
-from dagster._core.execution.context_creation_job import PlanExecutionContextManager
-from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._utils.interrupts import check_captured_interrupt
 
 from openhcs_dagster.automation.lost_runs import fail_lost_runs, holders
 from openhcs_dagster.automation.run_process import process_tag
+from openhcs_dagster.internals import (
+    IN_PROC_CONFIG,
+    EngineEventData,
+    ExecuteRunWithPlanIterable,
+    ExecutionPlan,
+    InProcessExecutor,
+    InstanceConcurrencyContext,
+    PlanExecutionContext,
+    PlanExecutionContextManager,
+    PlanOrchestrationContext,
+    check_captured_interrupt,
+    inner_plan_execution_iterator,
+)
 
 POLL_S: Final = 0.5
 """Seconds between looks for a free place, and for a signal."""
@@ -53,7 +55,7 @@ class PatientConcurrencyContext(InstanceConcurrencyContext):
     def interval_to_next_pending_claim_check(self) -> float:
         """Seconds to sleep; called by Dagster whenever no step can begin."""
         if check_captured_interrupt():
-            raise DagsterExecutionInterruptedError
+            raise dg.DagsterExecutionInterruptedError
         now = time.monotonic()
         if now - self._settled_at >= SETTLE_S:
             self._settled_at = now

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from openhcs_dagster.automation.jobs import processing_request, report_request
 from openhcs_dagster.automation.lost_runs import fail_lost_runs
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.catalogue.inbox import InboxMemory, look_into
 from openhcs_dagster.catalogue.inbox_file import Inbox
+from openhcs_dagster.internals import UnresolvedAssetJobDefinition
 from openhcs_dagster.keys import PlateKeys, plates_of_wells
 from openhcs_dagster.resources import CatalogueResource, CodeLocation
 

@@ -8,10 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.events import RunFailureReason
-from dagster._core.execution.api import execute_run
-from dagster._core.execution.execution_result import ExecutionResult
 
 from openhcs_dagster.automation.jobs import PLATE_TAG
 from openhcs_dagster.automation.lost_runs import fail_lost_runs
@@ -20,6 +16,7 @@ from openhcs_dagster.automation.run_process import process_tag
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.failures import home_errors, innermost
+from openhcs_dagster.internals import ExecutionResult, InMemoryJob, RunFailureReason, execute_run
 from openhcs_dagster.keys import RENEW_TAG, PlateKeys, range_tags, stretches
 from openhcs_dagster.plate.assets import plate_graph
 from openhcs_dagster.report.outcomes import Outcome, OutcomeLog

@@ -8,7 +8,8 @@ GraphQL for ``staleStatus`` so that an upgrade that renames them is noticed.
 from collections.abc import Mapping
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
-from dagster._core.definitions.data_version import (
+
+from openhcs_dagster.internals import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,

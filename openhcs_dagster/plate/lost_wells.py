@@ -1,7 +1,8 @@
-"""Wells that a run recorded and then lost, as Dagster shows them. With Dagster's private events."""
+"""Wells that a run recorded and then lost, as Dagster shows them."""
 
 import dagster as dg
-from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+
+from openhcs_dagster.internals import AssetMaterializationPlannedData
 
 
 def plan_again(context: dg.AssetExecutionContext, wells: dg.AssetKey, well: str) -> None:
@@ -10,7 +11,7 @@ def plan_again(context: dg.AssetExecutionContext, wells: dg.AssetKey, well: str)
     Events are never removed. But a partition counts as failed if the newest of its events plans a materialization
     and the run that planned it has failed.
     """
-    event = DagsterEvent.build_asset_materialization_planned_event(
+    event = dg.DagsterEvent.build_asset_materialization_planned_event(
         context.run.job_name,
         str(context.op_execution_context.op_handle),
         AssetMaterializationPlannedData(wells, partition=well),

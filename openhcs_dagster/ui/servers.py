@@ -1,7 +1,7 @@
 """The processes of ``openhcs-dagster ui``: ``python -m openhcs_dagster.ui.servers code|web|daemon``.
 
 Each is Dagster's own, but for the guard in front of the web server, and each ends when the process that started it is
-gone, however that ended. Private names of Dagster that serving needs stand here alone.
+gone, however that ended.
 """
 
 import asyncio
@@ -13,18 +13,21 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
-from dagster._cli.proxy_server_manager import ProxyServerManager
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._grpc.client import DagsterGrpcClient
-from dagster._utils.log import configure_loggers
 
+from openhcs_dagster.internals import (
+    DagsterGrpcClient,
+    DagsterUserCodeUnreachableError,
+    ProxyServerManager,
+    WorkspaceFileTarget,
+    WorkspaceProcessContext,
+    configure_loggers,
+)
 from openhcs_dagster.ui.hosts import LOOPBACK
 from openhcs_dagster.ui.serving import HOST
 from openhcs_engine.files.atomic import write_whole
@@ -64,20 +67,19 @@ def serve_code(workspace: Path, served: Path) -> None:
 def serve_ui(workspace: Path, port: int, hosts: frozenset[str]) -> None:
     """Run the web server with its guard until interrupted."""
     import uvicorn
-    from dagster_webserver.app import create_app_from_workspace_process_context
-    from dagster_webserver.cli import (
+
+    from openhcs_dagster.internals import (
         DEFAULT_DB_STATEMENT_TIMEOUT,
         DEFAULT_POOL_MAX_OVERFLOW,
         DEFAULT_POOL_RECYCLE,
+        create_app_from_workspace_process_context,
     )
-    from dagster_webserver.version import __version__
-
     from openhcs_dagster.ui.request_guard import RequestGuard
 
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
         with WorkspaceProcessContext(
-            instance, workspace_load_target=WorkspaceFileTarget([str(workspace)]), version=__version__
+            instance, workspace_load_target=WorkspaceFileTarget([str(workspace)]), version=version("dagster-webserver")
         ) as process:
             dagster_app = create_app_from_workspace_process_context(
                 process, live_data_poll_rate=2000, lifespan=_until_cancelled
@@ -89,7 +91,7 @@ def serve_ui(workspace: Path, port: int, hosts: frozenset[str]) -> None:
 
 def run_daemon(workspace: Path) -> None:
     """Run Dagster's daemon until interrupted."""
-    from dagster._daemon.cli import run_command
+    from openhcs_dagster.internals import run_command
 
     run_command.main(["--workspace", str(workspace)], standalone_mode=False)
 
