@@ -2,17 +2,21 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.settings import LOCATION, Settings
 from openhcs_engine.memory import devices
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
 from openhcs_engine.plan.context import ProcessingContext
+
+Result = TypeVar("Result")
 
 
 def current_settings() -> Settings:
@@ -78,6 +82,19 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
     """Wells that may share a GPU, if its memory suffices for so many."""
     patience_s: float = 24 * 3600.0
     """Seconds a run waits for its first device."""
+    _at_end: ExitStack = PrivateAttr(default_factory=ExitStack)
+
+    def closed_with_run(self, work: Generator[Result, None, None]) -> Generator[Result, None, None]:
+        """What holds devices of this pool; it is closed when the run ends.
+
+        Dagster leaves a generator where it is if a signal ends the run while something that it yielded is recorded, and
+        its devices would stay lent until the garbage collector comes by.
+        """
+        return self._at_end.enter_context(closing(work))
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Called by Dagster when a run ends, however it does."""
+        self._at_end.close()
 
     def inventory(self) -> devices.Inventory:
         """What this host has, as far as this pool lends it: what plates are compiled for."""

@@ -1,7 +1,7 @@
 """The factory: a catalogue entry becomes that plate's assets."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -165,6 +165,11 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
     def processed_wells(
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], device_pool: DevicePool
     ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+        yield from device_pool.closed_with_run(_process(context, compiled_contexts, device_pool))
+
+    def _process(
+        context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], device_pool: DevicePool
+    ) -> Generator[dg.AssetMaterialization | dg.AssetObservation, None, None]:
         asked = _asked_wells(context.partition_keys, compiled_contexts)
         lineage = upstream_tags(context.instance, keys.contexts)
         plate = next(iter(asked.values())).plate

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,15 +15,18 @@ import msgspec
 import pytest
 
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.cli.in_process import materialize_plate
 from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.keys import PlateKeys, range_tags
+from openhcs_dagster.plate import assets
 from openhcs_dagster.plate.assets import plate_graph
+from openhcs_dagster.report.outcomes import OutcomeLog
 from openhcs_dagster.resources import DevicePool
 from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
 from openhcs_engine.errors import DeviceUnavailableError
 from openhcs_engine.execution.run import execute_wells
-from openhcs_engine.memory.devices import CpuInventory, DevicePolicy, HostInventory, Inventory
+from openhcs_engine.memory.devices import CPU, CpuInventory, DevicePolicy, HostInventory, Inventory
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.document import packed, unpacked
 from openhcs_engine.plan.run_options import RunOptions
@@ -250,3 +256,32 @@ def test_a_device_that_does_not_exist_is_refused(deployment: Deployment) -> None
     """The sentence names those that do."""
     with pytest.raises(ValueError, match="'tpu' is not a device; choose one of auto, cpu, gpu_required"):
         deployment.add(deployment.plate(), "a:b", options=RunOptions(device="tpu"))
+
+
+@pytest.mark.parametrize("when", ["while a well is recorded", "before a well is recorded"])
+def test_an_interrupted_run_gives_its_devices_back_at_once(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """In the same process, as a notebook's: no collection of garbage is waited for, and what was done is kept."""
+    entry = deployment.add(
+        deployment.plate(), deployment.pipeline("lab"), options=RunOptions(runner="threads", workers=2)
+    )
+
+    def interrupt(*_: object) -> dict[str, dg.MetadataValue[object]]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    early = when.startswith("before")
+    gc.collect()
+    gc.disable()
+    try:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            if early:
+                patched.setattr(assets.records, "well_conditions", interrupt)
+            materialize_plate(entry, deployment.settings, deployment.instance, on_well=None if early else interrupt)
+        pool = DevicePool(cpu_slots=2).pool(DevicePolicy.CPU)
+        with pool.lease(2, CPU, 0) as leased:
+            assert len(leased) == 2
+        assert len(OutcomeLog(entry.output_plan.folder).latest()) >= 1
+    finally:
+        gc.enable()
