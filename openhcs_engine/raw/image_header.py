@@ -269,10 +269,13 @@ class _Page:
         self.file = file
         counter, pointer, entry = (8, 8, "HHQ8s") if file.is_big else (2, 4, "HHI4s")
         count = file.number(file.at(offset, counter))
-        if not 0 < count <= _MAX_TAGS:
+        if not count:  # nothing was written there: links into zeros are harmless behind the first page
+            raise _CutShortError(f"its {which} page claims 0 tags")
+        if count > _MAX_TAGS:
             raise ImageHeaderError(f"its {which} page claims {count} tags")
         table = file.at(offset + counter, count * struct.calcsize(file.order + entry))
-        self.tags = {tag[0]: tag for tag in struct.iter_unpack(file.order + entry, table)}
+        # Of a tag that is given twice the first counts, as for tifffile, which decodes.
+        self.tags = {tag[0]: tag for tag in reversed([*struct.iter_unpack(file.order + entry, table)])}
         self.following = file.number(file.at_most(offset + counter + len(table), pointer))
         """Offset of the next page; 0 behind the last."""
 

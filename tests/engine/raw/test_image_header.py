@@ -227,7 +227,7 @@ def test_inspection_and_reading_judge_stacks_alike(
 
 
 def test_a_damaged_page_behind_the_first_is_refused_by_both(tmp_path: Path) -> None:
-    """It might have been another plane; where the file only ends too soon, its first plane is read."""
+    """It might have been another plane."""
     content = bytearray(tiff(_STACK, photometric="minisblack"))
     (first,) = struct.unpack_from("<I", content, 4)
     (tags,) = struct.unpack_from("<H", content, first)
@@ -240,8 +240,18 @@ def test_a_damaged_page_behind_the_first_is_refused_by_both(tmp_path: Path) -> N
     with pytest.raises(PlaneReadError, match="its next page claims 65535 tags"):
         read_plane(tmp_path, "a.tif")
 
-    struct.pack_into("<I", content, link, len(content) + 100)
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+@pytest.mark.parametrize("is_beyond", [True, False])
+def test_a_link_to_no_page_is_the_end(tmp_path: Path, options: dict[str, object], is_beyond: bool) -> None:
+    """Some writers leave a link behind the last page, to beyond the file or to zeros: the first plane is read."""
+    content = bytearray(tiff(_STACK[0], photometric="minisblack", **options))
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * tags, len(content) + 100 * is_beyond)
+    content += bytes(8)
     (tmp_path / "a.tif").write_bytes(content)
+
     assert not header(bytes(content)).form.is_stack
     np.testing.assert_array_equal(read_plane(tmp_path, "a.tif"), _STACK[0])
 
