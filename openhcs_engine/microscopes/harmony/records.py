@@ -4,6 +4,8 @@ An index of 17,280 images has half a million elements, and calling Python for ea
 them. A pattern knows nothing of XML: it repeats one record's tags letter by letter and has holes where that record's
 texts stood. So whatever it matches has the tags of a record that the XML parser took apart itself, and texts of plain
 ASCII without markup, entities or line breaks. Any other record does not match, and is left to the parser.
+
+lxml (6.1.3, ``iterparse``) takes 2.3 times as long for 17,280 records, before anything is made of them.
 """
 
 from __future__ import annotations
