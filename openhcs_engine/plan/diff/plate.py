@@ -5,72 +5,74 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any, Final
 
 from openhcs_engine.laws.now import PRODUCT
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wording import counted, listed
 from openhcs_engine.plan.context import OutputPlan, ProcessingContext
-from openhcs_engine.plan.diff.calls import plain
-from openhcs_engine.plan.diff.change import Change, ChangeKind, from_to
+from openhcs_engine.plan.diff.change import ABSENT, Change, ChangeKind, Label, differing, from_to, walk
 
 Plan = Mapping[str, ProcessingContext]
-_TOLD_OF_PLATE: Final = {
-    "plate_id": "plate id",
-    "name": "the instrument's name",
-    "microscope": "microscope",
-    "root": "folder",
-    "z_step_um": "distance of z planes, µm",
-    "shape": "image size",
-    "dtype": "pixel type of the images",
+_NOT_STALE: Final = {
+    "plate_id": "plate id:",
+    "name": "the instrument's name:",
+    "microscope": "microscope:",
+    "root": "folder:",
+    "z_step_um": "distance of z planes, µm:",
+    "shape": "image size:",
+    "dtype": "pixel type of the images:",
 }
 """What makes no result stale by itself."""
-_SILENT_IN_OUTPUT: Final = frozenset({"plate_id"})
+_OF_PLATE: Final = {"pixel_size_um": Label(ChangeKind.PLATE, "pixel size, µm:")} | {
+    name: Label(ChangeKind.PLATE, words, stale=False) for name, words in _NOT_STALE.items()
+}
+_OF_OUTPUT: Final = {
+    "plate_id": None,
+    "backend": Label(
+        ChangeKind.OUTPUT, stale=False, more="; what is published in the other form is made again in this one"
+    ),
+}
 
 
 def compare_plates(before: Plate, after: Plate, wells: frozenset[str]) -> Iterator[Change]:
     """Channels and pixel size, which results carry, and what a person should know besides."""
-    old, new = ({channel.index: channel.name for channel in plate.channels} for plate in (before, after))
-    for index in sorted({*old, *new}):
-        if index not in new:
-            yield _plate(ChangeKind.CHANNELS, f"channel {index} ({old[index]}) is gone", old[index], None, wells)
-        elif index not in old:
-            yield _plate(ChangeKind.CHANNELS, f"channel {index} ({new[index]}) is new", None, new[index], wells)
-        elif old[index] != new[index]:
-            what = from_to(f"channel {index}:", old[index], new[index])
-            yield _plate(ChangeKind.CHANNELS, what, old[index], new[index], wells)
-    if old == new and list(old) != list(new):
-        yield _plate(ChangeKind.CHANNELS, "its channels stand in another order", list(old), list(new), wells)
-    if before.pixel_size_um != after.pixel_size_um:
-        sizes = before.pixel_size_um, after.pixel_size_um
-        yield _plate(ChangeKind.PLATE, from_to("pixel size, µm:", *sizes), *sizes, wells)
-    for name, label in _TOLD_OF_PLATE.items():
-        old_value, new_value = getattr(before, name), getattr(after, name)
-        if old_value != new_value:
-            what = from_to(f"{label}:", old_value, new_value)
-            yield _plate(ChangeKind.PLATE, what, plain(old_value), plain(new_value), frozenset())
+    names, others = ({channel.index: channel.name for channel in plate.channels} for plate in (before, after))
+    of_channels = partial(Change, kind=ChangeKind.CHANNELS, where="plate", wells=wells)
+    for index, old, new in sorted(differing(names, others)):
+        if new is ABSENT:
+            yield of_channels(what=f"channel {index} ({old}) is gone", before=old)
+        elif old is ABSENT:
+            yield of_channels(what=f"channel {index} ({new}) is new", after=new)
+        else:
+            yield of_channels(what=from_to(f"channel {index}:", old, new), before=old, after=new)
+    if names == others and list(names) != list(others):
+        yield of_channels(what="its channels stand in another order", before=list(names), after=list(others))
+    values, new_values = ({name: getattr(plate, name) for name in _OF_PLATE} for plate in (before, after))
+    yield from walk(values, new_values, _OF_PLATE, where="plate", wells=wells)
     if before.plate_map != after.plate_map:
-        yield _plate(ChangeKind.PLATE, "another plate map", None, None, frozenset())
+        yield Change(kind=ChangeKind.PLATE, where="plate", what="another plate map")
 
 
 def compare_packages(before: tuple[str, ...], after: tuple[str, ...], wells: frozenset[str]) -> Iterator[Change]:
     """Packages that make pixels."""
-    old, new = (dict(_version(each) for each in versions) for versions in (before, after))
-    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
-    for name in names:
-        what = from_to(name, old.get(name), new.get(name))
-        stale = frozenset() if name == PRODUCT else wells  # what changed in its functions stands in their calls
-        yield _of(ChangeKind.VERSION, "packages", what, old.get(name), new.get(name), stale)
-    if not names and before != after:
-        yield _of(ChangeKind.VERSION, "packages", "told in another order", list(before), list(after), wells)
+    old, new = ({name: version for name, _, version in (each.partition("==") for each in of)} for of in (before, after))
+    labels = {name: Label(ChangeKind.VERSION, name) for name in (*old, *new)}
+    labels[PRODUCT] = Label(ChangeKind.VERSION, PRODUCT, stale=False)  # calls say what changed in its functions
+    yield from walk(old, new, labels, where="packages", wells=wells)
+    if old == new and before != after:
+        what = "told in another order"
+        yield Change(
+            kind=ChangeKind.VERSION, where="packages", what=what, before=list(before), after=list(after), wells=wells
+        )
 
 
 def compare_options(before: ProcessingContext, after: ProcessingContext, wells: frozenset[str]) -> Iterator[Change]:
     """What a run does with planes that have no file."""
-    if before.on_missing is not after.on_missing:
-        old, new = before.on_missing.value, after.on_missing.value
-        what = from_to("planes without a file:", old, new)
-        yield _of(ChangeKind.ON_MISSING, "on_missing", what, old, new, wells)
+    labels = {"on_missing": Label(ChangeKind.ON_MISSING, "planes without a file:")}
+    old, new = ({"on_missing": context.on_missing.value} for context in (before, after))
+    yield from walk(old, new, labels, where="on_missing", wells=wells)
 
 
 def compare_stages(before: Plan, after: Plan, wells: tuple[str, ...]) -> Iterator[Change]:
@@ -78,7 +80,7 @@ def compare_stages(before: Plan, after: Plan, wells: tuple[str, ...]) -> Iterato
     other = frozenset(well for well in wells if before[well].stage_um != after[well].stage_um)
     if other:
         what = f"other positions in {counted(len(other), 'well')}"
-        yield _of(ChangeKind.STAGE, "stage positions", what, None, None, other)
+        yield Change(kind=ChangeKind.STAGE, where="stage positions", what=what, wells=other)
 
 
 def compare_devices(before: Plan, after: Plan, wells: tuple[str, ...]) -> Iterator[Change]:
@@ -88,19 +90,14 @@ def compare_devices(before: Plan, after: Plan, wells: tuple[str, ...]) -> Iterat
         for plan in (before, after)
     )
     if old.keys() != new.keys():
-        names = listed(sorted(old)), listed(sorted(new))
-        yield _of(ChangeKind.DEVICE, "devices", from_to("", *names), *names, frozenset())
+        names, others = listed(sorted(old)), listed(sorted(new))
+        what = from_to("", names, others)
+        yield Change(kind=ChangeKind.DEVICE, where="devices", what=what, before=names, after=others)
 
 
 def compare_outputs(before: OutputPlan, after: OutputPlan) -> Iterator[Change]:
     """Where and how results are written; no result goes stale by it, though the other backend has none yet."""
-    old, new = dict(_flat(before)), dict(_flat(after))
-    for name in dict.fromkeys((*old, *new)):
-        if old.get(name) != new.get(name) and name not in _SILENT_IN_OUTPUT:
-            what = from_to(f"{name.replace('_', ' ')}:", old.get(name), new.get(name))
-            if name == "backend":
-                what += "; what is published in the other form is made again in this one"
-            yield _of(ChangeKind.OUTPUT, "output", what, plain(old.get(name)), plain(new.get(name)), frozenset())
+    yield from walk(dict(_flat(before)), dict(_flat(after)), _OF_OUTPUT, Label(ChangeKind.OUTPUT), where="output")
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -111,19 +108,6 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{prefix}{field.name} ")
         else:
             yield prefix + field.name, inner
-
-
-def _version(text: str) -> tuple[str, str]:
-    name, _, version = text.partition("==")
-    return name, version
-
-
-def _plate(kind: ChangeKind, what: str, before: Any, after: Any, wells: frozenset[str]) -> Change:
-    return _of(kind, "plate", what, before, after, wells)
-
-
-def _of(kind: ChangeKind, where: str, what: str, before: Any, after: Any, wells: frozenset[str]) -> Change:
-    return Change(kind=kind, where=where, what=what, before=before, after=after, wells=wells)
 
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from openhcs_engine.model.image_index import ImageIndex
@@ -34,35 +33,23 @@ _OTHER_CHUNKS: Final = _Way(
 _WAYS: Final = (_ADDED, _GONE, _OTHER_SIZE, _OTHER_TIME, _OTHER_CHUNKS)
 
 
-@dataclass(slots=True)
-class _Found:
-    """Files that changed in one way."""
-
-    wells: dict[str, int] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
-
-    def add(self, well: str, files: list[str]) -> None:
-        if files:
-            self.wells[well] = len(files)
-            self.files += files[: _EXAMPLES - len(self.files)]
-
-
 def compare_raw(
     before: Mapping[str, ProcessingContext], after: Mapping[str, ProcessingContext], wells: tuple[str, ...]
 ) -> Iterator[Change]:
     """Files that came, went, or are others than they were; and planes that are told otherwise of the same files."""
-    found = {way: _Found() for way in _WAYS}
+    changed: dict[_Way, dict[str, list[str]]] = {way: {} for way in _WAYS}
     told_otherwise: list[str] = []
     for well in wells:
-        old, new = before[well].index, after[well].index
-        if old == new:
+        if before[well].index == after[well].index:
             continue
-        differences = _of_well(_files(old), _files(new))
-        for way, files in differences.items():
-            found[way].add(well, files)
-        if not any(differences.values()):
+        old, new = _files(before[well].index), _files(after[well].index)
+        ways = {path: _way(old.get(path), new.get(path)) for path in (*new, *old)}
+        for path, way in ways.items():
+            if way is not None:
+                changed[way].setdefault(well, []).append(path)
+        if not any(ways.values()):
             told_otherwise.append(well)
-    yield from (_change(way, files) for way, files in found.items() if files.wells)
+    yield from (_change(way, files) for way, files in changed.items() if files)
     if told_otherwise:
         what = f"the same files hold other planes, or others are missing, in {counted(len(told_otherwise), 'well')}"
         yield Change(kind=ChangeKind.PLANES, where=_WHERE, what=what, wells=frozenset(told_otherwise))
@@ -77,30 +64,27 @@ def _files(index: ImageIndex) -> dict[str, _Stamp]:
     return {plane.path: (*plane.stamp, plane.chunks) for plane in index if plane.present and plane.path is not None}
 
 
-def _of_well(old: Mapping[str, _Stamp], new: Mapping[str, _Stamp]) -> dict[_Way, list[str]]:
-    other_chunks = [path for path in new if path in old and old[path][2] != new[path][2]]
-    both = [path for path in new if path in old and old[path][:2] != new[path][:2] and path not in other_chunks]
-    return {
-        _ADDED: [path for path in new if path not in old],
-        _GONE: [path for path in old if path not in new],
-        _OTHER_SIZE: [path for path in both if old[path][0] != new[path][0]],
-        _OTHER_TIME: [path for path in both if old[path][0] == new[path][0]],
-        _OTHER_CHUNKS: other_chunks,
-    }
+def _way(old: _Stamp | None, new: _Stamp | None) -> _Way | None:
+    if old == new:
+        return None
+    if old is None or new is None:
+        return _ADDED if old is None else _GONE
+    if old[2] != new[2]:
+        return _OTHER_CHUNKS
+    return _OTHER_TIME if old[0] == new[0] else _OTHER_SIZE
 
 
-def _change(way: _Way, found: _Found) -> Change:
-    count = sum(found.wells.values())
-    more = ", …" if count > len(found.files) else ""
-    told = f"{counted(count, way.noun)} {way.words} in {counted(len(found.wells), 'well')}"
-    gone = way is _GONE
+def _change(way: _Way, files: Mapping[str, list[str]]) -> Change:
+    paths = [path for of_well in files.values() for path in of_well]
+    named = ", ".join(paths[:_EXAMPLES]) + (", …" if len(paths) > _EXAMPLES else "")
+    counts = {well: len(of_well) for well, of_well in files.items()}
     return Change(
         kind=way.kind,
         where=_WHERE,
-        what=f"{told} ({', '.join(found.files)}{more})",
-        before=found.wells if gone else None,
-        after=None if gone else found.wells,
-        wells=frozenset(found.wells),
+        what=f"{counted(len(paths), way.noun)} {way.words} in {counted(len(files), 'well')} ({named})",
+        before=counts if way is _GONE else None,
+        after=None if way is _GONE else counts,
+        wells=frozenset(files),
     )
 
 

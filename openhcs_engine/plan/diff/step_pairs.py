@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from openhcs_engine.plan.context import FunctionCall, StepPlan
 
@@ -46,7 +46,11 @@ def pair_steps(before: Sequence[StepPlan], after: Sequence[StepPlan]) -> StepPai
                 left.remove(earlier)
                 right.remove(later)
     pairs.sort(key=lambda pair: pair[1].number)
-    return StepPairs(both=tuple(_with_moves(pairs)), removed=tuple(left), added=tuple(right))
+    numbers = [earlier.number for earlier, _ in pairs]
+    blocks = SequenceMatcher(a=sorted(numbers), b=numbers, autojunk=False).get_matching_blocks()
+    stayed = {number for block in blocks for number in numbers[block.b : block.b + block.size]}
+    both = (StepPair(earlier, later, moved=earlier.number not in stayed) for earlier, later in pairs)
+    return StepPairs(both=tuple(both), removed=tuple(left), added=tuple(right))
 
 
 def functions_of(step: StepPlan) -> tuple[tuple[str, ...], ...]:
@@ -72,30 +76,6 @@ def _unlinked(call: FunctionCall) -> FunctionCall:
     """A call without the numbers of the steps that make its side inputs."""
     twin = call.cpu_twin and _unlinked(call.cpu_twin)
     return replace(call, side_inputs=tuple(replace(each, sources=()) for each in call.side_inputs), cpu_twin=twin)
-
-
-def _with_moves(pairs: Sequence[tuple[StepPlan, StepPlan]]) -> Iterator[StepPair]:
-    """Those that are not in the longest row of steps which kept their order have moved."""
-    stayed = _longest_rise([before.number for before, _ in pairs])
-    for position, (before, after) in enumerate(pairs):
-        yield StepPair(before, after, moved=position not in stayed)
-
-
-def _longest_rise(numbers: Sequence[int]) -> set[int]:
-    """Positions of a longest rising part of a row of distinct numbers."""
-    ends: list[int] = []
-    came_from: dict[int, int | None] = {}
-    number_of: Callable[[int], int] = lambda position: numbers[position]  # noqa: E731 # the key of two searches
-    for position, number in enumerate(numbers):
-        place = bisect_left(ends, number, key=number_of)
-        came_from[position] = ends[place - 1] if place else None
-        ends[place : place + 1] = [position]
-    found: set[int] = set()
-    last = ends[-1] if ends else None
-    while last is not None:
-        found.add(last)
-        last = came_from[last]
-    return found
 
 
 __all__ = ["StepPair", "StepPairs", "functions_of", "pair_steps"]

@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.model.wording import listed
-from openhcs_engine.plan.context import MaterializePlan, Route, StepPlan, pixels_of
-from openhcs_engine.plan.diff.calls import Difference, compare_calls, function_label
-from openhcs_engine.plan.diff.change import Change, ChangeKind, from_to
-from openhcs_engine.plan.diff.step_pairs import StepPair, StepPairs, pair_steps
+from openhcs_engine.plan.context import Route, StepPlan, pixels_of
+from openhcs_engine.plan.diff.calls import compare_calls, function_label
+from openhcs_engine.plan.diff.change import Change, ChangeKind, Label, from_to, values_of, walk
+from openhcs_engine.plan.diff.step_pairs import StepPair, pair_steps
 
 Wells = tuple[str, ...]
 """Wells that both plans have."""
-_NOT_PIXELS: Final = frozenset({"number", "name", "reads", "writes"})
-"""Fields of a step that are told otherwise, or that follow from the others."""
+_LABELS: Final[Mapping[str, Label | None]] = {
+    "variable_components": Label(ChangeKind.AXES, "stacks along", listed),
+    "group_by": Label(ChangeKind.GROUP_BY, "grouped by", lambda component: component or "nothing"),
+    "uncovered": Label(ChangeKind.UNCOVERED, "stacks without an entry:"),
+    "from_start": Label(ChangeKind.INPUT, "reads", lambda start: "the plate" if start else "the step before"),
+    **dict.fromkeys(("number", "name", "reads", "writes")),  # told otherwise, or follow from the others
+    **dict.fromkeys(("wells", "materialize", "routes")),  # compared by themselves
+}
+_OTHER: Final = Label(ChangeKind.OTHER, text=str)
 
 
 def compare_steps(before: Sequence[StepPlan], after: Sequence[StepPlan], wells: Wells, plate: Plate) -> list[Change]:
     """The changes of two plans' steps, in the order of the later plan."""
     pairs = pair_steps(before, after)
-    changes = [*_gone(pairs, wells)]
+    changes = []
+    for step in pairs.removed:
+        what = f"removed ({_does(step)})"
+        changes.append(_change(ChangeKind.STEP_REMOVED, step, what, step.name, None, _own(step, wells)))
     for step in sorted((*pairs.added, *(pair.after for pair in pairs.both)), key=lambda step: step.number):
         pair = next((pair for pair in pairs.both if pair.after is step), None)
-        changes += _came(step, wells) if pair is None else _in_both(pair, pairs.numbers, wells, plate)
+        if pair is not None:
+            changes += _in_both(pair, pairs.numbers, wells, plate)
+        else:
+            what = f"added ({_does(step)})"
+            changes.append(_change(ChangeKind.STEP_ADDED, step, what, None, step.name, _own(step, wells)))
     return changes
 
 
-def step_label(step: StepPlan) -> str:
-    """``step 2 "Denoise"``."""
-    return f'step {step.number} "{step.name}"'
-
-
-def _gone(pairs: StepPairs, wells: Wells) -> Iterator[Change]:
-    for step in pairs.removed:
-        yield _change(ChangeKind.STEP_REMOVED, step, f"removed ({_does(step)})", step.name, None, _own(step, wells))
-
-
-def _came(step: StepPlan, wells: Wells) -> list[Change]:
-    return [_change(ChangeKind.STEP_ADDED, step, f"added ({_does(step)})", None, step.name, _own(step, wells))]
-
-
-def _in_both(pair: StepPair, numbers: Mapping[int, int], wells: Wells, plate: Plate) -> list[Change]:
+def _in_both(pair: StepPair, numbers: Mapping[int, int], wells: Wells, plate: Plate) -> Iterator[Change]:
     before, after = pair.before, pair.after
-    both = frozenset(well for well in wells if before.applies_to(well) and after.applies_to(well))
-    changes = [*_name_and_place(pair, both), *_wells(pair, wells), *_kept(pair, both)]
-    for found in (*_arguments(before, after), *_routes(before, after, numbers, plate)):
-        changes.append(_change(found.kind, after, found.what, found.before, found.after, both))
-    return changes
-
-
-def _name_and_place(pair: StepPair, both: frozenset[str]) -> Iterator[Change]:
-    before, after = pair.before, pair.after
+    both = _own(before, wells) & _own(after, wells)
     if before.name != after.name:
         renamed = replace(before, name=after.name)
         shows = frozenset(well for well in both if pixels_of(before, well) != pixels_of(renamed, well))
@@ -65,70 +57,51 @@ def _name_and_place(pair: StepPair, both: frozenset[str]) -> Iterator[Change]:
     if pair.moved and before.number != after.number:
         what = f"moved from place {before.number} to {after.number}"
         yield _change(ChangeKind.STEP_MOVED, after, what, before.number, after.number, both)
+    if before.wells != after.wells:
+        old_filter, new_filter = (None if step.wells is None else list(step.wells) for step in (before, after))
+        texts = (("all" if step.wells is None else told_spans(step.wells)) for step in (before, after))
+        other = _own(before, wells) ^ _own(after, wells)
+        yield _change(ChangeKind.WELL_FILTER, after, from_to("wells", *texts), old_filter, new_filter, other)
+    if before.materialize != after.materialize:
+        old, new = (kept and kept.place for kept in (before.materialize, after.materialize))
+        what = from_to("its planes are kept in", old, new)
+        what = what if old != new else f"its planes are kept of other wells in {new}"
+        other = frozenset(well for well in both if _store(before, well) != _store(after, well))
+        yield _change(ChangeKind.KEPT_PLANES, after, what, old, new, other)
+    within = (*walk(values_of(before), values_of(after), _LABELS, _OTHER), *_routes(before, after, numbers, plate))
+    yield from (replace(change, where=step_label(after), wells=both) for change in within)
 
 
-def _wells(pair: StepPair, wells: Wells) -> Iterator[Change]:
-    before, after = pair.before, pair.after
-    if before.wells == after.wells:
-        return
-    other = frozenset(well for well in wells if before.applies_to(well) != after.applies_to(well))
-    old, new = (None if step.wells is None else list(step.wells) for step in (before, after))
-    told = (("all" if step.wells is None else told_spans(step.wells)) for step in (before, after))
-    yield _change(ChangeKind.WELL_FILTER, after, from_to("wells", *told), old, new, other)
+def step_label(step: StepPlan) -> str:
+    """``step 2 "Denoise"``."""
+    return f'step {step.number} "{step.name}"'
 
 
-def _kept(pair: StepPair, both: frozenset[str]) -> Iterator[Change]:
-    before, after = pair.before.materialize, pair.after.materialize
-    if before == after:
-        return
-    other = frozenset(well for well in both if _place(pair.before.kept_as(well)) != _place(pair.after.kept_as(well)))
-    old, new = (kept and kept.place for kept in (before, after))
-    what = from_to("its planes are kept in", old, new) if old != new else f"its planes are kept of other wells in {new}"
-    yield _change(ChangeKind.KEPT_PLANES, pair.after, what, old, new, other)
-
-
-def _place(kept: MaterializePlan | None) -> tuple[str, str] | None:
+def _store(step: StepPlan, well: str) -> tuple[str, str] | None:
+    kept = step.kept_as(well)
     return None if kept is None else (kept.sub_folder, kept.backend)
 
 
-def _arguments(before: StepPlan, after: StepPlan) -> Iterator[Difference]:
-    """Fields of a step that are one value each, those of later versions included."""
-    told: Mapping[str, tuple[ChangeKind, str, Callable[[Any], str]]] = {
-        "variable_components": (ChangeKind.AXES, "stacks along", listed),
-        "group_by": (ChangeKind.GROUP_BY, "grouped by", lambda component: component or "nothing"),
-        "uncovered": (ChangeKind.UNCOVERED, "stacks without an entry:", str),
-        "from_start": (ChangeKind.INPUT, "reads", lambda start: "the plate" if start else "the step before"),
-    }
-    for field in fields(StepPlan):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if old == new or field.name in _NOT_PIXELS | {"wells", "materialize", "routes"}:
-            continue
-        kind, label, as_text = told.get(field.name, (ChangeKind.OTHER, f"{field.name}:", str))
-        yield Difference(kind, from_to(label, as_text(old), as_text(new)), as_text(old), as_text(new))
-
-
-def _routes(before: StepPlan, after: StepPlan, numbers: Mapping[int, int], plate: Plate) -> Iterator[Difference]:
+def _routes(before: StepPlan, after: StepPlan, numbers: Mapping[int, int], plate: Plate) -> Iterator[Change]:
     old, new = ({route.key: route for route in step.routes} for step in (before, after))
-    if set(old) != set(new) and not set(old) & set(new) and len(old) == len(new) == 1:
+    if not set(old) & set(new) and len(old) == len(new) == 1:
         (one,), (other,) = old.values(), new.values()
-        yield _other_key(one, other, before, after, plate)
+        labels = (key_label(before, one.key, plate), key_label(after, other.key, plate))
+        what = from_to("its entry is for", *(label or "all stacks" for label in labels))
+        yield Change(kind=ChangeKind.KEYS, what=what, before=one.key, after=other.key)
         yield from compare_calls(one.calls, other.calls, numbers)
         return
     for key in sorted({*old, *new}, key=lambda key: -1 if key is None else key):
         label = key_label(after if key in new else before, key, plate)
         if key not in new:
-            yield Difference(ChangeKind.KEYS, f"{label or 'for all stacks'} has no entry any more", key, None)
+            what = f"{label or 'for all stacks'} has no entry any more"
+            yield Change(kind=ChangeKind.KEYS, what=what, before=key)
         elif key not in old:
-            calls = _chain(new[key])
-            yield Difference(ChangeKind.KEYS, f"{label or 'for all stacks'} has a new entry ({calls})", None, key)
+            what = f"{label or 'for all stacks'} has a new entry ({_chain(new[key])})"
+            yield Change(kind=ChangeKind.KEYS, what=what, after=key)
         else:
-            for found in compare_calls(old[key].calls, new[key].calls, numbers):
-                yield replace(found, what=f"{label}: {found.what}" if label else found.what)
-
-
-def _other_key(one: Route, other: Route, before: StepPlan, after: StepPlan, plate: Plate) -> Difference:
-    labels = [key_label(step, route.key, plate) or "all stacks" for step, route in ((before, one), (after, other))]
-    return Difference(ChangeKind.KEYS, from_to("its entry is for", *labels), one.key, other.key)
+            for change in compare_calls(old[key].calls, new[key].calls, numbers):
+                yield replace(change, what=f"{label}: {change.what}" if label else change.what)
 
 
 def key_label(step: StepPlan, key: int | None, plate: Plate) -> str:
@@ -156,4 +129,4 @@ def _change(kind: ChangeKind, step: StepPlan, what: str, before: Any, after: Any
     return Change(kind=kind, where=step_label(step), what=what, before=before, after=after, wells=wells)
 
 
-__all__ = ["compare_steps", "key_label", "step_label"]
+__all__ = ["compare_steps"]

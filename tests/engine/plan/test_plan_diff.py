@@ -281,6 +281,16 @@ def test_only_a_step_that_changed_its_place_has_moved() -> None:
     assert [change.kind for change in found.changes] == [ChangeKind.STEP_REMOVED]
 
 
+@pytest.mark.parametrize(("order", "moved"), [("DABCE", "D"), ("BCDEA", "A"), ("AECDB", "BE"), ("ABCDE", "")])
+def test_the_steps_that_kept_their_order_are_not_told_as_moved(order: str, moved: str) -> None:
+    """One step that went to the front or the end moved, and not all those that it passed."""
+    steps = {name: FunctionStep((add, {"amount": number}), name=name) for number, name in enumerate("ABCDE", start=1)}
+
+    found = compare_plans(plan(*steps.values()), plan(*(steps[name] for name in order)))
+
+    assert sorted(change.where[-2] for change in found.changes if change.kind is ChangeKind.STEP_MOVED) == [*moved]
+
+
 def test_of_two_steps_of_one_name_the_equal_one_stays() -> None:
     """The second of two equally named steps is not told as the first with another parameter."""
     two = [FunctionStep((add, {"amount": 1})), FunctionStep((add, {"amount": 2}))]
