@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,24 @@ from openhcs_engine import FunctionStep, Pipeline, VariableComponents
 from openhcs_engine.functions import create_max_projection
 
 pipeline = Pipeline([FunctionStep(create_max_projection, variable_components=[VariableComponents.Z_INDEX])])
+"""
+CONTRACTS: Final = """
+import pytest
+from openhcs_engine.output.opening import open_output
+from openhcs_engine.testing import PlateOutputContract, StorageContract
+from openhcs_engine.vfs.disk import DiskBackend
+
+
+class TestDisk(StorageContract):
+    @pytest.fixture
+    def backend(self, tmp_path):
+        return DiskBackend(str(tmp_path))
+
+
+class TestFolder(PlateOutputContract):
+    @pytest.fixture
+    def output(self, tmp_path):
+        return open_output(tmp_path / "results" / "plate")
 """
 
 
@@ -59,9 +78,7 @@ def missing_in(wheel: Path) -> list[str]:
 
 
 def use(scripts: Path, folder: Path) -> None:
-    """Both commands, the demo and the shipped contracts, far from the repository."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DAGSTER_"))}
-    environment |= {"DAGSTER_HOME": str(folder / "home"), "OPENHCS_INBOX": str(folder / "inbox")}
+    """Both commands and the demo, far from the repository."""
     (folder / "flat.py").write_text(PIPELINE)
     for command in (
         ["openhcs", "--version"],
@@ -71,8 +88,23 @@ def use(scripts: Path, folder: Path) -> None:
         ["openhcs", "verify", "results/plate"],
         ["openhcs-dagster", "demo"],
     ):
-        print("$", *command, flush=True)
-        subprocess.run([str(scripts / command[0]), *command[1:]], cwd=folder, env=environment, check=True)
+        run(scripts, command, folder)
+
+
+def hold_to_contracts(scripts: Path, wheel: Path, folder: Path) -> None:
+    """Install the extra with the shipped contracts' pytest, and inherit two of them, far from the repository."""
+    extra = [f"{wheel}[testing]", f"pytest=={metadata.version('pytest')}"]
+    run(scripts, ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *extra], folder)
+    (folder / "test_contracts.py").write_text(CONTRACTS)
+    run(scripts, ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_contracts.py"], folder)
+
+
+def run(scripts: Path, command: list[str], folder: Path) -> None:
+    """A command of the environment, which knows nothing of the one that runs this."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DAGSTER_"))}
+    environment |= {"DAGSTER_HOME": str(folder / "home"), "OPENHCS_INBOX": str(folder / "inbox")}
+    print("$", *command, flush=True)
+    subprocess.run([str(scripts / command[0]), *command[1:]], cwd=folder, env=environment, check=True)
 
 
 def main(python: str) -> int:
@@ -90,6 +122,7 @@ def main(python: str) -> int:
         work = folder / "work"
         work.mkdir()
         use(installed, work)
+        hold_to_contracts(installed, wheel, work)
     print("The wheel works by itself.")
     return 0
 

@@ -19,11 +19,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from openhcs_engine.errors import OptionError, PlaneReadError, StorageBudgetError, StorageError, StorageKeyError
 from openhcs_engine.memory.conversion.aligned import is_aligned
+from openhcs_engine.testing import StorageContract
 from openhcs_engine.vfs.backend import ImageInfo, StorageBackend
 from openhcs_engine.vfs.disk import DiskBackend
 from openhcs_engine.vfs.memory import MemoryBackend
 from openhcs_engine.vfs.zarr import ZarrBackend
-from tests.engine.storage_contract import StorageContract
 
 NOISE = np.random.default_rng(5).poisson(200, (3, 300, 70)).astype(np.uint16)
 

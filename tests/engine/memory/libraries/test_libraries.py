@@ -19,8 +19,8 @@ from openhcs_engine.memory.libraries.numpy import NumpyLibrary
 from openhcs_engine.memory.libraries.pyclesperanto import PyclesperantoLibrary
 from openhcs_engine.memory.libraries.tensorflow import TensorFlowLibrary
 from openhcs_engine.memory.libraries.torch import TorchLibrary, operations
+from openhcs_engine.testing import LibraryContract
 from tests.engine.cast_law import assert_cast_as_by_law
-from tests.engine.library_contract import LibraryContract
 
 
 class TestNumpy(LibraryContract):

@@ -27,7 +27,7 @@ class StorageContract:
     @pytest.fixture
     def same_place(self, backend: StorageBackend) -> StorageBackend:
         """What another process has that was given the same backend."""
-        clone: StorageBackend = pickle.loads(pickle.dumps(backend))
+        clone: StorageBackend = pickle.loads(pickle.dumps(backend))  # noqa: S301 # pickled here
         return clone
 
     @pytest.mark.parametrize("dtype", DTYPES)
