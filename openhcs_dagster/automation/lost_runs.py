@@ -27,7 +27,7 @@ from openhcs_dagster.keys import plates_of_wells
 from openhcs_dagster.settings import Settings
 from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.files.processes import TOLERANCE_S, is_alive, may_have_spawned
-from openhcs_engine.output.opening import open_output
+from openhcs_engine.output.unlisted_wells import list_published_wells
 
 UNDER_WAY: Final = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -48,8 +48,9 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     for run_id in settled:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     _free_places_of_ended_runs(instance)
-    if settled:
-        _list_published(instance, [record.dagster_run for record in going if record.dagster_run.run_id in settled])
+    lost = [record.dagster_run for record in going if record.dagster_run.run_id in settled]
+    if began := [run for run in lost if PROCESS_TAG in run.tags]:
+        _list_published(instance, began)
     return settled
 
 
@@ -129,10 +130,15 @@ def _list_published(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun])
     for run in runs:
         for plate in _plates_of(run):
             if plate not in entries:
+                told = (
+                    f"Plate {plate} is not in the catalogue any more: wells that this run had published may not be "
+                    "listed in its groups, since nothing says where they are. Add the plate again and run it."
+                )
+                instance.report_engine_event(told, run)
                 continue
             try:
                 output = entries[plate].output_plan
-                open_output(output.address, output.backend).list_wells()
+                list_published_wells(output.address, output.backend)
             except (OpenHCSError, OSError) as error:
                 told = (
                     f"Wells of plate {plate} that this run had published may not be listed in its groups: "

@@ -423,27 +423,55 @@ with local_instance() as instance:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("before", [["A01"], []], ids=["a plate with a group", "a plate without a group"])
 def test_wells_that_a_killed_run_published_are_listed_when_it_is_settled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str]
 ) -> None:
-    """The run is killed between publishing a well and listing it; no run of the plate has to follow."""
+    """The run is killed between publishing a well and listing it; the groups are what the plate's next run makes."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     prepare_home(tmp_path)
     settings = Settings.of({"DAGSTER_HOME": str(tmp_path)})
     with local_instance() as instance:
         deployment = Deployment(tmp_path, settings, instance)
-        entry = deployment.add(deployment.plate("P001"), deployment.pipeline("lab_killed"))
-        materialize_plate(entry, settings, instance, wells=["A01"])
+        entry = deployment.add(deployment.plate("P001"), deployment.pipeline(f"lab_killed_{len(before)}"))
+        if before:
+            materialize_plate(entry, settings, instance, wells=before)
         output = entry.output_plan.folder
 
         killed = subprocess.run([sys.executable, "-c", PUBLISH_AND_DIE, str(output)], timeout=100)
 
         assert killed.returncode == -signal.SIGKILL
-        assert (output / "wells" / "A02.json").exists() and listed(output) == ["A/01"]
+        assert (output / "wells" / "A02.json").exists() and listed(output) == ["A/01"] * len(before)
         assert len(fail_lost_runs(instance)) == 1
-        assert listed(output) == ["A/01", "A/02"]
+        assert listed(output) == [*["A/01"] * len(before), "A/02"]
+
+        groups = contents(output, "images.zarr/**/zarr.json")
+        run = deployment.run(entry, "A02")
+        assert [outcome.status.value for outcome in run.outcomes] == ["unchanged"]
+        assert contents(output, "images.zarr/**/zarr.json") == groups
+
+
+def test_a_settled_run_names_its_plate_that_the_catalogue_does_not_have(
+    deployment: Deployment, dead: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing says where that plate's wells are."""
+    monkeypatch.setenv("DAGSTER_HOME", str(deployment.settings.home))
+    run_id = started(deployment, dead, plate="P404")
+
+    assert fail_lost_runs(deployment.instance) == [run_id]
+
+    (told,) = [event.message for event in deployment.instance.all_logs(run_id) if "P404" in (event.message or "")]
+    assert "not in the catalogue any more" in told and "Add the plate again and run it" in told
+
+
+def contents(output: Path, pattern: str) -> dict[str, bytes]:
+    return {str(path.relative_to(output)): path.read_bytes() for path in output.glob(pattern)}
 
 
 def listed(output: Path) -> list[str]:
-    (group,) = output.glob("*.zarr/zarr.json")
-    return [well["path"] for well in json.loads(group.read_text())["attributes"]["ome"]["plate"]["wells"]]
+    groups = list(output.glob("*.zarr/zarr.json"))
+    return [
+        well["path"]
+        for group in groups
+        for well in json.loads(group.read_text())["attributes"]["ome"]["plate"]["wells"]
+    ]
