@@ -57,6 +57,26 @@ def test_damage_is_found_dropped_and_made_again(folder: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_old_version_of_a_well_that_was_set_aside_is_named_with_what_becomes_of_it(folder: Path) -> None:
+    """On the terminal and in JSON; the run that follows puts it back and computes nothing."""
+    run = ("run", folder / "small", "--pipeline", "lab:project", "--output", folder / "out", "--runner", "threads")
+    assert openhcs(folder, *run).code == 0
+    output = folder / "out" / "small"
+    aside = output / ".replaced" / "A01-0a1b2c3d"
+    for path in ("wells/A01.json", "images.zarr/A/01"):
+        (aside / path).parent.mkdir(parents=True, exist_ok=True)
+        (output / path).rename(aside / path)
+
+    found = openhcs(folder, "verify", output)
+    assert found.code == 1 and "replaced: .replaced/A01-0a1b2c3d was set aside by a run" in found.out
+    assert "the next run puts an old well back, or removes it" in found.out
+    assert json.loads(openhcs(folder, "verify", output, "--json").out)["replaced"] == [".replaced/A01-0a1b2c3d"]
+
+    assert "2 unchanged" in openhcs(folder, *run).out
+    again = openhcs(folder, "verify", output)
+    assert again.code == 0 and "replaced:" not in again.out
+
+
 def test_a_url_that_takes_no_results_is_refused(folder: Path) -> None:
     """Before anything is read or a folder of that name is made."""
     before = set(folder.iterdir())
