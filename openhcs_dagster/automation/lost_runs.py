@@ -22,7 +22,6 @@ from openhcs_dagster.automation.jobs import PLATE_TAG
 from openhcs_dagster.automation.run_process import LAUNCHER_TAG, PROCESS_TAG, RunProcess
 from openhcs_dagster.catalogue.catalogue import Catalogue
 from openhcs_dagster.failures import sentence_of
-from openhcs_dagster.internals import monitor_canceling_run, monitor_starting_run
 from openhcs_dagster.keys import plates_of_wells
 from openhcs_dagster.settings import Settings
 from openhcs_engine.errors import OpenHCSError
@@ -113,6 +112,9 @@ def _is_overdue(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     status = record.dagster_run.status
     if not instance.run_monitoring_enabled:
         return False
+    # Dagster's daemon takes as long to import as Dagster itself, and few starts find such a run.
+    from openhcs_dagster.internals import monitor_canceling_run, monitor_starting_run
+
     if status is dg.DagsterRunStatus.STARTING and instance.run_monitoring_start_timeout_seconds > 0:
         monitor_starting_run(instance, record, _LOGGER)
     elif status is dg.DagsterRunStatus.CANCELING and instance.run_monitoring_cancel_timeout_seconds > 0:

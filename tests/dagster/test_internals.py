@@ -6,6 +6,8 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,6 +185,17 @@ def test_a_private_name_is_what_it_was(name: str) -> None:
 def test_a_method_takes_what_it_took(name: str, method: str) -> None:
     """Replaced or called, it has the parameters that it had."""
     assert list(inspect.signature(getattr(getattr(internals, name), method)).parameters) == MEMBERS[name][method]
+
+
+def test_a_plate_is_run_without_the_daemon_and_the_web_server() -> None:
+    """Together they take as long to import as Dagster; a command that needs neither imports neither."""
+    asked = "import sys, openhcs_dagster.cli.commands, openhcs_dagster.cli.in_process; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True).stdout.split()
+
+    assert "openhcs_dagster.internals" in loaded
+    assert not [
+        name for name in loaded if name.startswith(("dagster._daemon", "dagster._grpc.client", "dagster_webserver"))
+    ]
 
 
 def test_ends_by_a_signal_are_told_from_failures() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from benchmarks import end_to_end, indexing, pixels, storage
+from benchmarks import end_to_end, indexing, pixels, revision, storage
 from benchmarks.measure import CommandFailedError, run_measured
 from benchmarks.pipelines import benchmark_pipeline
 from benchmarks.plain_script import find_files, halve, project_channel
@@ -82,6 +82,25 @@ def test_both_codecs_store_the_same_pixels(tmp_path: Path) -> None:
     assert comparison["different"] == {"a": [], "a2": []}
     assert all(cost["wall_s"] > 0 and cost["cpu_s"] > 0 and cost["process_mb"] > 0 for cost in comparison["runs"]["a"])
     assert comparison["medians"]["a"]["output_mb"] > 0
+
+
+def test_another_commits_engine_and_graph_take_their_turns_before_those_of_now(tmp_path: Path) -> None:
+    """From its own tree and environment; what has no twin, such as the plain script, runs once."""
+    earlier = revision.Revision("v1", tmp_path, tmp_path / ".venv" / "bin" / "python")
+
+    chosen = end_to_end._chosen(["a", "b", "c"], earlier)
+
+    assert list(chosen) == ["a", "b@v1", "b", "c@v1", "c"]
+    assert all(variant.command[0].startswith(str(tmp_path)) == ("@" in name) for name, variant in chosen.items())
+    assert chosen["b@v1"].revision.environ["PYTHONPATH"] == str(tmp_path)
+    assert chosen["c@v1"].command[1] == str(tmp_path / "benchmarks" / "graph_run.py")
+
+
+def test_all_numbers_of_a_document_are_compared() -> None:
+    """Each by where it stands; texts and truths are none."""
+    document = {"wells": 8, "runs": [{"s": 0.5, "ok": True}, {"s": 2}], "name": "x"}
+
+    assert dict(revision.numbers(document)) == {"wells": 8.0, "runs[0].s": 0.5, "runs[1].s": 2.0}
 
 
 def test_a_differing_level_is_named() -> None:
