@@ -20,6 +20,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from openhcs_dagster.automation import lost_runs, run_process
 from openhcs_dagster.automation.lost_runs import fail_lost_runs
@@ -308,6 +309,24 @@ def test_a_living_process_keeps_its_run(deployment: Deployment) -> None:
 
     assert fail_lost_runs(deployment.instance) == []
     assert status(deployment, run_id) is dg.DagsterRunStatus.STARTED and places(deployment) == 1
+
+
+@pytest.mark.parametrize("state", ["NOT_STARTED", "QUEUED"])
+def test_a_run_that_nobody_began_blocks_no_home(deployment: Deployment, state: str) -> None:
+    """Created and never submitted, or waiting in the queue of a server that is off: it holds no place, and stays."""
+    instance = deployment.instance
+    location = RegisteredCodeLocationOrigin("openhcs")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "plates")
+    run = dg.DagsterRun(job_name="plates", status=dg.DagsterRunStatus(state), remote_job_origin=origin)
+    instance.add_run(run)
+    instance.event_log_storage.set_concurrency_slots(POOL, 1)
+    assert status(deployment, run.run_id).value == state
+    entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
+
+    materialized = deployment.run(entry)
+
+    assert materialized.refusal is None and len(materialized.outcomes) == len(entry.wells) and not materialized.failed
+    assert status(deployment, run.run_id).value == state
 
 
 def test_a_new_run_settles_the_lost_one_and_takes_its_place(deployment: Deployment, dead: dict[str, str]) -> None:
