@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
 _HERE: Final = f"openhcs-{os.getuid()}"
 """Folder of this user among this host's temporary files: wells are written there before they are sent."""
+_REMEDY: Final = "remove it, or name another folder for temporary files in TMPDIR"
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,8 @@ class PlateBucket(PlateOutput):
 
     @contextmanager
     def staging(self, run_id: str) -> Iterator[Path]:
-        """A folder among this host's temporary files; what killed runs left there is removed first."""
-        make_private_folder(self.unfinished_place, "remove it, or name another folder for temporary files in TMPDIR")
-        sweep(self.unfinished_place)
+        """A folder among this host's temporary files; see ``sweep`` for what killed runs left there."""
+        make_private_folder(self.unfinished_place, _REMEDY)
         with unfinished_folder(self.unfinished_place / "run") as hidden:
             place = hidden / check_key(run_id).replace("/", "_")
             place.mkdir()
@@ -219,7 +219,11 @@ class PlateBucket(PlateOutput):
                     self._tidy(held.mark.places, ())
 
     def sweep(self) -> None:
-        """Settle what dead publishers left; living ones, and wells whose manifest is damaged, are left alone."""
+        """Settle what dead publishers left, and remove their staged wells among this host's temporary files.
+
+        Living ones, and wells whose manifest is damaged, are left alone.
+        """
+        sweep(make_private_folder(self.unfinished_place, _REMEDY))
         found = self.bucket.found(PUBLISHING)
         marks = read_marks(self.bucket, found)
         # By this host's clock; who gets in goes by the store's own.

@@ -213,3 +213,14 @@ def test_other_errors_of_a_swept_well_stay_what_they_are(tmp_path: Path) -> None
 
     with pytest.raises(ZeroDivisionError):
         write_well(staging, context_at(str(tmp_path)), failing())
+
+
+def test_a_run_with_nothing_to_do_removes_what_a_killed_one_staged(root: str) -> None:
+    """Every run sweeps first, and one that finds all its wells unchanged stages none; living ones keep theirs."""
+    output = prepared(root)
+    published(output, "A01")
+    with output.staging("alive") as staging:
+        (dead_staging(output) / "rest").touch()
+        output.sweep()
+        assert staging.is_dir()
+        assert [path for path in unfinished_files(output) if path.name in ("dead", "rest")] == []
