@@ -17,6 +17,7 @@ from openhcs_engine.errors import PlateError
 from openhcs_engine.files.address import is_remote
 from openhcs_engine.files.atomic import write_whole
 from openhcs_engine.files.links import refuse_links
+from openhcs_engine.files.present import find
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
@@ -142,14 +143,13 @@ class Catalogue:
         CatalogueError
             If the plate is not in the catalogue, or its file cannot be read.
         """
-        path = self._path(validate_plate_id(plate_id))
-        if not path.is_file():
+        entry = _read(self._path(validate_plate_id(plate_id)))
+        if entry is None:
             known = ", ".join(entry.id for entry in self.list()) or "none"
             raise CatalogueError(
                 f"No plate {plate_id!r} is registered (known: {known}); register it with `openhcs-dagster add`.",
                 plate_id=plate_id,
             )
-        entry = _read(path)
         if isinstance(entry, BrokenEntry):
             raise CatalogueError(str(entry), plate_id=plate_id)
         return entry
@@ -158,8 +158,10 @@ class Catalogue:
         """All plates; files that are no entry are named, the others stand."""
         entries: dict[str, CatalogueEntry] = {}
         broken = []
-        for path in sorted(self.folder.glob("[!.]*.json")) if self.folder.is_dir() else ():
+        for path in find(self.folder, "[!.]*.json"):
             entry = _read(path)
+            if entry is None:
+                continue
             if isinstance(entry, BrokenEntry):
                 broken.append(entry)
             elif (folded := folded_plate_id(entry.id)) in entries:
@@ -183,12 +185,15 @@ class Catalogue:
         return self.folder / f"{plate_id}.json"
 
 
-def _read(path: Path) -> CatalogueEntry | BrokenEntry:
+def _read(path: Path) -> CatalogueEntry | BrokenEntry | None:
+    """What a file holds; None if it vanished, as when another command removes the plate."""
     try:
         entry = msgspec.json.decode(path.read_bytes(), type=CatalogueEntry)
         if entry.id != path.stem:
             raise CatalogueError(f"It describes plate {entry.id!r}; name the file {entry.id}.json.", plate_id=entry.id)
         _check(entry)
+    except FileNotFoundError:
+        return None
     except (msgspec.MsgspecError, OSError, ValueError, LookupError) as error:
         return BrokenEntry(path=str(path), reason=f"{explained(error)}.")
     return entry

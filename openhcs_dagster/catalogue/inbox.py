@@ -20,6 +20,7 @@ from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.catalogue.inbox_file import Inbox
 from openhcs_dagster.catalogue.registration import register
 from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.files.present import find
 from openhcs_engine.microscopes.detect import DetectedMicroscope
 from openhcs_engine.microscopes.file_names.presets import PRESETS
 from openhcs_engine.microscopes.ome_zarr.handler import OmeZarrHandler
@@ -129,7 +130,7 @@ def _no_inbox(folder: Path) -> str | None:
     if not folder.is_dir():
         return f"The inbox {folder} is no folder; correct the inbox file."
     own = [
-        path.name for path in folder.iterdir() if path.name.lower().endswith((".htd", ".mlf", "zarr.json", ".zattrs"))
+        path.name for path in find(folder, "*") if path.name.lower().endswith((".htd", ".mlf", "zarr.json", ".zattrs"))
     ]
     if own:
         return f"The inbox {folder} is a plate itself (it holds {own[0]}); write the folder in which plates arrive."
@@ -210,7 +211,7 @@ def _wells_to_come(detected: DetectedMicroscope) -> str | None:
 
 
 def _folders(inbox: Path) -> list[Path]:
-    return sorted(path for path in inbox.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [path for path in find(inbox, "[!.]*") if path.is_dir()]
 
 
 def _register(inbox: Inbox, catalogue: Catalogue, folder: Path) -> CatalogueEntry | str:

@@ -15,6 +15,7 @@ import msgspec
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.files.atomic import write_whole
 from openhcs_engine.files.links import refuse_links_below
+from openhcs_engine.files.present import find
 from openhcs_engine.output.layout import REPORT
 
 
@@ -85,7 +86,7 @@ class OutcomeLog:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("[!.]*.json")) if self.folder.is_dir() else []
+        return find(self.folder, "[!.]*.json")
 
 
 def _read(path: Path) -> list[Outcome]:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from openhcs_engine.files.address import local_folder
 from openhcs_engine.files.atomic import remove_empty_parents
 from openhcs_engine.files.keys import folders_of
+from openhcs_engine.files.present import walk
 from openhcs_engine.files.store import DECODING_ERRORS, FileStore, ReadFile, Result
 from openhcs_engine.files.unfinished import (
     is_unfinished,
@@ -71,7 +72,7 @@ class LocalStore(FileStore):
         return path.is_file() or self._is_marked(path)
 
     def walk(self, prefix: str) -> Iterator[str]:
-        for where, folders, names in os.walk(self.root / prefix):
+        for where, folders, names in walk(self.root / prefix):
             place = Path(where).relative_to(self.root)
             if self.mark in names:
                 folders.clear()

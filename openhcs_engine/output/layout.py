@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from openhcs_engine.files.present import find
 from openhcs_engine.model.wells import is_well
 from openhcs_engine.ngff.metadata import well_path
 
@@ -76,7 +77,7 @@ def places_of_well(folder: Path, well: str, image_sets: Collection[str] = IMAGE_
         place = place_in_set(image_set, well)
         if (folder / place).exists():
             yield place
-    for table in sorted((folder / TABLES).glob(f"*/{well}.*")):
+    for table in find(folder / TABLES, f"*/{well}.*"):
         yield table.relative_to(folder).as_posix()
 
 
@@ -94,11 +95,11 @@ def _candidates(folder: Path, image_sets: Collection[str]) -> Iterator[tuple[Pat
     for image_set in sorted(image_sets):
         if is_zarr(image_set):
             yield from (
-                (path, path.parent.name + path.name) for path in (folder / image_set).glob("*/*") if path.is_dir()
+                (path, path.parent.name + path.name) for path in find(folder / image_set, "*/*") if path.is_dir()
             )
         else:
-            yield from ((path, path.name) for path in (folder / image_set).glob("*") if path.is_dir())
-    yield from ((path, path.name.split(".")[0]) for path in (folder / TABLES).glob("*/*"))
+            yield from ((path, path.name) for path in find(folder / image_set, "*") if path.is_dir())
+    yield from ((path, path.name.split(".")[0]) for path in find(folder / TABLES, "*/*"))
 
 
 def manifest_name(well: str) -> str:
@@ -113,6 +114,11 @@ def well_of_manifest(path: str) -> str | None:
         return None
     well = parts[1].removesuffix(".json")
     return well if is_well(well) else None
+
+
+def manifest_paths(folder: Path) -> list[Path]:
+    """The manifests of all wells that have one."""
+    return [path for path in find(folder / WELLS, "*.json") if is_well(path.stem)]
 
 
 def manifest_path(folder: Path, well: str) -> Path:

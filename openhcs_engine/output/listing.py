@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
 from openhcs_engine.files.atomic import file_checksum
+from openhcs_engine.files.present import find, walk
 from openhcs_engine.output.layout import CONTEXTS, FREE, REPLACED, STAGING, WELLS
 
 LITTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -108,7 +109,7 @@ class FolderFiles(OutputFiles):
 
     def set_aside(self) -> tuple[str, ...]:
         """What lies in the folder of replaced wells, whatever its name."""
-        return tuple(sorted(f"{REPLACED}/{path.name}" for path in (self.folder / REPLACED).glob("*")))
+        return tuple(f"{REPLACED}/{path.name}" for path in find(self.folder / REPLACED, "*"))
 
     def read(self, path: str) -> bytes:
         """Content of a file."""
@@ -124,10 +125,10 @@ class FolderFiles(OutputFiles):
 
     def outputs_inside(self) -> Sequence[str]:
         """Names of the outputs in this folder."""
-        return sorted(path.name for path in self.folder.glob("*") if _is_output(path))
+        return [path.name for path in find(self.folder, "*") if _is_output(path)]
 
     def _walk(self) -> Iterable[Path]:
-        for where, folders, names in os.walk(self.folder):
+        for where, folders, names in walk(self.folder):
             if Path(where) == self.folder:
                 folders[:] = [name for name in folders if name not in FREE | {STAGING, REPLACED}]
             yield from (Path(where) / name for name in names if name not in LITTER)
@@ -141,7 +142,7 @@ def _stat(path: Path) -> os.stat_result | None:
     """None for a file that was removed meanwhile."""
     try:
         return path.lstat() if path.is_symlink() and not path.exists() else path.stat()
-    except OSError:
+    except FileNotFoundError:
         return None
 
 

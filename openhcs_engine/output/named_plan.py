@@ -12,6 +12,7 @@ import msgspec
 
 from openhcs_engine.errors import ContextFileError, NotAnOutputError
 from openhcs_engine.files.address import is_remote, local_folder
+from openhcs_engine.files.present import modified_ns
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.well_spans import told_spans
 from openhcs_engine.output.current import current_wells
@@ -95,7 +96,7 @@ def _other_wells(told: str, contexts: Mapping[str, ProcessingContext], older: Se
 
 def _local_documents(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Plans of a folder, the one written last first."""
-    paths = sorted(plan_files(folder), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    paths = sorted(plan_files(folder), key=lambda path: (modified_ns(path), path.name))
     return ((f"{CONTEXTS}/{path.name}", _content(path)) for path in reversed(paths))
 
 

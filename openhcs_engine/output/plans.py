@@ -11,6 +11,7 @@ import msgspec
 
 from openhcs_engine.errors import ContextFileError, ContextFormatError
 from openhcs_engine.files.keys import check_key
+from openhcs_engine.files.present import find
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.listing import Found, OutputFiles
@@ -87,7 +88,7 @@ def plan_name(fingerprint: str) -> str:
 
 def plan_files(folder: Path) -> list[Path]:
     """The files of a folder's plans, on this host."""
-    return [path for path in (folder / CONTEXTS).glob("*") if path.name.endswith(PLAN_ENDINGS)]
+    return [path for path in find(folder / CONTEXTS, "*") if path.name.endswith(PLAN_ENDINGS)]
 
 
 def find_plan(folder: Path, fingerprint: str) -> Path | None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from openhcs_engine.errors import ContextFileError, ManifestError
 from openhcs_engine.files.address import is_remote
-from openhcs_engine.model.wells import is_well
-from openhcs_engine.output.layout import WELLS
+from openhcs_engine.files.present import modified_ns
+from openhcs_engine.output.layout import manifest_paths
 from openhcs_engine.output.manifest import WellManifest, read_manifest
 from openhcs_engine.output.plans import find_plan
 from openhcs_engine.plan.context import ProcessingContext
@@ -58,19 +58,12 @@ def read_measurements(folder: Path) -> Measurements:
 
     Reads at most ``MOST_WELLS`` manifests and ``MOST_PLANS`` plans.
     """
-    manifests = sorted((path for path in (folder / WELLS).glob("*.json") if is_well(path.stem)), key=_age, reverse=True)
+    manifests = sorted(manifest_paths(folder), key=modified_ns, reverse=True)
     plans = _Plans(folder)
     found = (_measured(path, plans) for path in manifests[:MOST_WELLS])
     return Measurements(
         place=str(folder), wells=tuple(well for well in found if well is not None), published=len(manifests)
     )
-
-
-def _age(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:  # withdrawn meanwhile
-        return 0
 
 
 def _measured(path: Path, plans: _Plans) -> MeasuredWell | None:

@@ -167,3 +167,23 @@ def test_a_file_written_by_hand_with_a_url_as_output_is_left_out(catalogue: Cata
 
     assert [known.id for known in contents] == ["P001"]
     assert "P002.json" in str(contents.broken[0]) and "s3://bucket/out is a URL" in str(contents.broken[0])
+
+
+def test_a_plate_that_is_removed_while_the_catalogue_is_listed_is_no_broken_entry(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file vanishes between the listing and the reading: the plate is not there, and nothing is wrong."""
+    catalogue.add(entry("P001"))
+    catalogue.add(entry("P002"))
+    read = Path.read_bytes
+
+    def remove_first(path: Path) -> bytes:
+        if path.name == "P001.json":
+            path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", remove_first)
+
+    contents = catalogue.list()
+
+    assert [known.id for known in contents] == ["P002"] and contents.broken == ()

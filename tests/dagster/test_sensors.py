@@ -26,6 +26,7 @@ from openhcs_engine.files.processes import is_alive
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
 from tests.dagster.deployments import Deployment
+from tests.engine.files.vanishing import fail_when_listed
 
 
 class Location(CodeLocation):
@@ -425,3 +426,18 @@ def test_a_broken_link_in_one_folder_does_not_stop_the_inbox(deployment: Deploym
 
     assert reloaded
     assert [entry.id for entry in deployment.catalogue.list()] == ["P009"]
+
+
+def test_an_inbox_that_vanishes_while_it_is_listed_holds_nothing(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its drive was taken away in that moment; the next look says that it is no folder."""
+    inbox = configure_inbox(deployment)
+    fail_when_listed(monkeypatch, "inbox")
+
+    requests, _, why, _ = tick(deployment, None)
+    monkeypatch.undo()
+    inbox.rmdir()
+
+    assert (requests, why) == ([], "No new folder in the inbox.")
+    assert "is no folder" in tick(deployment, None)[2]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import OutputPlaceError, StorageError
 from openhcs_engine.files.atomic import StoredFile, remove_empty_parents, write_if_changed
 from openhcs_engine.files.links import refuse_links
+from openhcs_engine.files.present import find
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.groups import version_of, write_group
@@ -42,7 +43,7 @@ def write_plate_groups(folder: Path, group: PlateGroup, wells: Collection[str]) 
     refuse_other_version(folder, group.ngff)
     files = group.files(wells)
     # The plate's first: nobody may find a row named whose group is missing.
-    found = [place for pattern in ("", "*/") for name in _REMOVED for place in folder.glob(f"{pattern}{name}")]
+    found = find(folder, *(f"{row}{name}" for row in ("", "*/") for name in _REMOVED))
     refuse_links(folder, [*files, *(place.relative_to(folder) for place in found)])
     for path, content in files.items():
         write_if_changed(folder / path, content)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from openhcs_engine.errors import ManifestError, OutputPlaceError
+from openhcs_engine.files.present import find
 from openhcs_engine.output.bucket.listing import read_well
 from openhcs_engine.output.bucket.objects import Bucket
 from openhcs_engine.output.layout import TABLES, WELLS, manifest_name
@@ -68,7 +69,7 @@ def _fetch(bucket: Bucket, wells: Collection[str], here: Path) -> dict[str, byte
 
 
 def _plate_tables(here: Path) -> dict[str, bytes]:
-    return {path.relative_to(here).as_posix(): path.read_bytes() for path in sorted((here / TABLES).glob("*.parquet"))}
+    return {path.relative_to(here).as_posix(): path.read_bytes() for path in find(here / TABLES, "*.parquet")}
 
 
 def _readable(bucket: Bucket, well: str) -> WellManifest | None:

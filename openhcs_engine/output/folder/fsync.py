@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from openhcs_engine.files.atomic import flush
+from openhcs_engine.files.present import walk
 
 _AT_ONCE: Final = 8
 """Files flushed together: a file system writes its journal once for all of them."""
@@ -17,7 +17,7 @@ _AT_ONCE: Final = 8
 def flush_tree(folder: Path) -> None:
     """Return when every file and folder below ``folder``, and itself, is on the disk."""
     files, folders = list[Path](), list[Path]()
-    for where, _, names in os.walk(folder):
+    for where, _, names in walk(folder):
         folders.append(Path(where))
         files += [Path(where) / name for name in names]
     with ThreadPoolExecutor(_AT_ONCE) as threads:

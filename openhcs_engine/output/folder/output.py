@@ -17,9 +17,10 @@ from openhcs_engine.files.atomic import flush, remove, remove_empty_parents, wri
 from openhcs_engine.files.keys import check_key
 from openhcs_engine.files.links import refuse_links, refuse_links_below
 from openhcs_engine.files.locks import hold, locked
+from openhcs_engine.files.present import find
 from openhcs_engine.files.unfinished import TEMPORARY_PREFIX, hidden_name, remove_if_dead
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.wells import is_well, plate_order
+from openhcs_engine.model.wells import plate_order
 from openhcs_engine.ngff.groups import read_attributes, version_of
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_group import PlateGroup, version_file
@@ -41,6 +42,7 @@ from openhcs_engine.output.layout import (
     image_sets_of,
     manifest_name,
     manifest_path,
+    manifest_paths,
     place_in_set,
     places_of_well,
     wells_with_places,
@@ -197,8 +199,7 @@ class PlateFolder(PlateOutput):
 
     def wells(self) -> tuple[str, ...]:
         """Wells that have a manifest, in plate order."""
-        found = [path.stem for path in (self.folder / WELLS).glob("*.json") if is_well(path.stem)]
-        return tuple(sorted(found, key=plate_order))
+        return tuple(sorted((path.stem for path in manifest_paths(self.folder)), key=plate_order))
 
     def well_place(self, well: str) -> Path:
         """Where the well's images are, or will be."""
@@ -237,7 +238,7 @@ class PlateFolder(PlateOutput):
             return
         with self._lock("removing the remains of an interrupted run"):
             found = wells_with_places(self.folder, image_sets_of_plans(plans_in(self.folder)))
-            unfinished = [path for pattern in _UNFINISHED for path in self.folder.glob(pattern)]
+            unfinished = find(self.folder, *_UNFINISHED)
             paths = (path.relative_to(self.folder) for path in (*self._staged(), *unfinished))
             refuse_links(self.folder, [*paths, *chain.from_iterable(found.values())])
             refuse_links_below(self.folder, REPLACED)
@@ -296,7 +297,7 @@ class PlateFolder(PlateOutput):
         """As ``list_wells``, without some wells; the caller holds the folder's lock."""
         known = known or KnownManifests()
         self._update(known)
-        for image_set in sorted({*image_sets, *(path.name for path in self.folder.glob("*.zarr"))}):
+        for image_set in sorted({*image_sets, *(path.name for path in find(self.folder, "*.zarr"))}):
             refuse_links(self.folder, [image_set])
             before = self._group(image_set)
             wanted = group.joined(before) if group is not None and image_set in image_sets else before
@@ -315,13 +316,11 @@ class PlateFolder(PlateOutput):
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
         """For each well that has a manifest, what changes with it."""
-        with os.scandir(self.folder / WELLS) as entries:
-            found = {entry.name.removesuffix(".json"): entry for entry in entries if entry.name.endswith(".json")}
-            stamps = dict[str, tuple[int, int, int]]()
-            for well in filter(is_well, found):
-                with suppress(FileNotFoundError):  # replaced in this moment
-                    about = found[well].stat()
-                    stamps[well] = about.st_size, about.st_mtime_ns, about.st_ino
+        stamps = dict[str, tuple[int, int, int]]()
+        for path in manifest_paths(self.folder):
+            with suppress(FileNotFoundError):  # replaced in this moment
+                about = path.stat()
+                stamps[path.stem] = about.st_size, about.st_mtime_ns, about.st_ino
         return stamps
 
     def _manifest(self, well: str) -> WellManifest | None:
@@ -357,7 +356,7 @@ class PlateFolder(PlateOutput):
         return descriptor
 
     def _staged(self) -> list[Path]:
-        return [place for place in (self.folder / STAGING).glob("*") if place.is_dir()]
+        return [place for place in find(self.folder / STAGING, "*") if place.is_dir()]
 
     def _debris(self, well: str, places: list[str]) -> list[str]:
         """Places of a well that its manifest does not mention."""

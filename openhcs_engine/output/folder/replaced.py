@@ -17,6 +17,7 @@ from pathlib import Path
 from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.files.atomic import flush, remove, remove_empty_parents
 from openhcs_engine.files.links import refuse_links
+from openhcs_engine.files.present import find
 from openhcs_engine.model.system_errors import told_with_file
 from openhcs_engine.model.wells import is_well
 from openhcs_engine.output.folder.fsync import flush_names
@@ -141,7 +142,7 @@ def _put_back(folder: Path, well: str, aside: Path) -> None:
 
 def _set_aside(folder: Path) -> list[tuple[str, Path]]:
     """Wells with the folders that hold their old versions; what has another name was not made here, and stays."""
-    found = [(path.name.rpartition("-")[0], path) for path in (folder / REPLACED).glob("*")]
+    found = [(path.name.rpartition("-")[0], path) for path in find(folder / REPLACED, "*")]
     return [(well, path) for well, path in found if is_well(well)]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import NotAnOutputError, PlaneMismatchError, PlaneReadError
+from openhcs_engine.files.present import find
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.ngff.reading.lazy_array import LazyField, LazyPlanes
 from openhcs_engine.ngff.tiles import Window
@@ -116,7 +117,7 @@ class _TiffPlanes:
 def open_tiff_well(folder: Path) -> dict[int | None, TiffField]:
     """The fields of a well by site. NotAnOutputError if the folder holds no planes."""
     sites: dict[int, dict[Coordinate, Path]] = {}
-    for path in sorted(folder.glob("*.ome.tif")):
+    for path in find(folder, "*.ome.tif"):
         if match := _NAME.fullmatch(path.name):
             site, channel, z_index, timepoint = map(int, match.groups())
             sites.setdefault(site, {})[timepoint, channel, z_index] = path

@@ -12,11 +12,12 @@ from openhcs_engine.errors import TableError
 from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.files.locks import locked
+from openhcs_engine.files.present import find
 from openhcs_engine.files.unfinished import unfinished_file
 from openhcs_engine.model.digest import digest
 from openhcs_engine.model.system_errors import explained
-from openhcs_engine.model.wells import is_well, plate_order
-from openhcs_engine.output.layout import TABLES, WELLS
+from openhcs_engine.model.wells import plate_order
+from openhcs_engine.output.layout import TABLES, WELLS, manifest_paths
 from openhcs_engine.output.manifest import WellManifest, read_manifest
 from openhcs_engine.output.preflight import output_errors
 
@@ -89,9 +90,9 @@ def make_plate_tables(folder: Path) -> tuple[PlateTable, ...]:
 def _published_tables(folder: Path) -> dict[str, list[_WellTable]]:
     """Tables that manifests list, by name, wells in plate order."""
     tables: dict[str, list[_WellTable]] = {}
-    names = [path.stem for path in (folder / WELLS).glob("*.json") if is_well(path.stem)]
-    for well in sorted(names, key=plate_order):
-        manifest = read_manifest(folder / WELLS / f"{well}.json")
+    manifests = {path.stem: path for path in manifest_paths(folder)}
+    for well in sorted(manifests, key=plate_order):
+        manifest = read_manifest(manifests[well])
         for name, table in _tables_of(manifest) if manifest is not None else ():
             tables.setdefault(name, []).append(table)
     return tables
@@ -279,7 +280,7 @@ def _made_of(path: Path) -> str | None:
 
 def _remove_orphans(tables: Path, kept: Mapping[str, object]) -> None:
     """Remove plate tables of names that no well has any more."""
-    for path in tables.glob("*.parquet"):
+    for path in find(tables, "*.parquet"):
         if path.stem not in kept and _made_of(path) is not None:
             path.unlink()
 
