@@ -9,6 +9,7 @@ from openhcs_dagster.automation.run_executor import patient_executor
 from openhcs_dagster.automation.schedules import nightly_schedule
 from openhcs_dagster.automation.sensors import lost_runs, new_plates_sensor, report_sensors
 from openhcs_dagster.catalogue.catalogue import Catalogue
+from openhcs_dagster.failures import as_sentence
 from openhcs_dagster.plate.assets import plate_graph
 from openhcs_dagster.resources import CatalogueResource, CodeLocation, DevicePool, current_settings, host_has_gpus
 from openhcs_dagster.settings import MEMORY, Settings
@@ -17,7 +18,8 @@ from openhcs_dagster.storage.io_manager import VfsIOManager
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Definitions of all plates that the catalogue holds now; broken entries are named and left out."""
-    catalogue = Catalogue(settings.catalogue).list()
+    with as_sentence("loading the plates of the catalogue"):
+        catalogue = Catalogue(settings.catalogue).list()
     for broken in catalogue.broken:
         logging.getLogger(__name__).warning(str(broken))
     plates = catalogue.entries

@@ -1,4 +1,7 @@
-"""What goes wrong in an asset, or with Dagster's own files, as a sentence; the traceback stays in the log."""
+"""What goes wrong in what Dagster calls, or with its own files, as a sentence; the traceback stays in the log.
+
+Every asset, check, sensor and schedule of ours stands in ``as_failure`` with its whole body.
+"""
 
 import errno
 import os
@@ -13,7 +16,7 @@ import sqlalchemy.exc
 from dagster_shared.error import SerializableErrorInfo
 
 from openhcs_engine.errors import OpenHCSError
-from openhcs_engine.model.system_errors import REMEDIES, TRANSIENT, told_with_file
+from openhcs_engine.model.system_errors import REMEDIES, TRANSIENT, told_file, told_with_file
 
 _DATABASE: Final = {
     "full": REMEDIES[errno.ENOSPC],
@@ -30,7 +33,7 @@ _DATABASE: Final = {
 
 
 class HomeError(OpenHCSError, OSError):
-    """Dagster cannot read or write its records of runs."""
+    """What a home keeps, such as Dagster's records of runs, cannot be read or written."""
 
     path: str
 
@@ -52,6 +55,17 @@ def as_failure(doing: str, *, retries: bool = False) -> Iterator[None]:
         raise dg.Failure(sentence_of(error, doing), allow_retries=retries and may_pass(error)) from error
 
 
+@contextmanager
+def as_sentence(doing: str) -> Iterator[None]:
+    """Turn errors of the system into a HomeError with their sentence; errors of ours have one."""
+    try:
+        yield
+    except OpenHCSError:
+        raise
+    except OSError as error:
+        raise HomeError(sentence_of(error, doing), path=told_file(error)) from error
+
+
 def may_pass(error: BaseException) -> bool:
     """True for what a network drive says when it was away for a moment."""
     errors = (error, error.__cause__, error.__context__)
@@ -71,17 +85,19 @@ def home_errors() -> Iterator[None]:
 
 
 def innermost(error: SerializableErrorInfo | None) -> str:
-    """The sentence of the error that began it all, without the names of classes and without a traceback."""
-    while error is not None and error.cause is not None:
-        error = error.cause
+    """The sentence of the error that began it all, or of ours that explains it; without classes and traceback."""
     if error is None:
         return "The run failed; see it in the UI."
-    said = error.message.strip()
-    if said.startswith(("openhcs_engine.", "openhcs_dagster.")):  # the full name of a class, as in tracebacks
-        return said.partition(": ")[2]
+    chain = [error]
+    while (cause := chain[-1].cause) is not None:
+        chain.append(cause)
+    for said in (each.message.strip() for each in reversed(chain)):
+        if said.startswith(("openhcs_engine.", "openhcs_dagster.")):  # the full name of a class, as in tracebacks
+            return said.partition(": ")[2]
+    said = chain[-1].message.strip()
     if (found := re.search(r"\[Errno (\d+)\] (.+)", said)) is not None:
         return f"{found[2]}; {REMEDIES.get(int(found[1]), 'see whether the drive works, and run again')}."
     return said
 
 
-__all__ = ["HomeError", "as_failure", "home_errors", "innermost", "may_pass", "sentence_of"]
+__all__ = ["HomeError", "as_failure", "as_sentence", "home_errors", "innermost", "may_pass", "sentence_of"]

@@ -11,9 +11,11 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
+from openhcs_dagster.failures import as_sentence
 from openhcs_dagster.settings import LOCATION, Settings
 from openhcs_engine.memory import devices
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
+from openhcs_engine.model.system_errors import told_with_file
 from openhcs_engine.plan.context import ProcessingContext
 
 Result = TypeVar("Result")
@@ -43,7 +45,10 @@ class CodeLocation(dg.ConfigurableResource["CodeLocation"]):
 
     def reload(self) -> str:
         """Make the web server and the daemon read the catalogue again; return what was done, as a sentence."""
-        address = self._address()
+        try:
+            address = self._address()
+        except OSError as error:
+            return f"Nothing was reloaded ({told_with_file(error)}): press Reload on the Deployment page."
         if not address:
             return (
                 "No web server is known here, so nothing was reloaded: press Reload on the Deployment page, or set "
@@ -138,7 +143,10 @@ class DevicePool(dg.ConfigurableResource["DevicePool"]):
         needs_gpus = policy is not DevicePolicy.CPU and bool(gpus_planned(contexts))
         kind = GPU if needs_gpus and (policy is DevicePolicy.GPU_REQUIRED or _count(pool, GPU)) else CPU
         most = workers or _count(pool, kind) * (self.gpu_slots if kind == GPU else 1)
-        with pool.lease(max(1, min(most, len(contexts))), kind, self.patience_s, on_wait) as leased:
+        with ExitStack() as held:
+            with as_sentence("leasing devices"):
+                lease = pool.lease(max(1, min(most, len(contexts))), kind, self.patience_s, on_wait)
+                leased = held.enter_context(lease)
             yield leased
 
     def _cpus(self) -> devices.CpuInventory:

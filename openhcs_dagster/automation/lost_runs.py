@@ -128,25 +128,24 @@ def _is_overdue(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
 def _list_published(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
     """Make the plates' groups list what lost runs had published and not listed yet; their logs say what refuses."""
     catalogue = Catalogue(Settings.of(os.environ).catalogue)
-    entries = {entry.id: entry for entry in catalogue.list()}
     for run in runs:
         for plate in _plates_of(run):
-            if plate not in entries:
+            try:
+                entries = {entry.id: entry for entry in catalogue.list()}
+                if plate in entries:
+                    output = entries[plate].output_plan
+                    list_published_wells(output.address, output.backend)
+                    continue
                 told = (
                     f"Plate {plate} is not in the catalogue any more: wells that this run had published may not be "
                     "listed in its groups, since nothing says where they are. Add the plate again and run it."
                 )
-                instance.report_engine_event(told, run)
-                continue
-            try:
-                output = entries[plate].output_plan
-                list_published_wells(output.address, output.backend)
             except (OpenHCSError, OSError) as error:
                 told = (
                     f"Wells of plate {plate} that this run had published may not be listed in its groups: "
                     f"{sentence_of(error, 'listing wells')} The next run of the plate lists them."
                 )
-                instance.report_engine_event(told, run)
+            instance.report_engine_event(told, run)
 
 
 def _plates_of(run: dg.DagsterRun) -> list[str]:

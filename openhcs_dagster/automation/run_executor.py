@@ -12,6 +12,7 @@ import dagster as dg
 
 from openhcs_dagster.automation.lost_runs import fail_lost_runs, holders
 from openhcs_dagster.automation.run_process import process_tag
+from openhcs_dagster.failures import as_sentence
 from openhcs_dagster.internals import (
     IN_PROC_CONFIG,
     EngineEventData,
@@ -82,8 +83,9 @@ class PatientExecutor(InProcessExecutor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """Yield the events of a run. Any: Dagster's own events."""
         instance, run = plan_context.instance, plan_context.dagster_run
-        instance.add_run_tags(run.run_id, process_tag())
-        fail_lost_runs(instance)
+        with as_sentence("looking for runs whose process is gone"):
+            instance.add_run_tags(run.run_id, process_tag())
+            fail_lost_runs(instance)
         try:
             yield from ExecuteRunWithPlanIterable(
                 execution_plan=execution_plan,

@@ -11,6 +11,7 @@ from openhcs_dagster.automation.jobs import ALL_ASSETS, processing_request
 from openhcs_dagster.automation.staleness import survey
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.environment import NIGHTLY, TIMEZONE
+from openhcs_dagster.failures import as_failure
 
 SURVEY_S: Final = 45.0
 """Seconds for comparing plates with their plans: Dagster gives a schedule 60 in all."""
@@ -37,6 +38,7 @@ def nightly_schedule(
         default_status=dg.DefaultScheduleStatus.STOPPED if faults else dg.DefaultScheduleStatus.RUNNING,
         description=" ".join(faults) or "Starts every plate that is new, stale, or has failed or missing wells.",
     )
+    @as_failure("looking for plates that have something to do")
     def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         if faults:
             return dg.SkipReason(" ".join(faults))

@@ -11,6 +11,7 @@ from openhcs_dagster.automation.lost_runs import fail_lost_runs
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.catalogue.inbox import InboxMemory, look_into
 from openhcs_dagster.catalogue.inbox_file import Inbox
+from openhcs_dagster.failures import as_failure
 from openhcs_dagster.internals import UnresolvedAssetJobDefinition
 from openhcs_dagster.keys import PlateKeys, plates_of_wells
 from openhcs_dagster.resources import CatalogueResource, CodeLocation
@@ -47,6 +48,7 @@ def _report_sensor(
         minimum_interval_seconds=10,
         description="Makes a plate's report anew after a run of its wells.",
     )
+    @as_failure("looking whether a report is due")
     def sensor(context: dg.RunStatusSensorContext) -> list[dg.RunRequest] | dg.SkipReason:
         return requests_after(context.instance, context.dagster_run)
 
@@ -90,6 +92,7 @@ def new_plates_sensor(inbox_file: Path, known: Sequence[CatalogueEntry]) -> dg.S
         minimum_interval_seconds=30,
         description="Registers plates that are complete in the inbox, and starts them.",
     )
+    @as_failure("looking for new plates")
     def new_plates(
         context: dg.SensorEvaluationContext, catalogue: CatalogueResource, code_location: CodeLocation
     ) -> dg.SensorResult | dg.SkipReason:
@@ -117,6 +120,7 @@ def new_plates_sensor(inbox_file: Path, known: Sequence[CatalogueEntry]) -> dg.S
     minimum_interval_seconds=10,
     description="Marks runs as failed whose process is gone, so that they do not keep others waiting.",
 )
+@as_failure("looking for runs whose process is gone")
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Tidy up after a power cut or a killed process."""
     lost = fail_lost_runs(context.instance)

@@ -10,7 +10,7 @@ import dagster as dg
 
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.catalogue.registration import renewed
-from openhcs_dagster.failures import as_failure, sentence_of
+from openhcs_dagster.failures import as_failure
 from openhcs_dagster.keys import GRAPH_VERSION, RENEW_TAG, WELLS, PlateKeys
 from openhcs_dagster.plate import checks
 from openhcs_dagster.plate import metadata as records
@@ -76,6 +76,7 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
         code_version=GRAPH_VERSION,
         retry_policy=dg.RetryPolicy(max_retries=RETRIES, delay=RETRY_AFTER_S),
     )
+    @as_failure(f"reading plate {entry.id}")
     def plate_index(
         context: dg.AssetExecutionContext, catalogue: CatalogueResource, code_location: CodeLocation
     ) -> dg.Output[PlateListing]:
@@ -119,6 +120,7 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         group_name=entry.group,
         code_version=GRAPH_VERSION,
     )
+    @as_failure(f"compiling plate {entry.id}")
     def compiled_contexts(
         context: dg.AssetExecutionContext,
         plate_index: PlateListing,
@@ -129,8 +131,6 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
             compilation = compile_entry(entry, plate_index, device_pool.inventory())
         except OpenHCSError as error:
             raise dg.Failure(str(error), metadata=records.refusal_metadata(error), allow_retries=False) from None
-        except OSError as error:
-            raise dg.Failure(sentence_of(error, f"compiling plate {entry.id}"), allow_retries=False) from None
         contexts = compilation.contexts
         change = change_since_last(context.instance, io_manager, PlateKeys(entry.id).contexts, contexts)
         return dg.Output(
@@ -165,40 +165,46 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
     def processed_wells(
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], device_pool: DevicePool
     ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
-        yield from device_pool.closed_with_run(_process(context, compiled_contexts, device_pool))
-
-    def _process(
-        context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], device_pool: DevicePool
-    ) -> Generator[dg.AssetMaterialization | dg.AssetObservation, None, None]:
-        asked = _asked_wells(context.partition_keys, compiled_contexts)
-        lineage = upstream_tags(context.instance, keys.contexts)
-        plate = next(iter(asked.values())).plate
-        pictures = records.Pictures(entry, plate)
-        outcomes: dict[str, Outcome] = {}
-        try:
-            renew = entry.options.renew or context.run.tags.get(RENEW_TAG) == "true"
-            for result in _execute(entry, asked, device_pool, context.run.run_id, renew=renew):
-                if result.well in outcomes:  # it was published, and the output does not hold it any more
-                    plan_again(context, keys.wells, result.well)
-                outcomes[result.well] = Outcome.of(result, context.run.run_id)
-                contents = records.well_conditions(plate.plate_map, result.well)
-                if result.success:
-                    tags = {**lineage, **version_tags(GRAPH_VERSION, result.fingerprint)}
-                    described = {**pictures.metadata(result.well), **contents}
-                    yield records.well_materialization(keys.wells, result, tags, described)
-                else:
-                    context.log.error(result.error)
-                    yield records.well_failure(keys.wells, result, contents)
-        finally:
-            _keep(outcomes.values(), entry, context)
-        warned = {well: outcome.warnings for well, outcome in outcomes.items() if outcome.warnings}
-        if warned:
-            context.log.warning(records.wells_warned(warned))
-        failed = {well: outcome.error or "" for well, outcome in outcomes.items() if outcome.error is not None}
-        if failed:
-            raise records.wells_failed(failed, len(asked))
+        with as_failure(f"running plate {entry.id}"):
+            yield from device_pool.closed_with_run(_run_wells(entry, context, compiled_contexts, device_pool))
 
     return processed_wells
+
+
+def _run_wells(
+    entry: CatalogueEntry,
+    context: dg.AssetExecutionContext,
+    compiled_contexts: dict[str, ProcessingContext],
+    device_pool: DevicePool,
+) -> Generator[dg.AssetMaterialization | dg.AssetObservation, None, None]:
+    keys = PlateKeys(entry.id)
+    asked = _asked_wells(context.partition_keys, compiled_contexts)
+    lineage = upstream_tags(context.instance, keys.contexts)
+    plate = next(iter(asked.values())).plate
+    pictures = records.Pictures(entry, plate)
+    outcomes: dict[str, Outcome] = {}
+    try:
+        renew = entry.options.renew or context.run.tags.get(RENEW_TAG) == "true"
+        for result in _execute(entry, asked, device_pool, context.run.run_id, renew=renew):
+            if result.well in outcomes:  # it was published, and the output does not hold it any more
+                plan_again(context, keys.wells, result.well)
+            outcomes[result.well] = Outcome.of(result, context.run.run_id)
+            contents = records.well_conditions(plate.plate_map, result.well)
+            if result.success:
+                tags = {**lineage, **version_tags(GRAPH_VERSION, result.fingerprint)}
+                described = {**pictures.metadata(result.well), **contents}
+                yield records.well_materialization(keys.wells, result, tags, described)
+            else:
+                context.log.error(result.error)
+                yield records.well_failure(keys.wells, result, contents)
+    finally:
+        _keep(outcomes.values(), entry, context)
+    warned = {well: outcome.warnings for well, outcome in outcomes.items() if outcome.warnings}
+    if warned:
+        context.log.warning(records.wells_warned(warned))
+    failed = {well: outcome.error or "" for well, outcome in outcomes.items() if outcome.error is not None}
+    if failed:
+        raise records.wells_failed(failed, len(asked))
 
 
 def _keep(outcomes: Iterable[Outcome], entry: CatalogueEntry, context: dg.AssetExecutionContext) -> None:
@@ -236,22 +242,19 @@ def _execute(
 
     inherit_search_path(entry)
     policy, log = DevicePolicy(entry.options.device), dg.get_dagster_logger()
-    try:
-        with device_pool.lease(contexts, policy, entry.options.workers, log.warning) as leased:
-            log.info(f"Wells run on {', '.join(device.label for device in leased)}.")
-            yield from execute_wells(
-                contexts,
-                runner=entry.options.runner,
-                devices=leased,
-                policy=policy,
-                pool=device_pool.pool(policy),
-                run_id=run_id,
-                well_timeout=entry.options.well_timeout,
-                on_notice=log.warning,
-                renew=renew,
-            )
-    except (OpenHCSError, OSError) as error:
-        raise dg.Failure(sentence_of(error, f"running plate {entry.id}"), allow_retries=False) from error
+    with device_pool.lease(contexts, policy, entry.options.workers, log.warning) as leased:
+        log.info(f"Wells run on {', '.join(device.label for device in leased)}.")
+        yield from execute_wells(
+            contexts,
+            runner=entry.options.runner,
+            devices=leased,
+            policy=policy,
+            pool=device_pool.pool(policy),
+            run_id=run_id,
+            well_timeout=entry.options.well_timeout,
+            on_notice=log.warning,
+            renew=renew,
+        )
 
 
 def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
@@ -269,14 +272,14 @@ def _plate_report(entry: CatalogueEntry) -> dg.AssetsDefinition:
         group_name=entry.group,
         code_version=GRAPH_VERSION,
     )
+    @as_failure(f"making the report of plate {entry.id}")
     def plate_report(
         context: dg.AssetExecutionContext, compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells
     ) -> dg.MaterializeResult[None]:
-        with as_failure(f"making the report of plate {entry.id}"):
-            refuse_links_below(Path(entry.output), f"{entry.id}/{REPORT}")
-            summary = report.summarise(entry, compiled_contexts, processed_wells)
-            pictures, overview = drawing.draw(summary, processed_wells), draw_overview(entry)
-            page, table = report_page.write_page(summary, pictures, overview), wells_table.write_table(summary)
+        refuse_links_below(Path(entry.output), f"{entry.id}/{REPORT}")
+        summary = report.summarise(entry, compiled_contexts, processed_wells)
+        pictures, overview = drawing.draw(summary, processed_wells), draw_overview(entry)
+        page, table = report_page.write_page(summary, pictures, overview), wells_table.write_table(summary)
         metadata = records.report_metadata(summary, pictures, page, table)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(summary.digest), metadata={**metadata, **records.overview_metadata(overview)}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_dagster.failures import as_failure
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.report.summary import WellState, summarise
 from openhcs_engine.errors import NotAnOutputError
@@ -29,6 +30,7 @@ def wells_are_current(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         },
         description="Every well of the plan is published, and was made by this plan.",
     )
+    @as_failure(f"comparing the wells of plate {entry.id} with their plan")
     def check(compiled_contexts: dict[str, ProcessingContext], processed_wells: PlateWells) -> dg.AssetCheckResult:
         summary = summarise(entry, compiled_contexts, processed_wells)
         bad = [f"{well.well} ({well.state})" for well in summary.not_current]
@@ -59,6 +61,7 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         description="Every published file is as it was written, and no foreign file lies among them. With the report, "
         "wells that are new or changed are read and compared with their checksums; executed by itself, all are.",
     )
+    @as_failure(f"checking the files of plate {entry.id}")
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from openhcs_engine.output.verification.changed_wells import inspect
         from openhcs_engine.output.verification.verify import PLATE

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import PrivateAttr
 
+from openhcs_dagster.failures import as_sentence
 from openhcs_dagster.keys import PlateKeys, plates_of_wells
 from openhcs_dagster.storage.codecs import CODECS, codec_for, codec_of_suffix
 from openhcs_engine.errors import MissingKeyError, StorageError, UnknownWellError
@@ -33,7 +34,8 @@ class StoredPartitions(Mapping[str, Any]):
         """Partitions that were asked for and are not stored."""
 
     def __getitem__(self, partition: str) -> Any:
-        return _load(self._backend, self._keys[partition])
+        with as_sentence(f"loading {self._keys[partition]}"):
+            return _load(self._backend, self._keys[partition])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -55,6 +57,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
     """Folder or URL in which a backend that keeps values gets its place."""
     _places: StorageRegistry | None = PrivateAttr(default=None)
 
+    @as_sentence("storing what an asset returned")
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store what an asset returned; for several partitions at once, a mapping with a value for each."""
         name = _name(context.asset_key)
@@ -65,6 +68,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
         kept = [self._store(key, value) for key, value in values.items()]
         context.add_output_metadata({"stored as": ", ".join(kept[:3]), "backend": self.backend})
 
+    @as_sentence("loading what an asset returned")
     def load_input(self, context: dg.InputContext) -> Any:
         """What an asset returned; for partitions a lazy mapping, for wells a reader of the plate."""
         upstream = context.upstream_output
@@ -87,6 +91,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
         missing = tuple(partition for partition in partitions if partition not in stored)
         return StoredPartitions(self._backend(), stored, missing)
 
+    @as_sentence("loading what an asset returned")
     def stored(self, key: dg.AssetKey) -> object | None:
         """What an asset without partitions returned last; None if nothing is stored, or not within reach of this run.
 
@@ -94,6 +99,8 @@ class VfsIOManager(dg.ConfigurableIOManager):
         ------
         StorageError
             If it was stored by a version that kept it otherwise, or is damaged.
+        HomeError
+            If the drive fails.
         """
         there = self._find(_name(key))
         return None if there is None else _load(self._backend(), there)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from openhcs_engine.errors import NotAPlateError, SeveralPlatesError
 from openhcs_engine.microscopes.file_names.suggestion import ways_to_say_it
@@ -12,6 +12,9 @@ from openhcs_engine.microscopes.listing import FolderListing
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wording import listed_first
+
+NAMED: Final = 3
+"""Warnings of a listing that the refusal repeats."""
 
 
 class MicroscopeHandler(ABC):
@@ -67,9 +70,10 @@ def one_plate(listing: FolderListing, folders: Sequence[str], handlers: Sequence
         return plates[0]
     if not plates:
         looked_for = "; ".join(f"{handler.name}: {handler.looks_for}" for handler in handlers)
+        refused = "".join(f" {warning}" for warning in listing.warnings[:NAMED])  # a failing drive hides a plate
         raise NotAPlateError(
             f"{listing.root} is not a plate: none of its {len(listing.files)} files fits a known format "
-            f"(looked for {looked_for}).{ways_to_say_it(listing)}",
+            f"(looked for {looked_for}).{refused}{ways_to_say_it(listing)}",
             path=listing.root,
         )
     shown = listed_first(plates, 10)

@@ -85,12 +85,14 @@ def test_a_home_that_is_full_is_a_sentence_of_the_step_that_stores(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Dagster wraps round the error of an IO manager is taken off."""
+    monkeypatch.setattr(graph, "RETRY_AFTER_S", 0.01)
     entry = deployment.add(deployment.plate(), deployment.pipeline("lab"))
     monkeypatch.setattr(file_backend.FileBackend, "_writing", lambda *_: failing(errno.ENOSPC)())
 
     run = deployment.run(entry, entry.wells[0])
 
-    assert run.refusal == f"No space left on device: '/data/x'; {REMEDIES[errno.ENOSPC]}."
+    sentence = "/data/x, while storing what an asset returned: No space left on device"
+    assert run.refusal == f"{sentence}; {REMEDIES[errno.ENOSPC]}."
 
 
 @pytest.mark.parametrize(
