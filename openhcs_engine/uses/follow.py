@@ -268,18 +268,19 @@ class _Follower(Values):
                         self._name(name, each, inside[each], names)
 
     def _import(self, name: str, dots: int, scope: Mapping[str, Any], names: set[str]) -> None:
-        """A module that is imported when the function is called: now, if it is the user's own."""
+        """A module that is imported when the function is called: now, if it is the user's own or this product's.
+
+        What another pipeline of this process imported before makes no difference.
+        """
         with suppress(ImportError, ValueError):
             name = importlib.util.resolve_name("." * dots + name, scope.get("__package__") or "") if dots else name
             match whose(name):
                 case Whose.INSTALLED:
                     self._package(name)
-                case Whose.OURS if name in sys.modules:
-                    self._module(sys.modules[name], names)
-                case Whose.OWN if file_of(name) is not None or name in sys.modules:
-                    self._import_own(name, names)
+                case Whose.OURS | Whose.OWN if file_of(name) is not None or name in sys.modules:
+                    self._import_now(name, names)
 
-    def _import_own(self, name: str, names: set[str]) -> None:
+    def _import_now(self, name: str, names: set[str]) -> None:
         try:
             module = importlib.import_module(name)
         except ImportError:

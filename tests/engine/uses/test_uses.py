@@ -19,6 +19,7 @@ from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
 from openhcs_engine.errors import CompilationError, ExecutionError
 from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.laws import now
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.uses.follow import Uses, follow
 from openhcs_engine.uses.packages import Whose, whose
@@ -616,3 +617,33 @@ def test_a_default_that_a_function_fills_is_a_memory(lab: Lab) -> None:
 
     step.__defaults__[1][0] = 5
     assert follow(step).sha256 != fresh.sha256
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize(
+    "late",
+    [
+        "from openhcs_engine.functions.tiles.positions import nearly_square",
+        "from openhcs_engine.functions.tiles import positions",
+        "import openhcs_engine.functions.tiles.positions as positions",
+    ],
+)
+def test_a_late_import_of_ours_is_followed_whether_or_not_it_is_loaded(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, late: str, loaded: bool
+) -> None:
+    """A revision of a function of ours makes a step stale whatever another pipeline imported before."""
+    package, reference = "openhcs_engine.functions.tiles", "openhcs_engine.functions.positions:nearly_square"
+    importlib.import_module(f"{package}.positions")
+    call = "nearly_square" if late.endswith("nearly_square") else "positions.nearly_square"
+    use = {"lab_use.py": f"def step(stack):\n    {late}\n    return {call}(stack.size)\n"}
+    lab(use)
+    if not loaded:
+        monkeypatch.delattr(f"{package}.positions")
+        monkeypatch.delitem(sys.modules, f"{package}.positions")
+
+    monkeypatch.setattr(now, "REVISIONS", {reference: 1})
+    first = lab(use)
+    monkeypatch.setattr(now, "REVISIONS", {reference: 2})
+    second = lab(use)
+
+    assert first.used[reference] == "revision 1" and first.sha256 != second.sha256
