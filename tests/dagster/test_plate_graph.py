@@ -21,7 +21,9 @@ from openhcs_engine.execution.results import WellStatus
 from openhcs_engine.microscopes.plate_listing import PlateListing, read_listing
 from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.plan.run_options import RunOptions
-from tests.dagster.deployments import PIPELINE, Deployment, StaleStatus
+from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
+from tests.dagster.deployments import PIPELINE, Deployment, StaleStatus, partition_states
+from tests.engine.damaged_zarr import DAMAGES, Version
 
 ALL = ("A01", "A02", "A03", "B01", "B02", "B03")
 
@@ -75,6 +77,25 @@ def test_a_bad_well_fails_alone(deployment: Deployment) -> None:
     assert sorted(recorded(deployment, "P001")) == [well for well in ALL if well != "A02"]
     failed = deployment.instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
     assert len(failed) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "what"), [("0.4", "the image's document is missing"), ("0.5", "a chunk is cut off")]
+)
+def test_a_damaged_well_of_an_ome_zarr_plate_is_a_failed_partition(
+    deployment: Deployment, version: Version, what: str
+) -> None:
+    """The others are materialized, the UI shows it as failed, and the outcome says why."""
+    spec = SyntheticPlate(name="P009", rows=1, columns=3, sites=1, z=1, shape=(32, 32))
+    plate = write_ome_zarr(deployment.root / "P009", spec, version)
+    next(damage for damage in DAMAGES if damage.what == what).harm(plate / "A" / "02", version)
+    entry = deployment.add(plate, deployment.pipeline("damaged"))
+
+    run = deployment.run(entry)
+
+    states = partition_states(deployment, PlateKeys("P009").wells)
+    assert (states["materialized"], states["failed"]) == (["A01", "A03"], ["A02"])
+    assert [outcome.well for outcome in run.failed] == ["A02"] and "Well A02: " in (run.failed[0].error or "")
 
 
 def test_a_failed_run_carries_the_table_of_its_wells(deployment: Deployment) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from openhcs_engine.ngff.documents import Named, PlateDocument, PlateWell
 from openhcs_engine.ngff.well_names import name_wells
 from openhcs_engine.raw.array_plane import read_array_plane
 from openhcs_engine.synthetic import SyntheticPlate, write_ome_zarr
+from tests.engine.damaged_zarr import CHUNK, Version
+from tests.engine.damaged_zarr import DAMAGES as KINDS
+from tests.engine.damaged_zarr import Damage as Kind
 from tests.engine.plates import add
 
 Well = tuple[str, int | None, int | None]
@@ -258,6 +262,41 @@ def test_a_damaged_well_fails_alone_and_says_why(raw: Path, tmp_path: Path, dama
     assert {well: result.success for well, result in results.items()} == {"A01": True, "A02": False, "A03": True}
     assert str(results["A02"].error).startswith("Well A02: ")
     assert damage.error in str(results["A02"].error)
+
+
+@pytest.fixture(scope="session", params=["0.4", "0.5"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Version]:
+    """Three wells of one site, in zarr 2 and in zarr 3; read only."""
+    spec = replace(SPEC, sites=1, shape=(32, 32))
+    return write_ome_zarr(tmp_path_factory.mktemp(request.param) / "raw", spec, request.param), request.param
+
+
+@pytest.mark.parametrize("damage", KINDS, ids=str)
+def test_whatever_is_wrong_with_a_well_the_others_are_done(
+    either: tuple[Path, Version], tmp_path: Path, damage: Kind
+) -> None:
+    """Documents, arrays and chunks, gone, cut off or nonsense, in both versions: one failed well, and why."""
+    plate = Path(shutil.copytree(either[0], tmp_path / "plate"))
+    damage.harm(plate / "A" / "02", either[1])
+
+    results = run(plate, tmp_path / "out")
+
+    assert {well: result.success for well, result in results.items()} == {"A01": True, "A02": False, "A03": True}
+    error = str(results["A02"].error)
+    assert error.startswith("Well A02: ") and ("A/02" in error or "have no file" in error)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: (path.unlink(), path.mkdir())], ids=["gone", "a folder"])
+def test_a_chunk_that_is_not_stored_is_named_at_compile(
+    either: tuple[Path, Version], tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    """It reads as the fill value, which may be meant: no failure, but it is said; a folder in its stead, too."""
+    plate = Path(shutil.copytree(either[0], tmp_path / "plate"))
+    harm(plate / "A" / "02" / CHUNK[either[1]])
+
+    contexts = PipelineOrchestrator(plate, output=tmp_path / "out").initialize().compile(PIPELINE).contexts
+
+    assert any("A/02/0/0" in said and "not stored" in said for said in contexts["A02"].plate.warnings)
 
 
 def test_damage_is_not_absence(raw: Path, tmp_path: Path) -> None:
