@@ -10,7 +10,8 @@ from typing import Final, Self
 from openhcs_dagster.environment import NIGHTLY, TIMEZONE, clock_of, ui_hosts_of, webserver_of
 from openhcs_engine.errors import OptionError
 from openhcs_engine.files.address import is_remote, local_folder
-from openhcs_engine.files.links import refuse_links_below
+from openhcs_engine.files.links import refuse_links, refuse_links_below
+from openhcs_engine.files.present import find
 
 PLATES: Final = "plates"
 
@@ -18,6 +19,9 @@ VALUES: Final = "values"
 
 MEMORY: Final = "nightly"
 """Folders of a home: the catalogue, what the IO manager keeps, what the nights remember."""
+
+DAGSTERS: Final = ("storage", "history", "history/runs", "schedules")
+"""Folders of a home in which Dagster keeps logs, events and schedules, unless its dagster.yaml says otherwise."""
 
 LOCATION: Final = "openhcs"
 """Name of the code location, as in workspace.yaml."""
@@ -101,6 +105,11 @@ def _folder(environ: Mapping[str, str], variable: str) -> Path | None:
 
 
 def refuse_links_in_home(home: Path) -> None:
-    """Look at the folders of a home that this software writes; an UnsafePathError if there is a link in one of them."""
+    """Look at the folders of a home that this software writes; an UnsafePathError if there is a link in one of them.
+
+    Of Dagster's own folders only the names in them are looked at: each run adds folders of its own there, for years.
+    """
     for name in (PLATES, VALUES, MEMORY):
         refuse_links_below(home, name)
+    refuse_links(home, DAGSTERS)
+    refuse_links(home, (path.relative_to(home) for path in find(home, *(f"{name}/*" for name in DAGSTERS))))

@@ -20,6 +20,7 @@ from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.catalogue.inbox_file import Inbox
 from openhcs_dagster.catalogue.registration import register
 from openhcs_engine.errors import OpenHCSError
+from openhcs_engine.files.links import target_of
 from openhcs_engine.files.present import find
 from openhcs_engine.microscopes.detect import DetectedMicroscope
 from openhcs_engine.microscopes.file_names.presets import PRESETS
@@ -105,6 +106,9 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
     for folder in _folders(inbox.folder):
         if str(folder.resolve()) in known:
             continue
+        if folder.is_symlink():
+            notes.append(f"{folder.name}: {_IS_LINK.format(target=target_of(folder))}")
+            continue
         try:
             found, footprints[folder.name] = _judge(inbox, catalogue, folder, memory)
         except OSError as error:  # one folder that cannot be read must not keep the others waiting
@@ -135,6 +139,12 @@ def _no_inbox(folder: Path) -> str | None:
     if own:
         return f"The inbox {folder} is a plate itself (it holds {own[0]}); write the folder in which plates arrive."
     return None
+
+
+_IS_LINK: Final = (
+    "it is a link to {target}, and nobody knows who put it there. Move the folder itself into the inbox, or register "
+    "it with `openhcs-dagster add`."
+)
 
 
 @dataclass(frozen=True, slots=True)

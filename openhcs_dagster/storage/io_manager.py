@@ -54,7 +54,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
     backend: str = "disk"
     """``disk``, ``zarr``, ``memory`` (one run in one process), or a backend of one's own as ``module:Class``."""
     root: str = ""
-    """Folder or URL in which a backend that keeps values gets its place."""
+    """Folder or URL in which a backend that keeps values gets its place; a folder may be no link."""
     _places: StorageRegistry | None = PrivateAttr(default=None)
 
     @as_sentence("storing what an asset returned")
@@ -119,8 +119,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
         codec = codec_for(value)
         stored = key + codec.suffix
         old = self._find(key)
-        if self.root and not is_remote(self.root):
-            refuse_links(local_folder(self.root), [f"{self.backend}/{key}" for key in {stored, old} if key is not None])
+        self._refuse_links(stored)
         codec.save(self._backend(), stored, value)
         if old is not None and old != stored:
             self._backend().delete(old)
@@ -128,11 +127,25 @@ class VfsIOManager(dg.ConfigurableIOManager):
 
     def _find(self, key: str) -> str | None:
         backend = self._backend()
-        return next((key + codec.suffix for codec in CODECS if backend.exists(key + codec.suffix)), None)
+        found = next((key + codec.suffix for codec in CODECS if backend.exists(key + codec.suffix)), None)
+        self._refuse_links(found or key)
+        return found
 
     def _stored_in(self, folder: str) -> dict[str, str]:
         """The keys below an asset's name, by what they are without the codec's suffix: one listing for all."""
-        return {_without_suffix(key): key for key in self._backend().list(folder)}
+        self._refuse_links(folder)
+        stored = {_without_suffix(key): key for key in self._backend().list(folder)}
+        self._refuse_links(*stored.values())
+        return stored
+
+    def _refuse_links(self, *keys: str) -> None:
+        """Look at the way to values at each use: another process may have put a link there, or in the root's stead.
+
+        What is loaded counts as well: stored contexts name the functions that are run.
+        """
+        if self.root and not is_remote(self.root):
+            root = local_folder(self.root)
+            refuse_links(root.parent, [f"{root.name}/{self.backend}/{key}" for key in keys])
 
     def _absent(self, key: str) -> NoReturn:
         if not self._backend().persistent:

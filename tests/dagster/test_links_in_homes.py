@@ -141,3 +141,63 @@ def test_outcomes_and_memories_are_not_kept_through_links(tmp_path: Path, elsewh
         folders.write(tmp_path / "nightly" / "P001.msgpack", "root")
 
     assert is_untouched(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["storage", "storage/run", "history", "history/runs", "history/runs/index.db", "schedules", "schedules/x.db"],
+)
+def test_a_link_among_dagsters_own_folders_is_refused(tmp_path: Path, elsewhere: Path, name: str) -> None:
+    """Logs and events would be written to, and deleted from, what it leads to."""
+    home = tmp_path / "home"
+    (home / name).parent.mkdir(parents=True)
+    (home / name).symlink_to(elsewhere)
+
+    with pytest.raises(UnsafePathError, match=r"is a link to .*elsewhere"):
+        prepare_home(home)
+
+    assert is_untouched(elsewhere)
+
+
+@pytest.mark.parametrize("link", ["values", "values/disk", "values/disk/P001"])
+def test_a_link_on_the_way_to_values_is_refused_at_each_use(tmp_path: Path, link: str) -> None:
+    """One manager that stored and loaded before: neither stores, loads nor finds what somebody else put there."""
+    manager = VfsIOManager(root=str(tmp_path / "values"))
+    store, load = (make(asset_key=["P001", "x"]) for make in (dg.build_output_context, dg.build_input_context))
+    manager.handle_output(store, {"a": 1})
+    assert manager.load_input(load) == {"a": 1}
+    (tmp_path / link).rename(tmp_path / "theirs")
+    (tmp_path / link).symlink_to(tmp_path / "theirs")
+    before = {path: path.read_bytes() for path in (tmp_path / "theirs").rglob("*") if path.is_file()}
+
+    for use in (
+        lambda: manager.handle_output(store, {"a": 2}),
+        lambda: manager.load_input(load),
+        lambda: manager.stored(dg.AssetKey(["P001", "x"])),
+    ):
+        with pytest.raises(UnsafePathError, match="is a link to"):
+            use()
+
+    assert before and all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_partitions_are_not_loaded_through_a_link(tmp_path: Path, elsewhere: Path) -> None:
+    """Where several are loaded lazily, the link is seen when they are listed."""
+    manager = VfsIOManager(root=str(tmp_path / "values"))
+    wells = dg.StaticPartitionsDefinition(["A01", "A02"])
+    for well in ("A01", "A02"):
+        context = dg.build_output_context(asset_key=["P1", "x"], partition_key=well, asset_partitions_def=wells)
+        manager.handle_output(context, 1)
+    (file,) = (tmp_path / "values" / "disk" / "P1" / "x").glob("A02*")
+    file.unlink()
+    file.symlink_to(elsewhere / "precious.json")
+
+    with pytest.raises(UnsafePathError, match="A02"):
+        manager.load_input(
+            dg.build_input_context(
+                asset_key=["P1", "x"],
+                partition_key=None,
+                asset_partitions_def=wells,
+                asset_partition_key_range=dg.PartitionKeyRange("A01", "A02"),
+            )
+        )

@@ -428,6 +428,19 @@ def test_a_broken_link_in_one_folder_does_not_stop_the_inbox(deployment: Deploym
     assert [entry.id for entry in deployment.catalogue.list()] == ["P009"]
 
 
+def test_a_link_in_the_inbox_is_not_registered(deployment: Deployment) -> None:
+    """It is named at each look, with what to do; the plate beside it is registered."""
+    inbox = configure_inbox(deployment)
+    deployment.plate("P008").rename(inbox / "P008")
+    (inbox / "P007").symlink_to(deployment.plate("P007"))
+    _, cursor, _, _ = tick(deployment, None)
+
+    _, _, why, _ = tick(deployment, cursor)
+
+    assert "P007: it is a link to" in why and "openhcs-dagster add" in why
+    assert [entry.id for entry in deployment.catalogue.list()] == ["P008"]
+
+
 def test_an_inbox_that_vanishes_while_it_is_listed_holds_nothing(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
