@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.execution.steps import SOURCE, WellPlaces, drop_planes, run_step, take_planes
 from openhcs_engine.files.address import is_remote
+from openhcs_engine.memory.conversion.cast_loss import CastResult
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
 from openhcs_engine.model.system_errors import is_system_error, told_with_file
@@ -144,11 +146,17 @@ def told_of(step: StepResult) -> dict[str, object]:
         "routes": step.routes,
         "fallback": step.fallback,
         "out_of_memory": tuple(rung.told for rung in step.rungs),
-        "lossy_casts": tuple({**asdict(cast), "warns": cast.warns, "told": cast.told} for cast in step.lossy_casts),
+        "lossy_casts": tuple(_cast_told(cast) for cast in step.lossy_casts),
         "side_outputs": tuple(record.told for record in step.side_outputs),
         "notes": step.notes,
     }
     return {name: value for name, value in told.items() if value is not None and value != ()}
+
+
+def _cast_told(cast: CastResult) -> dict[str, object]:
+    """As JSON, which has no infinity: an infinite end of the range is the text ``inf`` or ``-inf``."""
+    ends = {name: end if math.isfinite(end) else str(end) for name, end in (("low", cast.low), ("high", cast.high))}
+    return {**asdict(cast), **ends, "warns": cast.warns, "told": cast.told}
 
 
 def _warnings(steps: Sequence[StepResult]) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from benchmarks import end_to_end, indexing, pixels, revision, storage
+from benchmarks import cast_loss, end_to_end, indexing, pixels, revision, storage
 from benchmarks.measure import CommandFailedError, run_measured
 from benchmarks.pipelines import benchmark_pipeline
 from benchmarks.plain_script import find_files, halve, project_channel
 from benchmarks.plates import NAME, PlateShape, write_plate
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
+from openhcs_engine.memory.conversion.cast_loss import can_lose
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.ngff.writing import pyramid
 from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate
@@ -150,3 +151,12 @@ def test_the_storage_benchmark_stores_the_same_pixels_on_both_sides(tmp_path: Pa
     ours = {path.name for path in (tmp_path / "out" / "raw" / "images.zarr" / "A" / "01" / "0").iterdir()}
     script = {path.name for path in (tmp_path / "script" / "1").iterdir()}
     assert {"0", "zarr.json"} <= ours & script
+
+
+def test_the_cost_of_measuring_casts_is_that_of_casts_that_lose_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every pair of pixel types is one that is measured at all, and both ways are timed as often."""
+    cast_loss.main(["--planes", "1", "--size", "64", "--repeat", "2"])
+
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line[:20].strip() for line in lines] == [f"{source} to {wanted}" for source, wanted in cast_loss.PAIRS]
+    assert all(can_lose(np.dtype(source), np.dtype(wanted)) for source, wanted in cast_loss.PAIRS)

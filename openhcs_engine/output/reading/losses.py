@@ -51,7 +51,7 @@ def _said(step: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:  # Any: JSO
     return casts if isinstance(casts, tuple) else ()
 
 
-def _cast(said: Mapping[str, Any]) -> CastResult:  # Any: JSON, which has no infinity
+def _cast(said: Mapping[str, Any]) -> CastResult:  # Any: JSON, where infinity is text, which float() reads
     low, high = said.get("low"), said.get("high")
     return CastResult(
         function=str(said.get("function")),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from openhcs_engine.memory.loading import load_opencl_drivers
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.output.manifest import read_manifest
+from openhcs_engine.output.reading.losses import losses_of
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.engine.route_runs import call, planes, send
 
@@ -289,6 +292,92 @@ def test_a_hot_pixel_is_told_and_no_warning(tmp_path: Path) -> None:
     assert manifest.steps[0]["lossy_casts"][0]["clipped"] == 2
     (log,) = (tmp_path / "out" / "P1" / "logs").glob("*.log")
     assert f"    lost: {cast.told}" in log.read_text() and "warning:" not in log.read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A result with values that are no numbers."""
+
+    name: str
+    make: Callable[[Array], Array]
+    told: str
+    """In the error, or in the warning where the well is done."""
+    low: float = math.nan
+    """Of the range in the manifest, where the well is done."""
+    high: float = math.nan
+
+
+def _quietly_divided(stack: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.divide(stack, 0.0)
+
+
+ODD = (
+    Odd("one NaN", lambda stack: np.where(_first(stack), np.nan, stack), "replace NaN in the function"),
+    Odd("only NaN", lambda stack: np.full(stack.shape, np.nan), "replace NaN in the function"),
+    Odd("0 / 0", lambda stack: _quietly_divided(stack * 0.0), "replace NaN in the function"),
+    Odd("NaN and infinity", lambda stack: np.where(_first(stack), np.nan, np.inf), "replace NaN in the function"),
+    Odd("some infinite", lambda stack: np.where(stack > np.median(stack), np.inf, 5.0), "was clipped", 5.0, math.inf),
+    Odd("both ends", lambda stack: np.where(stack > np.median(stack), np.inf, -np.inf), "was clipped",
+        -math.inf, math.inf),
+    Odd("only infinite", lambda stack: np.full(stack.shape, np.inf), "all of it was clipped", math.inf, math.inf),
+    Odd("only minus infinite", lambda stack: np.full(stack.shape, -np.inf), "all of it was clipped",
+        -math.inf, -math.inf),
+    Odd("masked floats", lambda stack: np.ma.masked_greater(stack * 1.0, 200), "its mask would be lost"),
+    Odd("masked integers", lambda stack: np.ma.masked_greater(stack, 200), "its mask would be lost"),
+    Odd("nothing masked", lambda stack: np.ma.masked_array(stack * 1.0), "its mask would be lost"),
+    Odd("everything masked", lambda stack: np.ma.masked_all(stack.shape, "float64"), "its mask would be lost"),
+)  # fmt: skip
+
+
+def _first(stack: Array) -> Array:
+    first = np.zeros(stack.shape, bool)
+    first[0, 0, 0] = True
+    return first
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
+def test_what_is_no_number_is_refused_or_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: Odd) -> None:
+    """NaN and masks fail the well with the remedy; infinities are clipped, warned of, and read back as they were."""
+    monkeypatch.setattr(f"{__name__}.make_odd", odd.make)
+
+    result = run(tmp_path, odd_result)["A01"]
+
+    assert result.success is not math.isnan(odd.low)
+    if not result.success:
+        assert odd.told in str(result.error) and str(result.error).startswith("Well A01, step 1 ")
+        return
+    (warning,) = result.warnings
+    assert odd.told in warning
+    manifest = read_manifest(tmp_path / "out" / "P1" / "wells" / "A01.json")
+    assert manifest is not None
+    (loss,) = losses_of({"A01": manifest})
+    assert (loss.cast.low, loss.cast.high, loss.cast.told) == (odd.low, odd.high, result.steps[0].casts[0].told)
+
+
+def make_odd(stack: Array) -> Array:
+    """Set by the test above."""
+    return stack
+
+
+@numpy_function
+def odd_result(stack: Array) -> Array:
+    """What the test above asks for."""
+    return sys.modules[__name__].make_odd(stack)  # not followed by name: the fingerprint is no matter here
+
+
+def test_the_misses_that_the_documentation_names() -> None:
+    """Sparse spots divided by a percentile, and integers that a function itself made narrow, are not told."""
+    random = np.random.default_rng(0)
+    spots = np.clip(random.normal(0, 5, (1, 200, 200)), 0, None)
+    spots[0, ::20, ::20] = 3000
+    narrow = random.integers(100, 4000, (1, 200, 200)) * 3 // 4000
+    noted: list[Cast] = []
+
+    for result in (spots / np.percentile(spots, 99.5), narrow):
+        restore_dtype(result, np.dtype("uint16"), noted.append)
+
+    assert [(cast.clipped, cast.flattened) for cast in noted] == [(0, 0), (0, 0)]
 
 
 def test_a_step_that_loses_nothing_says_nothing(tmp_path: Path) -> None:
