@@ -137,7 +137,8 @@ def test_a_home_of_an_earlier_version_is_told_what_it_lacks(tmp_path: Path) -> N
     assert str(file) in said
     file.write_text(file.read_text() + said.partition("\n")[2])
     assert prepare_home(tmp_path) is None
-    file.write_text("storage: {postgres: {}}\nrun_monitoring: {enabled: true}\n")
+    launcher = said[said.index("run_launcher:") : said.index("event_log_storage:")]
+    file.write_text("storage: {postgres: {}}\nrun_monitoring: {enabled: true}\n" + launcher)
     assert prepare_home(tmp_path) is None
 
 
