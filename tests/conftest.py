@@ -34,14 +34,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that lacks a library says why the installation left it out."""
+    """A test that lacks a library which the installation left out is skipped, and says why it was left out."""
     report = yield
     if report.skipped and isinstance(report.longrepr, tuple):
         path, line, reason = report.longrepr
-        absent = next((name for name in _LEFT_OUT if re.search(rf"\b{name.partition('-')[0]}\b", reason)), None)
+        absent = next((name for name in _LEFT_OUT if re.search(rf"\b{_module(name)}\b", reason)), None)
         if absent is not None:
             report.longrepr = (path, line, f"{reason} ({absent}: {_LEFT_OUT[absent]})")
+    elif report.failed and (absent := _lacking(report.longreprtext)) is not None:
+        path, line, _ = item.location
+        report.outcome = "skipped"
+        report.longrepr = (path, (line or 0) + 1, f"Skipped: {absent} was left out: {_LEFT_OUT[absent]}")
     return report
+
+
+def _module(package: str) -> str:
+    return package.partition("-")[0]
+
+
+def _lacking(failure: str) -> str | None:
+    """The library that was left out and that a failure names as its reason; None where nothing was left out."""
+    for name in _LEFT_OUT:
+        if f"No module named '{_module(name)}'" in failure or f"{_module(name)} is not installed" in failure:
+            return name
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)

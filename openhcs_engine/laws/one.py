@@ -16,6 +16,7 @@ from datetime import date
 from enum import Enum
 from functools import partial
 from pathlib import Path, PurePath
+from tokenize import TokenError
 from types import CodeType, ModuleType
 from typing import Any, Final
 
@@ -262,7 +263,7 @@ def _source_of(layer: Callable[..., Any], callers: tuple[object, ...], whole: bo
 def _text_of(layer: object) -> str:
     try:
         return inspect.getsource(layer)  # type: ignore[arg-type] # what has no source is told by a TypeError
-    except (OSError, TypeError):
+    except (OSError, TypeError, TokenError, SyntaxError):  # the file is another than what was imported
         return ""
 
 

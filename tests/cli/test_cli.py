@@ -208,7 +208,9 @@ def test_compile_explains_arrays_conversions_and_devices(folder: Path, plate: Pa
     arguments = ["compile", plate, "--pipeline", "lab:mixed", "--device", "cpu"]
     note = "lab:plain has no decorator and counts as a NumPy function; put @numpy from openhcs_engine.memory on it."
 
-    explained = json.loads(openhcs(folder, *arguments, "--json").out)["explained"]
+    ended = openhcs(folder, *arguments, "--json")
+    assert ended.code == 0, ended.err
+    explained = json.loads(ended.out)["explained"]
     told = openhcs(folder, *arguments).out
 
     assert explained["notes"] == [note]

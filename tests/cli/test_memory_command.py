@@ -122,7 +122,7 @@ def test_a_probe_says_why_it_was_refused(probed: dict[tuple[str, str], dict[str,
 
     refused = {pair: row["refusal"] for pair, row in probed.items() if "cupy" in pair}
 
-    assert len(refused) == 11 and all(str(reason) in sentence for sentence in refused.values())
+    assert len(refused) == 11 and all(str(reason) in sentence for sentence in refused.values()), refused
 
 
 def test_people_get_it_in_80_columns() -> None:

@@ -17,8 +17,8 @@ from napari_ome_zarr import napari_get_reader
 told = {}
 for folder in sys.argv[1:]:
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it reads
-        (layer,) = napari_get_reader(folder)(folder)
-        told[folder] = int(np.asarray(layer[0][0]).astype("int64").sum())
+        layers = napari_get_reader(folder)(folder)  # one, and from 0.11 on one a channel
+        told[folder] = sum(int(np.asarray(layer[0][0]).astype("int64").sum()) for layer in layers)
 print(json.dumps(told))
 """
 
@@ -79,7 +79,7 @@ NEWEST: Final = os.environ.get("OPENHCS_READERS_PYTHON", "")
 
 
 def sums_of_napari(plates: Iterable[Path]) -> dict[str, int]:
-    """The sum of the pixels of the one layer as which napari-ome-zarr shows each plate."""
+    """The sum of the pixels of the layers as which napari-ome-zarr shows each plate."""
     return _ask(sys.executable, _NAPARI, plates)
 
 

@@ -112,11 +112,11 @@ def _arrow(table: Any) -> pa.Table:  # Any: whatever a user's function returned
         if table.dtype.names is None or table.ndim != 1:
             raise TypeError(f"an array of {table.dtype} with shape {table.shape} has no columns")
         return pa.table({field: _column(table[field]) for field in table.dtype.names})
-    if type(table).__module__.startswith("pandas."):
+    if type(table).__module__.partition(".")[0] == "pandas":
         return pa.Table.from_pandas(_with_named_index(table), preserve_index=False)
     if isinstance(table, pa.Table):
         return table
-    if type(table).__module__.startswith("polars."):
+    if type(table).__module__.partition(".")[0] == "polars":
         return table.to_arrow(compat_level=_oldest_polars())
     if hasattr(table, "__arrow_c_stream__"):
         return pa.table(table)

@@ -574,7 +574,7 @@ def test_each_kind_of_mistake_is_refused_with_its_place_and_a_remedy(row: Row) -
     """Step, key and the sentence's essentials; and nothing else is complained of."""
     (violation,) = refused(row)
 
-    assert (violation.step_number, violation.key) == (row.step, row.key)
+    assert (violation.step_number, violation.key) == (row.step, row.key), violation
     assert [part for part in row.says if part not in violation.message] == []
     assert str(violation).startswith(f'Step {row.step} "') is (row.step is not None)
 
