@@ -38,6 +38,16 @@ def test_the_layers_of_the_document_are_those_of_the_linter() -> None:
     assert layers_of_the_document() == layers_of_the_linter()
 
 
+def test_the_picture_shows_the_layers_from_the_top() -> None:
+    """One row of boxes a layer; ``tools/draw_layers.py`` draws it anew."""
+    text = (REPO / "docs" / "images" / "layers.svg").read_text(encoding="utf-8")
+    rows: dict[int, set[str]] = {}
+    for height, name in re.findall(r'<text x="\d+" y="(\d+)"[^>]*>(\w+)</text>', text):
+        rows.setdefault(int(height), set()).add(name)
+
+    assert [rows[height] for height in sorted(rows)] == layers_of_the_linter()
+
+
 def test_every_package_of_the_engine_has_a_layer() -> None:
     """A new one would be free to import anything."""
     engine = REPO / "openhcs_engine"
