@@ -75,9 +75,11 @@ class _Crew:
             self.stopping.set()
             workers = list(self.workers.values())
         for worker in workers:
-            worker.kill()
-        for keeper in self.keepers:
+            worker.end()
+        for keeper in self.keepers:  # each reads what its worker left before the files are closed
             keeper.join()
+        for worker in workers:
+            worker.kill()
         self.watch.close()
 
     def _look_after(self, slot: int, devices: WorkerDevices) -> None:

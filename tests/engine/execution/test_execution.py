@@ -23,6 +23,7 @@ from openhcs_engine import FunctionStep, GroupBy, Pipeline, PipelineOrchestrator
 from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, PipelineMismatchError, PlateError
 from openhcs_engine.execution import WellResult, WellStatus, execute_wells
 from openhcs_engine.execution.results import StepResult
+from openhcs_engine.execution.runners import processes
 from openhcs_engine.execution.well import told_of
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.memory import numpy as numpy_function
@@ -494,6 +495,45 @@ def test_closing_the_iterator_stops_the_run_and_leaves_whole_wells(small_plate: 
     assert not (tmp_path / "small" / ".staging").exists()
     rest = run(small_plate, tmp_path, MAIN_JOB)
     assert rest[first.well].status is WellStatus.UNCHANGED and all(result.success for result in rest.values())
+
+
+def test_a_run_that_is_stopped_reads_what_its_workers_left_before_it_closes_their_files(
+    small_plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that takes an answer in the moment of Ctrl-C ends without a traceback."""
+    printed, ended = processes._Worker.printed, processes._Worker.end
+    stopped, broken = threading.Event(), list[object]()
+
+    def end(worker: processes._Worker) -> None:
+        ended(worker)
+        stopped.set()
+
+    def late(worker: processes._Worker) -> str:
+        if threading.current_thread() in keepers[1:]:
+            assert stopped.wait(60)
+            closed = time.monotonic() + 1.0
+            while time.monotonic() < closed and not worker._output.closed:
+                time.sleep(0.01)
+        return printed(worker)
+
+    keepers: list[threading.Thread] = []
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if "_look_after" in thread.name:
+            keepers.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(processes._Worker, "end", end)
+    monkeypatch.setattr(processes._Worker, "printed", late)
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+    orchestrator = PipelineOrchestrator(small_plate, output=tmp_path).initialize()
+    results = orchestrator.execute(MAIN_JOB, orchestrator.compile_pipelines(MAIN_JOB), 2)
+    next(results)
+    results.close()  # type: ignore[attr-defined] # execute is a generator
+
+    assert len(keepers) == 2 and broken == []
 
 
 def test_no_workers_is_refused(small_plate: Path, tmp_path: Path) -> None:
