@@ -438,7 +438,7 @@ def test_the_mixed_pipeline_is_refused_without_a_gpu(plate_path: Path) -> None:
     with pytest.raises(CompilationError) as caught:
         run(plate_path, MIXED)
 
-    assert [violation.step for violation in caught.value.violations] == ["CuPy Step"], caught.value
+    assert [violation.step for violation in caught.value.violations] == ["CuPy Step"], str(caught.value)
     assert not library("cupy").installed() or reason in str(caught.value)
 
 

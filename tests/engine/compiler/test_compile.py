@@ -477,4 +477,4 @@ def test_a_wrong_step_does_not_hide_what_is_wrong_before_it() -> None:
             wells="Z99,A01",
         )
 
-    assert [violation.step_number for violation in caught.value.violations] == [None, 3, 1]
+    assert [violation.step_number for violation in caught.value.violations] == [None, 3, 1], str(caught.value)

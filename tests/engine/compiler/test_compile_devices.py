@@ -27,6 +27,8 @@ from openhcs_engine.plan.context import StepPlan
 from openhcs_engine.plan.flow import WORKING_COPIES, StepStacks, flows_through
 from tests.engine.plates import double, make_plate, output_plan
 
+pytest.importorskip("torch")  # the plate of all these tests is compiled once, for functions of all libraries
+
 PIXELS = 8 * 6
 """Of a plane of the small plate."""
 GIB = 2**30
