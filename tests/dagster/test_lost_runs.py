@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
@@ -301,6 +302,30 @@ def test_a_home_launches_runs_that_say_who_launches_them(tmp_path: Path, monkeyp
         (found,) = seen
         assert found is not None
         assert RunProcess.of(found, LAUNCHER_TAG) == RunProcess.here()
+
+
+@pytest.mark.parametrize(("limit_s", "ends"), [(1, True), (3600, False)])
+def test_a_run_that_nobody_can_judge_ends_by_dagsters_limit_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: int, ends: bool
+) -> None:
+    """No daemon need run: whatever starts next asks whether a run without our tags took too long to begin."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_home(tmp_path)
+    file = tmp_path / "dagster.yaml"
+    found = yaml.safe_load(file.read_text())
+    found["run_monitoring"] = {"enabled": True, "start_timeout_seconds": limit_s}
+    file.write_text(yaml.safe_dump(found))
+    with local_instance() as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="plates"))
+        event = DagsterEvent(event_type_value="PIPELINE_STARTING", job_name="plates")
+        instance.report_dagster_event(event, run.run_id)
+        time.sleep(1.1)  # by Dagster's own clock, in whole seconds at the least
+
+        settled = fail_lost_runs(instance)
+
+        kept = instance.get_run_by_id(run.run_id)
+    assert settled == ([run.run_id] if ends else [])
+    assert kept is not None and kept.is_finished is ends
 
 
 def test_a_living_process_keeps_its_run(deployment: Deployment) -> None:
