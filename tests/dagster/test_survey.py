@@ -224,18 +224,21 @@ def test_plates_of_one_pipeline_share_its_import_and_other_pipelines_get_process
 
 
 def test_what_a_process_does_not_find_current_is_asked_of_a_new_one(labs: Labs) -> None:
-    """A module that is another one after the first plate was compared: the second is compared with a fresh import."""
-    head = "def other():\n    import lab_help\n    return lab_table.TABLE['n']\nimport lab_table"
-    files = {
-        "lab_use.py": lab_use("other()", head),
-        "lab_table.py": "TABLE = {'n': 1}\n",
-        "lab_help.py": "import lab_table\nlab_table.TABLE['n'] = 2\n",
-    }
-    labs.run(labs.plate("P1", "lab", files), labs.plate("P2", "lab"))
+    """A value that comparing the first plate changed: the second is compared with a fresh import."""
+    head = """
+        import sys
+        TABLE = {"n": 1}
+        def look(event, arguments):
+            if event == "open" and "/P1/" in str(arguments[0]):
+                TABLE["n"] = 2
+        sys.addaudithook(look)
+    """
+    labs.processed("P1", "lab", lab_use("TABLE['n']", head))
+    labs.run(labs.plate("P2", "lab"))
 
     verdicts = labs.survey(at_once=1)
 
-    assert [verdict.reason for verdict in verdicts.values()] == [CURRENT, CURRENT]
+    assert list(verdicts) == ["P1", "P2"] and verdicts["P2"].reason == CURRENT
 
 
 def test_verdicts_are_told_as_they_come(labs: Labs) -> None:
