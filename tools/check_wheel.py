@@ -7,6 +7,7 @@ of the environment that runs this. Ends with 1 at the first thing that does not 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,11 @@ def files_without_code() -> set[str]:
 def build(python: str, folder: Path) -> Path:
     """The wheel; built from a copy, so that nothing of an earlier build can get into it."""
     source = folder / "source"
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(REPOSITORY), str(source)], check=True)
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    for package in ("openhcs_engine", "openhcs_dagster"):
+        shutil.copytree(REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), "."]
     subprocess.run([python, *command], cwd=source, check=True)
     return next(folder.glob("*.whl"))
@@ -128,4 +133,4 @@ def main(python: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(str(Path(sys.argv[1]).absolute())))
