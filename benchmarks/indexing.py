@@ -23,7 +23,6 @@ import re
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -36,6 +35,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the repository, where this is run as a script
 
+from benchmarks.revision import CACHE
 from openhcs_engine.microscopes import detect_microscope
 from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate
 
@@ -84,7 +84,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--wells", type=_rows_and_columns, default=(16, 24), help="rows x columns, e.g. 16x24")
     parser.add_argument("--sites", type=int, default=9)
     parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "openhcs-benchmark" / "indexing")
+    parser.add_argument("--cache", type=Path, default=CACHE / "indexing")
     parser.add_argument("--json", type=Path, help="write the medians to this file")
     return parser.parse_args(arguments)
 
