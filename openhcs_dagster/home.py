@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from openhcs_dagster.settings import LOCATION, refuse_links_in_home
+from openhcs_dagster.storage.databases import prepare_databases
 from openhcs_engine.files.atomic import write_whole
 
 _DAGSTER_YAML: Final = """\
@@ -45,7 +46,7 @@ load_from:
 
 
 def prepare_home(home: Path) -> str | None:
-    """Make a home with its configuration; files that are there stay as they are.
+    """Make a home with its configuration and its databases; files that are there stay as they are.
 
     Returns
     -------
@@ -61,19 +62,17 @@ def prepare_home(home: Path) -> str | None:
     for name, content in (("dagster.yaml", _DAGSTER_YAML), ("workspace.yaml", _WORKSPACE_YAML)):
         if not (home / name).exists():
             write_whole(home / name, content.encode())
+    found = _configuration(home)
+    if found is not None:
+        prepare_databases(home, ours=_parse(_DAGSTER_YAML), found=found)
     return what_home_lacks(home)
 
 
 def what_home_lacks(home: Path) -> str | None:
     """A sentence if the ``dagster.yaml`` of a home lacks what a new home has; None if nothing is missing."""
-    import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
-
-    file, wanted = home / "dagster.yaml", yaml.safe_load(_DAGSTER_YAML)
-    try:
-        found = yaml.safe_load(file.read_text())
-    except (FileNotFoundError, yaml.YAMLError):  # it will be made new; Dagster itself says what is wrong with it
+    wanted, found = _parse(_DAGSTER_YAML), _configuration(home)
+    if found is None:
         return None
-    found = found if isinstance(found, dict) else {}
     # A database server keeps the events itself, and Dagster refuses both together.
     needed = {name: wanted[name] for name in ("run_monitoring", "run_launcher")}
     if not {"storage", "event_log_storage"} & found.keys():
@@ -81,5 +80,24 @@ def what_home_lacks(home: Path) -> str | None:
     missing = {name: value for name, value in needed.items() if name not in found}
     if not missing:
         return None
-    lines = yaml.safe_dump(missing, sort_keys=False)
+    import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
+
+    file, lines = home / "dagster.yaml", yaml.safe_dump(missing, sort_keys=False)
     return f"{file} was made by an earlier version; add these lines to it (see the page on Dagster for why):\n{lines}"
+
+
+def _configuration(home: Path) -> dict[str, Any] | None:
+    """What its ``dagster.yaml`` says; None if there is none, or Dagster itself will say what is wrong with it."""
+    import yaml
+
+    try:
+        return _parse((home / "dagster.yaml").read_text())
+    except (FileNotFoundError, yaml.YAMLError):
+        return None
+
+
+def _parse(text: str) -> dict[str, Any]:  # Any: YAML's values
+    import yaml
+
+    found = yaml.safe_load(text)
+    return found if isinstance(found, dict) else {}

@@ -46,7 +46,12 @@ if TYPE_CHECKING:
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
         SqliteEventLogStorageWatchdog as SqliteEventLogStorageWatchdog,
     )
+    from dagster._core.storage.runs import SqliteRunStorage as SqliteRunStorage
+    from dagster._core.storage.schedules import SqliteScheduleStorage as SqliteScheduleStorage
     from dagster._core.storage.sql import create_engine as create_engine
+    from dagster._core.storage.sqlite import (
+        LAST_KNOWN_STAMPED_SQLITE_ALEMBIC_REVISION as LAST_KNOWN_STAMPED_SQLITE_ALEMBIC_REVISION,
+    )
     from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS as SQLITE_BUSY_TIMEOUT_SECONDS
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG as ASSET_PARTITION_RANGE_END_TAG
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG as ASSET_PARTITION_RANGE_START_TAG
@@ -134,10 +139,17 @@ REASONS: Final = {
     "dagster._core.storage.event_log.sqlite.sqlite_event_log": {
         "SqliteEventLogStorageWatchdog": "the live log of a run: it must look at SQLite's journal, too",
     },
+    "dagster._core.storage.runs": {
+        "SqliteRunStorage": "a home's databases are made by one process, before its servers start",
+    },
+    "dagster._core.storage.schedules": {
+        "SqliteScheduleStorage": "as above",
+    },
     "dagster._core.storage.sql": {
         "create_engine": "an engine as Dagster makes it, with its codecs",
     },
     "dagster._core.storage.sqlite": {
+        "LAST_KNOWN_STAMPED_SQLITE_ALEMBIC_REVISION": "written beside the newest one, it makes a home unreadable",
         "SQLITE_BUSY_TIMEOUT_SECONDS": "our connections wait for another process as long as Dagster's",
     },
     "dagster._core.storage.tags": {

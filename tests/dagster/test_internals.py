@@ -41,6 +41,7 @@ CONTRACTS: dict[str, object] = {
     "InMemoryJob": ["job_def"],
     "InProcessExecutor": ["retries", "step_dependency_config", "marker_to_close"],
     "InstanceConcurrencyContext": ["instance", "dagster_run"],
+    "LAST_KNOWN_STAMPED_SQLITE_ALEMBIC_REVISION": "5771160a95ad",
     "LaunchRunContext": ["dagster_run", "workspace"],
     "PlanExecutionContextManager": [
         "job", "execution_plan", "run_config", "dagster_run", "instance", "retry_mode", "scoped_resources_builder_cm",
@@ -93,6 +94,8 @@ MEMBERS: dict[str, dict[str, list[str]]] = {
         "watch": ["self", "run_id", "cursor", "callback"],
         "wipe": ["self"],
     },
+    "SqliteRunStorage": {"from_local": ["base_dir", "inst_data"]},
+    "SqliteScheduleStorage": {"from_local": ["base_dir", "inst_data"]},
     "SqliteEventLogStorageWatchdog": {"_process_log": ["self"], "on_modified": ["self", "event"]},
 }
 """Methods that are called or replaced, with their parameters."""

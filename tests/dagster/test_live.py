@@ -36,6 +36,9 @@ mutation Launch($params: LaunchBackfillParams!) {
   }
 }
 """
+LOCATIONS = """
+{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on PythonError { message } } } } } }
+"""
 BACKFILL = """
 query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
 """
@@ -71,9 +74,12 @@ class Server:
 
     def is_ready(self) -> bool:
         try:
-            return bool(self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"))
+            workspace = self.ask(LOCATIONS)["workspaceOrError"]
         except (requests.ConnectionError, requests.Timeout):
             return False
+        wrong = [entry for entry in workspace["locationEntries"] if "message" in entry["locationOrLoadError"]]
+        assert not wrong, wrong
+        return True
 
 
 @pytest.fixture
