@@ -183,7 +183,11 @@ def _type_of(name: str, column: str, wells: Mapping[str, _Columns], usual: str) 
 
 
 def _holding_both(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The type of values of both, such as numbers with a fraction for whole ones and those; None if there is none."""
+    """The type of values of both, such as numbers with a fraction for whole ones and those; None if there is none.
+
+    Arrow's law and not polars' (2.1, ``concat(how="vertical_relaxed")``), which rounds whole numbers above 2**53 beside
+    fractions, and turns numbers beside text into text and True into 1, without a word.
+    """
     import pyarrow as pa
 
     both = [pa.schema([("column", found)]) for found in (one, other)]
