@@ -77,7 +77,7 @@ def list_() -> int:
     settings = _settings()
     print_catalogue(Catalogue(settings.catalogue).list())
     if (settings.home / "dagster.yaml").is_file():  # without it there never was a run
-        os.environ["DAGSTER_HOME"] = str(settings.home)
+        _prepare(settings.home)
         _settle()
     return OK
 
@@ -174,9 +174,17 @@ def _warn_of_pipelines(entries: Iterable[CatalogueEntry]) -> None:
 def _prepared() -> Settings:
     """The settings, with a home that exists and that Dagster will use."""
     settings = _settings()
-    _warn_of(prepare_home(settings.home))
-    os.environ["DAGSTER_HOME"] = str(settings.home)
+    _warn_of(_prepare(settings.home))
     return settings
+
+
+def _prepare(home: Path) -> str | None:
+    """As ``prepare_home``; Dagster will use that home."""
+    from openhcs_dagster.failures import home_errors
+
+    os.environ["DAGSTER_HOME"] = str(home)
+    with home_errors():
+        return prepare_home(home)
 
 
 def _warn_of(lacking: str | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from openhcs_dagster.cli.commands import main
 from openhcs_dagster.home import prepare_home
 from openhcs_dagster.internals import LAST_KNOWN_STAMPED_SQLITE_ALEMBIC_REVISION as OLDER
 from openhcs_dagster.storage.databases import DATABASES
@@ -86,6 +87,32 @@ def test_a_home_that_two_processes_made_is_repaired(home: Path, name: str) -> No
 
     assert revisions(home / name) == newest
     assert is_readable(home)
+
+
+@pytest.mark.parametrize("command", ["list", "materialize P1"])
+def test_a_command_repairs_its_home(home: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback, whichever comes first; that there is no such plate is another matter."""
+    prepare_home(home)
+    write_revision(home / DATABASES[0], OLDER)
+
+    with pytest.raises(SystemExit):
+        main(command.split())
+
+    assert len(revisions(home / DATABASES[0])) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_disk_that_refuses_is_a_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder of a database is a file."""
+    prepare_home(home)
+    (home / "schedules").rename(home / "schedules.before")
+    (home / "schedules").write_text("in the way")
+
+    with pytest.raises(SystemExit) as end:
+        main(["list"])
+
+    assert end.value.code == 2
+    assert f"{home}" in (said := capsys.readouterr().err) and "Traceback" not in said
 
 
 def test_revisions_that_nobody_explains_stay(home: Path) -> None:
