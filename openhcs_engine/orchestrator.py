@@ -29,6 +29,7 @@ from openhcs_engine.model.wells import plate_order, validate_plate_id
 from openhcs_engine.model.wording import options_of, unknown_options
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.output.opening import open_output
+from openhcs_engine.pipeline.settings import PipelineMaker, configured
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.plan.context import ProcessingContext, steps_digest
 from openhcs_engine.plan.run_options import RunOptions
@@ -39,16 +40,18 @@ P = ParamSpec("P")
 DEFAULT_OUTPUT = Path("openhcs_output")
 """Below the current folder: results never go into or beside the raw plate unasked."""
 
-_RUNNING: Final = options_of(RunOptions, "run")
-_READING: Final = options_of(ReadOptions)
+_RUNNING: Final = {words.keyword or name: name for name, (_, words) in options_of(RunOptions, "run").items()}
+"""Keyword → option."""
+_READING: Final = {name: name for name in options_of(ReadOptions)}
 
 
 def _with_options(function: Callable[P, None]) -> Callable[P, None]:
     """Let a function's signature show the options that it takes as ``**named``, for editors and ``help()``."""
     *own, _ = inspect.signature(function).parameters.values()
+    defaults = {name: default for kind in (RunOptions, ReadOptions) for name, (default, _) in options_of(kind).items()}
     named = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        for name, (default, _) in (_RUNNING | _READING).items()
+        inspect.Parameter(keyword, inspect.Parameter.KEYWORD_ONLY, default=defaults[name])
+        for keyword, name in (_RUNNING | _READING).items()
     ]
     function.__signature__ = inspect.Signature([*own, *named])  # type: ignore[attr-defined] # any function may
     return function
@@ -79,7 +82,8 @@ class PipelineOrchestrator:
     reading
         How its folder is read, where detection is not enough.
     **named
-        Fields of ``options`` and ``reading`` by their names, as ``runner="threads", plate_map="layout.csv"``.
+        Fields of ``options`` and ``reading`` by their names, as ``runner="threads", plate_map="layout.csv"``;
+        ``settings={"nuclei": "DAPI"}`` is the field ``set``.
 
     Raises
     ------
@@ -107,7 +111,7 @@ class PipelineOrchestrator:
         if unknown := unknown_options(named, tuple(inspect.signature(PipelineOrchestrator).parameters)):
             raise OptionError(f"{unknown}.", option=next(name for name in named if name not in _RUNNING | _READING))
         self.options = RunOptions.of(
-            asdict(options or RunOptions()) | {name: named[name] for name in named.keys() & _RUNNING}
+            asdict(options or RunOptions()) | {_RUNNING[name]: named[name] for name in named.keys() & _RUNNING.keys()}
         )
         self.images = ImageOptions(ngff=self.options.ngff) if images is None else images
         if "ngff" in named and self.images.ngff != self.options.ngff:
@@ -115,7 +119,7 @@ class PipelineOrchestrator:
         self.plate_values = plate_values
         self._plate_id = None if plate_id is None else validate_plate_id(plate_id)
         self.reading = ReadOptions.of(
-            asdict(reading or ReadOptions()) | {name: named[name] for name in named.keys() & _READING}
+            asdict(reading or ReadOptions()) | {name: named[name] for name in named.keys() & _READING.keys()}
         )
         self._handlers = self.reading.handlers(microscopes)
         self._microscope: DetectedMicroscope | None = None
@@ -173,9 +177,16 @@ class PipelineOrchestrator:
         return [str(value) for value in sorted(values)]
 
     def compile_pipelines(
-        self, pipeline_definition: Sequence[FunctionStep], well_filter: WellFilter = None
+        self, pipeline_definition: Sequence[FunctionStep] | PipelineMaker, well_filter: WellFilter = None
     ) -> dict[str, ProcessingContext]:
         """Freeze what will happen to each well. Reads no pixel and does not change the pipeline.
+
+        Parameters
+        ----------
+        pipeline_definition
+            The steps, or a function that returns them, whose keyword parameters the option ``settings`` gives.
+        well_filter
+            Which wells; None: all.
 
         Raises
         ------
@@ -184,17 +195,20 @@ class PipelineOrchestrator:
         """
         return self.compile(pipeline_definition, well_filter).contexts
 
-    def compile(self, pipeline_definition: Sequence[FunctionStep], well_filter: WellFilter = None) -> Compilation:
+    def compile(
+        self, pipeline_definition: Sequence[FunctionStep] | PipelineMaker, well_filter: WellFilter = None
+    ) -> Compilation:
         """As ``compile_pipelines``, but also says what a person should know of the plan: ``.contexts``, ``.notes``."""
         plate, index = self._initialized()
+        pipeline = configured(pipeline_definition, self.options.set)
         return compile_plate(
             plate,
             index,
-            pipeline_definition,
+            pipeline,
             output=self.options.output_plan(
                 str(self.output),
                 plate.plate_id,
-                pipeline=str(getattr(pipeline_definition, "name", "")),
+                pipeline=str(getattr(pipeline, "name", "")),
                 images=self.images,
             ),
             well_filter=well_filter,
@@ -209,7 +223,7 @@ class PipelineOrchestrator:
 
     def execute_compiled_plate(
         self,
-        pipeline_definition: Sequence[FunctionStep],
+        pipeline_definition: Sequence[FunctionStep] | PipelineMaker,
         compiled_contexts: Mapping[str, ProcessingContext],
         max_workers: int | None = None,
     ) -> dict[str, WellResult]:
@@ -229,7 +243,7 @@ class PipelineOrchestrator:
 
     def execute(
         self,
-        pipeline_definition: Sequence[FunctionStep],
+        pipeline_definition: Sequence[FunctionStep] | PipelineMaker,
         compiled_contexts: Mapping[str, ProcessingContext],
         max_workers: int | None = None,
         on_notice: Notice | None = None,
@@ -244,7 +258,7 @@ class PipelineOrchestrator:
         if max_workers is not None and (isinstance(max_workers, bool) or not isinstance(max_workers, int)):
             raise OptionError(f"max_workers={max_workers!r} is no whole number of workers.", option="max_workers")
         self._refuse_other_plate(compiled_contexts)
-        table = self._functions_of(pipeline_definition, compiled_contexts)
+        table = self._functions_of(configured(pipeline_definition, self.options.set), compiled_contexts)
         return execute_wells(
             compiled_contexts,
             runner=self.options.runner,

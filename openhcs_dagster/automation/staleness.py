@@ -308,7 +308,7 @@ def compare(question: Question, on_imported: Callable[[], None] = lambda: None) 
     from openhcs_engine.pipeline.load import load_pipeline
 
     entry, memory = question.entry, None if question.memory is None else Path(question.memory)
-    load_pipeline(entry.pipeline, entry.search_path)
+    load_pipeline(entry.pipeline, entry.search_path, entry.options.set)
     on_imported()
     folders = PlateFolders.read(memory, str(entry.folder), question.night)
     wells = wells_now(entry, folders)

@@ -70,7 +70,9 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
         @wraps(function)
         def gathered(**given: object) -> int:
             values = {
-                group: {name: _plain(given.pop(name, None), default) for name, (default, _) in options.items()}
+                group: {
+                    name: _plain(given.pop(name, None), default, words) for name, (default, words) in options.items()
+                }
                 for group, options in groups.items()
             }
             return function(**given, **values)
@@ -102,15 +104,21 @@ def _parameter(name: str, default: Any, words: OptionWords, command: str) -> ins
         default = kind(default)
     elif least is not None:
         default, least = None, least + 1
+    if words.parse is not None:
+        default = None
     shown = typer.Option(f"--{name.replace('_', '-')}", metavar=words.metavar, help=about, min=least)
     kind = kind | None if default is None else kind
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
 
 
-def _plain(value: object, default: object) -> object:
+def _plain(value: object, default: object, words: OptionWords) -> object:
     """What typer read as the options have it."""
+    if not value and words.parse is not None:
+        return default
     if value is None:
         return default
+    if words.parse is not None:
+        return words.parse(value)
     return value.value if isinstance(value, Enum) else value
 
 

@@ -130,8 +130,9 @@ def compile_(
     from openhcs_engine.output.timings import measured_for
     from openhcs_engine.plan.document import contexts_to_json
 
+    settings = running.pop("set")
     orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, **running, **reading)
-    compilation = orchestrator.compile(_pipeline(pipeline), well_filter=wells)
+    compilation = orchestrator.compile(_pipeline(pipeline, settings), well_filter=wells)
     measured = measured_for(compilation.contexts)
     if as_json:
         sys.stdout.write(contexts_to_json(compilation.contexts, explanation(compilation, measured)).decode() + "\n")
@@ -173,8 +174,9 @@ def run(
     from openhcs_engine.cli.run import RunScreen
     from openhcs_engine.output.pictures.overview import write_overview
 
+    settings = running.pop("set")
     orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, **running, **reading)
-    declared = _pipeline(pipeline)
+    declared = _pipeline(pipeline, settings)
     compilation = orchestrator.compile(declared, well_filter=wells)
     with RunScreen(compilation) as screen:
         for result in orchestrator.execute(declared, compilation.contexts, on_notice=screen.note):
@@ -305,12 +307,12 @@ def _read(plate: str, positions: bool, reading: Options) -> tuple[Plate, ImageIn
     return orchestrator.locate() if positions else orchestrator.read
 
 
-def _pipeline(reference: str) -> Pipeline:
+def _pipeline(reference: str, settings: dict[str, object]) -> Pipeline:
     from openhcs_engine.pipeline import load_pipeline
 
     folders = search_path()
     openhcs.warn_of_open_folders("the pipeline folder", folders)
-    pipeline = load_pipeline(reference, search_path=folders[:1])
+    pipeline = load_pipeline(reference, folders[:1], settings)
     # A package's module lies below those folders, an installed one elsewhere.
     file = getattr(sys.modules.get(reference.partition(":")[0]), "__file__", None)
     openhcs.warn_of_open_folders("the pipeline folder", [Path(file).parent] if file else [])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -60,21 +60,32 @@ class OptionWords:
     """The number that leaves the choice to the program; ``openhcs`` takes only larger ones."""
     commands: tuple[str, ...] = ()
     """Commands that take the option; empty: all that take its kind."""
+    keyword: str = ""
+    """Name of the keyword in Python, if not the option's own."""
+    parse: Callable[[Any], Any] | None = None
+    """Makes the value of what a command line holds; None: it is that."""
 
 
 def option(default: object, about: str, **words: Any) -> Any:  # Any: a field of any type
     """A field of a dataclass of options, with the fields of its ``OptionWords`` by their names."""
-    return field(default=default, metadata={_OPTION: OptionWords(help=about, **words)})
+    metadata = {_OPTION: OptionWords(help=about, **words)}
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, hash=False, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def options_of(kind: type, command: str | None = None) -> dict[str, tuple[Any, OptionWords]]:
     """Default and words of each option of a dataclass by its name; those that a command takes, if one is given."""
-    every = {each.name: (each.default, each.metadata[_OPTION]) for each in fields(kind)}
+    every = {each.name: (_default(each), each.metadata[_OPTION]) for each in fields(kind)}
     return {
         name: (default, words)
         for name, (default, words) in every.items()
         if command is None or not words.commands or command in words.commands
     }
+
+
+def _default(option: Field[Any]) -> Any:
+    return option.default if option.default_factory is MISSING else option.default_factory()
 
 
 __all__ = [

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
 from openhcs_engine.errors import PipelineImportError
 from openhcs_engine.pipeline.pipeline import Pipeline
+from openhcs_engine.pipeline.settings import configured, is_maker
 from openhcs_engine.pipeline.step import FunctionStep
 
 
-def load_pipeline(reference: str, search_path: Iterable[str | Path] = ()) -> Pipeline:
-    """Import the pipeline that ``module:attribute`` names.
+def load_pipeline(
+    reference: str, search_path: Iterable[str | Path] = (), settings: Mapping[str, object] | None = None
+) -> Pipeline:
+    """Import the pipeline that ``module:attribute`` names, or make it by the function of that name.
 
     Parameters
     ----------
@@ -23,11 +26,17 @@ def load_pipeline(reference: str, search_path: Iterable[str | Path] = ()) -> Pip
         As in ``my_lab.pipelines:nuclei``.
     search_path
         Folders put in front of Python's search path, where they stay: a pipeline's own imports need them, too.
+    settings
+        Its parameters, and those of its functions, by name; see ``configured``.
 
     Raises
     ------
     PipelineImportError
         If the module cannot be imported, lacks the attribute, or the attribute is no pipeline.
+    PipelineError
+        If a function of that name fails, or returns no pipeline.
+    CompilationError
+        If a setting is unknown, missing, or none that it can be.
     """
     module_name, colon, attribute = reference.partition(":")
     if not (module_name and colon and attribute):
@@ -37,10 +46,12 @@ def load_pipeline(reference: str, search_path: Iterable[str | Path] = ()) -> Pip
         )
     module = _import(module_name, reference, [str(folder) for folder in search_path])
     value = getattr(module, attribute, None)
-    if isinstance(value, Pipeline):
-        return value
     if isinstance(value, list) and value and all(isinstance(step, FunctionStep) for step in value):
-        return Pipeline(value, name=attribute)
+        value = value if isinstance(value, Pipeline) else Pipeline(value, name=attribute)
+    if value is not None and (isinstance(value, Pipeline) or is_maker(value)):
+        made = configured(value, settings or {})
+        assert isinstance(made, Pipeline)
+        return made
     pipelines = sorted(name for name, found in vars(module).items() if isinstance(found, Pipeline))
     what = (
         "has no attribute" if not hasattr(module, attribute) else f"has a {type(value).__name__}, no pipeline, called"

@@ -31,6 +31,26 @@ _PLANNED: Final = ("compile", *_RUN)
 """Commands that take options which change the plan."""
 
 
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Settings as a command line has them, ``["nuclei=DAPI", …]``.
+
+    Raises
+    ------
+    OptionError
+        If one has no name or no ``=``, or a name is given twice.
+    """
+    settings: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not (name and equals):
+            raise OptionError(f"--set {text} names no setting and its value; write --set NAME=VALUE.", option="set")
+        if name in settings:
+            raise OptionError(f"--set {name} is given twice, as {settings[name]!r} and {value!r}.", option="set")
+        settings[name] = value
+    return settings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a plate is run.
@@ -39,6 +59,18 @@ class RunOptions:
     the catalogue and of ``inbox.json``.
     """
 
+    set: dict[str, Any] = option(  # noqa: RUF009 # each gets a dict of its own
+        {},
+        "A parameter of the pipeline (nuclei=DAPI), or of a function in it (segment.minimum_area_px=30); repeatable.",
+        register_help="A parameter of the pipeline, or FUNCTION.PARAMETER of one in it; repeatable.",
+        kind=list[str],
+        metavar="NAME=VALUE",
+        keyword="settings",
+        parse=parse_settings,
+        commands=_PLANNED,
+    )
+    """Values of the pipeline's parameters, and of those of its functions as ``function.parameter``; texts stand for
+    what they say."""
     workers: int = option(
         0,
         "Wells at a time; default: the cores.",
@@ -218,6 +250,10 @@ class RunOptions:
     def check(self) -> None:
         """Raise an OptionError if the options contradict each other, or a number, time or size is none."""
         self.scratch_plan()
+        if not isinstance(self.set, dict) or not all(isinstance(name, str) for name in self.set):
+            raise OptionError(
+                f"settings={self.set!r} is no dict of values by name, as {{'nuclei': 'DAPI'}}.", option="set"
+            )
         if well_limit(self.well_timeout) is not None and self.runner == THREADS:
             raise OptionError(refused_limit(), option="well_timeout")
         if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
@@ -270,4 +306,4 @@ def refused_limit(notes: Sequence[str] = ()) -> str:
     )
 
 
-__all__ = ["RunOptions", "refused_limit", "well_limit"]
+__all__ = ["RunOptions", "parse_settings", "refused_limit", "well_limit"]

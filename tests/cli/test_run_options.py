@@ -12,14 +12,17 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from openhcs_dagster.catalogue.catalogue import Catalogue
 from openhcs_dagster.catalogue.inbox_file import Inbox
 from openhcs_dagster.cli.commands import openhcs_dagster
+from openhcs_dagster.plate.compilation import compile_entry
 from openhcs_engine import FunctionStep, PipelineOrchestrator
 from openhcs_engine.cli.app import CommandLine
 from openhcs_engine.cli.commands import openhcs
 from openhcs_engine.errors import OptionError
 from openhcs_engine.functions import create_max_projection
 from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.microscopes.plate_listing import read_listing
 from openhcs_engine.model.image_index import OnMissing
 from openhcs_engine.model.wording import options_of
 from openhcs_engine.ngff.options import ImageOptions
@@ -31,7 +34,7 @@ NEEDED = {"folder": "inbox", "pipeline": "lab:plain", "output": "results"}
 OTHERS = {
     "workers": 3, "runner": "threads", "backend": "disk", "on_missing": "skip", "projections": "only", "device": "cpu",
     "intermediates": "zarr", "scratch": "/fast", "memory_budget": "2GB", "well_timeout": "10m", "fsync": True,
-    "ngff": "0.4", "renew": True, "overview_channel": "GFP",
+    "ngff": "0.4", "renew": True, "overview_channel": "GFP", "set": {"nuclei": "DAPI"},
 }  # fmt: skip
 """A value of each option that is not its default."""
 TOGETHER = {"memory_budget": {}, "scratch": {"intermediates": "disk"}}
@@ -53,8 +56,10 @@ exec(compile(head + new + field + tail, str(file), "exec"), module.__dict__)
 import inspect, msgspec
 from typer.testing import CliRunner
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
+from openhcs_dagster.catalogue.catalogue import Catalogue
 from openhcs_dagster.catalogue.inbox_file import Inbox
 from openhcs_dagster.cli.commands import openhcs_dagster
+from openhcs_dagster.plate.compilation import compile_entry
 from openhcs_engine import PipelineOrchestrator
 from openhcs_engine.cli.commands import openhcs
 
@@ -118,15 +123,17 @@ def test_the_inbox_and_the_catalogue_know_an_option_by_its_name(name: str, tmp_p
 
 @pytest.mark.parametrize("name", options_of(RunOptions, "run"))
 def test_the_orchestrator_takes_an_option_by_its_name_or_in_one_value(name: str, tmp_path: Path) -> None:
-    """Both mean the same; a name beside the value counts more."""
+    """Both mean the same; a name beside the value counts more. ``set`` is ``settings`` there."""
     given = {name: OTHERS[name]} | TOGETHER.get(name, {})
+    keyword = "settings" if name == "set" else name
+    named = {keyword: OTHERS[name]} | TOGETHER.get(name, {})
 
-    by_name = PipelineOrchestrator(tmp_path, **given).options
-    beside = PipelineOrchestrator(tmp_path, options=RunOptions(fsync=True), **given).options
+    by_name = PipelineOrchestrator(tmp_path, **named).options
+    beside = PipelineOrchestrator(tmp_path, options=RunOptions(fsync=True), **named).options
 
     assert by_name == PipelineOrchestrator(tmp_path, options=RunOptions(**given)).options == RunOptions(**given)
     assert asdict(beside) == asdict(by_name) | {"fsync": True}
-    assert inspect.signature(PipelineOrchestrator).parameters[name].default == getattr(RunOptions(), name)
+    assert inspect.signature(PipelineOrchestrator).parameters[keyword].default == getattr(RunOptions(), name)
 
 
 def test_enumerations_and_paths_stand_for_their_texts(tmp_path: Path) -> None:
@@ -194,3 +201,41 @@ def test_the_documentation_names_every_option() -> None:
     assert [
         each.name for kind in (RunOptions, ReadOptions) for each in fields(kind) if f"``{each.name}``" not in text
     ] == []
+
+
+def test_settings_reach_the_pipeline_from_every_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--set`` of compile and run, ``"set"`` of the catalogue's entry; all that is wrong is said at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    plate = write_imagexpress(tmp_path / "P1", SyntheticPlate(rows=1, columns=1, sites=1, z=1, shape=(32, 32)))
+    (tmp_path / "lab_doors.py").write_text(
+        "from openhcs_engine import FunctionStep, Pipeline\n"
+        "from openhcs_engine.functions import stack_percentile_normalize as stretch\n"
+        "def stretched(channel: str, low: float = 1.0) -> Pipeline:\n"
+        "    calls = {channel: (stretch, {'low_percentile': low})}\n"
+        "    return Pipeline([FunctionStep(calls, uncovered='pass')])\n"
+    )
+    named = [str(plate), "--pipeline", "lab_doors:stretched"]
+    given = ["--set", "channel=DAPI", "--set", "low=2.5"]
+    function = "stack_percentile_normalize"
+
+    def answer(program: CommandLine, *words: str, code: int = 0) -> str:
+        ended = CliRunner().invoke(program.app, list(words))
+        assert ended.exit_code == code, ended.output
+        return " ".join(ended.output.split())
+
+    plan = answer(openhcs, "compile", *named, *given)
+    assert "stretched (channel=DAPI, low=2.5)" in plan and "low_percentile=2.5" in plan
+    assert "high_percentile=98.0" in answer(
+        openhcs, "compile", *named, *given, "--set", f"{function}.high_percentile=98"
+    )
+    answer(openhcs, "run", *named, *given, "--output", "out", "--runner", "threads")
+
+    refused = answer(openhcs, "compile", *named, "--set", "low=x", "--set", f"{function}.gain=1", code=2)
+    assert "needs 'channel'" in refused and "'low' is a number" in refused
+
+    answer(openhcs_dagster, "add", *named, *given, "--output", "out")
+    entry = Catalogue(tmp_path / "home" / "plates").read("P1")
+    assert entry.options.set == {"channel": "DAPI", "low": "2.5"}
+    compiled = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading))
+    assert compiled.contexts["A01"].output.pipeline == "stretched (channel=DAPI, low=2.5)"
