@@ -75,7 +75,7 @@ def clock_of(environ: Mapping[str, str]) -> Clock:
         "OPENHCS_NIGHTLY": (cron, _cron_fault(cron) if cron else None),
         "OPENHCS_TIMEZONE": (zone, _zone_fault(zone) if zone else None),
     }
-    told = tuple(
+    sentences = tuple(
         f"{name}={_shown(value)} {fault} Until it is corrected, no plate is started at night; all else works."
         for name, (value, fault) in faults.items()
         if fault
@@ -83,7 +83,7 @@ def clock_of(environ: Mapping[str, str]) -> Clock:
     return Clock(
         cron=NIGHTLY if faults["OPENHCS_NIGHTLY"][1] else cron or NIGHTLY,
         timezone=TIMEZONE if faults["OPENHCS_TIMEZONE"][1] else zone or TIMEZONE,
-        faults=told,
+        faults=sentences,
     )
 
 
@@ -144,14 +144,14 @@ def _nearest_zone(name: str, known: set[str]) -> str | None:
         return fixed if fixed in known else None
     # A path to a zone's file, another case, a city alone, a typing error: whatever is nearest in its letters.
     asked = name.casefold().replace(" ", "_").rpartition("zoneinfo/")[2]
-    places = {zone.casefold(): zone for zone in sorted(known)}
+    zones = {zone.casefold(): zone for zone in sorted(known)}
     cities = {zone.casefold().rpartition("/")[2]: zone for zone in sorted(known, reverse=True) if "/" in zone}
-    for names in (places, cities):
+    for names in (zones, cities):
         if asked in names:
             return names[asked]
-    near = get_close_matches(asked, places, n=1, cutoff=0.75)
+    near = get_close_matches(asked, zones, n=1, cutoff=0.75)
     if near:
-        return places[near[0]]
+        return zones[near[0]]
     near = get_close_matches(asked.rpartition("/")[2], cities, n=1, cutoff=0.8)
     return cities[near[0]] if near else None
 

@@ -16,7 +16,7 @@ import sqlalchemy.exc
 from dagster_shared.error import SerializableErrorInfo
 
 from openhcs_engine.errors import OpenHCSError
-from openhcs_engine.model.system_errors import REMEDIES, TRANSIENT, told_file, told_with_file
+from openhcs_engine.model.system_errors import REMEDIES, TRANSIENT, explained_with_file, named_file
 
 _DATABASE: Final = {
     "full": REMEDIES[errno.ENOSPC],
@@ -40,7 +40,7 @@ class HomeError(OpenHCSError, OSError):
 
 def sentence_of(error: OpenHCSError | OSError, doing: str) -> str:
     """What a person reads of an error; those of the system name their file, what was done, and the remedy."""
-    return str(error) if isinstance(error, OpenHCSError) else f"{told_with_file(error, doing)}."
+    return str(error) if isinstance(error, OpenHCSError) else f"{explained_with_file(error, doing)}."
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def as_sentence(doing: str) -> Iterator[None]:
     except OpenHCSError:
         raise
     except OSError as error:
-        raise HomeError(sentence_of(error, doing), path=told_file(error)) from error
+        raise HomeError(sentence_of(error, doing), path=named_file(error)) from error
 
 
 def may_pass(error: BaseException) -> bool:

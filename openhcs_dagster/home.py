@@ -64,7 +64,7 @@ def prepare_home(home: Path) -> str | None:
             write_whole(home / name, content.encode())
     found = _configuration(home)
     if found is not None:
-        prepare_databases(home, ours=_parse(_DAGSTER_YAML), found=found)
+        prepare_databases(home, ours=_parse(_DAGSTER_YAML), present=found)
     return what_home_lacks(home)
 
 

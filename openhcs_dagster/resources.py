@@ -15,7 +15,7 @@ from openhcs_dagster.failures import as_sentence
 from openhcs_dagster.settings import LOCATION, Settings
 from openhcs_engine.memory import devices
 from openhcs_engine.memory.devices import CPU, GPU, DevicePolicy
-from openhcs_engine.model.system_errors import told_with_file
+from openhcs_engine.model.system_errors import explained_with_file
 from openhcs_engine.plan.context import ProcessingContext
 
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ class CodeLocation(dg.ConfigurableResource["CodeLocation"]):
         try:
             address = self._address()
         except OSError as error:
-            return f"Nothing was reloaded ({told_with_file(error)}): press Reload on the Deployment page."
+            return f"Nothing was reloaded ({explained_with_file(error)}): press Reload on the Deployment page."
         if not address:
             return (
                 "No web server is known here, so nothing was reloaded: press Reload on the Deployment page, or set "

@@ -89,19 +89,19 @@ class Settings:
 
 def _folder(environ: Mapping[str, str], variable: str) -> Path | None:
     """The folder that a variable names, absolute; None if it is not set."""
-    place = environ.get(variable, "").strip()
-    if place and is_remote(place):
+    path = environ.get(variable, "").strip()
+    if path and is_remote(path):
         raise OptionError(
-            f"{variable}={place!r} is a URL, but Dagster keeps its runs and this deployment's plates in folders; name "
+            f"{variable}={path!r} is a URL, but Dagster keeps its runs and this deployment's plates in folders; name "
             "one of this host or of a network drive.",
             option=variable,
         )
-    if place and local_folder(place).is_file():
+    if path and local_folder(path).is_file():
         raise OptionError(
-            f"{variable}={place!r} is a file; name a folder, as /data/openhcs_home, which is made if it is not there.",
+            f"{variable}={path!r} is a file; name a folder, as /data/openhcs_home, which is made if it is not there.",
             option=variable,
         )
-    return local_folder(place).resolve() if place else None
+    return local_folder(path).resolve() if path else None
 
 
 def refuse_links_in_home(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the nightly survey remembers of a plate's folders of chunks, so that it need not list them all every night.
+"""What the nightly comparison remembers of a plate's folders of chunks, so that it need not list them all every night.
 
 A chunk that is written again in place leaves its folder's time as it was. So each plate is listed whole at least once
 in seven nights; plates take turns, lest one night has to list them all.
@@ -25,7 +25,7 @@ _YOUNG_NS: Final = 2 * 10**9
 """A folder that changed so shortly ago may change again within the same time stamp: some drives count seconds."""
 
 
-class _Kept(msgspec.Struct):
+class _Memory(msgspec.Struct):
     root: str
     """The plate's folder."""
     listed: date
@@ -58,16 +58,16 @@ class PlateFolders:
     def read(cls, path: Path | None, root: str, night: date) -> Self:
         """What is kept in a file; a whole listing where that is nothing, is another folder's, or where one is due."""
         try:
-            kept = msgspec.msgpack.decode(path.read_bytes(), type=_Kept) if path is not None else None
+            memory = msgspec.msgpack.decode(path.read_bytes(), type=_Memory) if path is not None else None
         except (OSError, msgspec.MsgspecError):
-            kept = None
-        if kept is None or kept.root != root:
+            memory = None
+        if memory is None or memory.root != root:
             # Plates that are seen for the first time in one night are listed whole again in different ones.
             turn = 1 + zlib.crc32(root.encode()) % NIGHTS
             return cls(listed=night, due=night + timedelta(days=turn))
-        if not kept.listed <= night < kept.due:
+        if not memory.listed <= night < memory.due:
             return cls.whole(night)
-        return cls(listed=kept.listed, due=kept.due, known=kept.folders)
+        return cls(listed=memory.listed, due=memory.due, known=memory.folders)
 
     def write(self, path: Path | None, root: str) -> None:
         """Keep what was found, for the next night; a plate without arrays leaves nothing."""
@@ -75,8 +75,8 @@ class PlateFolders:
             return
         refuse_links(path.parent.parent, [path.relative_to(path.parent.parent)])
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = _Kept(root=root, listed=self.listed, due=self.due, folders=self.now)
-        write_whole(path, msgspec.msgpack.encode(kept))
+        memory = _Memory(root=root, listed=self.listed, due=self.due, folders=self.now)
+        write_whole(path, msgspec.msgpack.encode(memory))
 
     def recall(self, path: str, mtime_ns: int) -> ListedFolder | None:
         """See FolderMemory."""

@@ -46,7 +46,7 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     settled = [record.dagster_run.run_id for record in going if _settle(instance, record)]
     for run_id in settled:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    _free_places_of_ended_runs(instance)
+    _free_slots_of_ended_runs(instance)
     lost = [record.dagster_run for record in going if record.dagster_run.run_id in settled]
     if began := [run for run in lost if PROCESS_TAG in run.tags]:
         _list_published(instance, began)
@@ -57,13 +57,13 @@ def _settle(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Mark a run as failed if it is lost; True if it was."""
     run = record.dagster_run
     if PROCESS_TAG in run.tags:
-        lost, told = _is_lost(record), _KILLED
+        lost, message = _is_lost(record), _KILLED
     elif LAUNCHER_TAG in run.tags:
-        lost, told = _is_lost_before_it_began(instance, record), _NEVER_BEGUN
+        lost, message = _is_lost_before_it_began(instance, record), _NEVER_BEGUN
     else:
         return _is_overdue(instance, record)
     if lost:
-        instance.report_run_failed(run, told)
+        instance.report_run_failed(run, message)
     return lost or (PROCESS_TAG not in run.tags and _is_overdue(instance, record))
 
 
@@ -81,7 +81,7 @@ def _is_lost(record: dg.RunRecord) -> bool:
     """Whether the process is gone that a run says executes it."""
     run = record.dagster_run
     if (process := RunProcess.of(run)) is not None:
-        return process.is_gone
+        return process.has_ended
     host, _, pid = run.tags[PROCESS_TAG].rpartition(":")
     started = record.start_time or record.update_timestamp.timestamp()
     return host == socket.gethostname() and pid.isdecimal() and not is_alive(int(pid), started)
@@ -100,7 +100,7 @@ def _is_lost_before_it_began(instance: dg.DagsterInstance, record: dg.RunRecord)
             return not is_alive(int(str(pid.value)), event.timestamp)
     # Before that the launcher waits for the code server, which may have begun the process when both are killed.
     launched = instance.get_run_stats(run.run_id).launch_time or record.create_timestamp.timestamp()
-    return launcher.is_gone and time.time() > launched + TOLERANCE_S and not may_have_spawned(launched)
+    return launcher.has_ended and time.time() > launched + TOLERANCE_S and not may_have_spawned(launched)
 
 
 def _is_overdue(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
@@ -136,16 +136,16 @@ def _list_published(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun])
                     output = entries[plate].output_plan
                     list_published_wells(output.address, output.backend)
                     continue
-                told = (
+                message = (
                     f"Plate {plate} is not in the catalogue any more: wells that this run had published may not be "
                     "listed in its groups, since nothing says where they are. Add the plate again and run it."
                 )
             except (OpenHCSError, OSError) as error:
-                told = (
+                message = (
                     f"Wells of plate {plate} that this run had published may not be listed in its groups: "
                     f"{sentence_of(error, 'listing wells')} The next run of the plate lists them."
                 )
-            instance.report_engine_event(told, run)
+            instance.report_engine_event(message, run)
 
 
 def _plates_of(run: dg.DagsterRun) -> list[str]:
@@ -155,7 +155,7 @@ def _plates_of(run: dg.DagsterRun) -> list[str]:
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-def _free_places_of_ended_runs(instance: dg.DagsterInstance) -> None:
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
     """A run that was killed while it ended has told how it ended, but kept its place."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
@@ -179,18 +179,18 @@ def holders(instance: dg.DagsterInstance, pool: str, besides: str = "") -> str:
     for run_id in dict.fromkeys(_runs_in(instance, pool)):
         record = instance.get_run_record_by_id(run_id)
         if record is not None and run_id != besides:
-            found.append(_told(record))
+            found.append(_holder(record))
     return " and ".join(found)
 
 
-def _told(record: dg.RunRecord) -> str:
+def _holder(record: dg.RunRecord) -> str:
     run = record.dagster_run
     process = RunProcess.of(run)
     since = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
     plates = _plates_of(run)
     parts = [
         f"plate {', '.join(plates)}" if plates else "",
-        process.writer.told if process is not None else run.tags.get(PROCESS_TAG, ""),
+        process.writer.description if process is not None else run.tags.get(PROCESS_TAG, ""),
         f"since {since:%Y-%m-%d %H:%M:%S} UTC",
     ]
     return f"run {run.run_id[:8]} ({', '.join(filter(None, parts))})"

@@ -44,8 +44,8 @@ class PatientConcurrencyContext(InstanceConcurrencyContext):
         super().__init__(instance, dagster_run)
         self._run = dagster_run
         self._pools_of: dict[str, str] = {}
-        self._settled_at = self._told_at = -REMIND_S
-        self._told = ""
+        self._settled_at = self._reported_at = -REMIND_S
+        self._reported = ""
 
     def claim(self, concurrency_key: str, step_key: str, step_priority: int = 0) -> bool:
         """True if a step has a place of its pool now."""
@@ -61,15 +61,15 @@ class PatientConcurrencyContext(InstanceConcurrencyContext):
         if now - self._settled_at >= SETTLE_S:
             self._settled_at = now
             fail_lost_runs(self._instance)
-            self._tell(now)
+            self._report_wait(now)
         return POLL_S
 
-    def _tell(self, now: float) -> None:
+    def _report_wait(self, now: float) -> None:
         sentences = [self._sentence(self._pools_of[step]) for step in sorted(self.pending_claim_steps())]
-        told = " ".join(dict.fromkeys(filter(None, sentences)))
-        if told and (told != self._told or now - self._told_at >= REMIND_S):
-            self._told, self._told_at = told, now
-            self._instance.report_engine_event(told, self._run, EngineEventData())
+        message = " ".join(dict.fromkeys(filter(None, sentences)))
+        if message and (message != self._reported or now - self._reported_at >= REMIND_S):
+            self._reported, self._reported_at = message, now
+            self._instance.report_engine_event(message, self._run, EngineEventData())
 
     def _sentence(self, pool: str) -> str:
         """Empty if the place has come free meanwhile."""
@@ -108,8 +108,8 @@ class PatientExecutor(InProcessExecutor):
 
 
 def _steps(job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
-    with PatientConcurrencyContext(job_context.instance, job_context.dagster_run) as places:
-        yield from inner_plan_execution_iterator(job_context, execution_plan, places)
+    with PatientConcurrencyContext(job_context.instance, job_context.dagster_run) as concurrency:
+        yield from inner_plan_execution_iterator(job_context, execution_plan, concurrency)
 
 
 def _create(context: dg.InitExecutorContext) -> PatientExecutor:

@@ -41,9 +41,9 @@ class RunProcess:
             return None
 
     @property
-    def is_gone(self) -> bool:
+    def has_ended(self) -> bool:
         """True if the process is known to have ended: on this host, or before this host started."""
-        return self.writer.is_gone or self.is_of_an_earlier_start
+        return self.writer.has_ended or self.is_of_an_earlier_start
 
     @property
     def is_of_an_earlier_start(self) -> bool:

@@ -8,12 +8,12 @@ from typing import Final
 import dagster as dg
 
 from openhcs_dagster.automation.jobs import ALL_ASSETS, processing_request
-from openhcs_dagster.automation.staleness import survey
+from openhcs_dagster.automation.staleness import compare_plates
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.environment import NIGHTLY, TIMEZONE
 from openhcs_dagster.failures import as_failure
 
-SURVEY_S: Final = 45.0
+COMPARISON_S: Final = 45.0
 """Seconds for comparing plates with their plans: Dagster gives a schedule 60 in all."""
 
 
@@ -27,7 +27,7 @@ def nightly_schedule(
     """The schedule of the plates that this code location was loaded with.
 
     ``faults`` say why nobody knows when it should start: then it is off, starts nothing if it is switched on, and says
-    why in its description. ``memory`` as ``survey`` has it.
+    why in its description. ``memory`` as ``compare_plates`` has it.
     """
 
     @dg.schedule(
@@ -43,9 +43,9 @@ def nightly_schedule(
         if faults:
             return dg.SkipReason(" ".join(faults))
         night = _night(context)
-        verdicts = survey(
+        verdicts = compare_plates(
             entries,
-            budget_s=SURVEY_S,
+            budget_s=COMPARISON_S,
             memory=memory,
             night=night.date(),
             on_verdict=lambda verdict: context.log.info(str(verdict)),

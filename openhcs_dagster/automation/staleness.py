@@ -84,7 +84,7 @@ class Answer(msgspec.Struct):
         return not (self.due or self.no_time) and self.error is None
 
 
-def survey(
+def compare_plates(
     entries: Sequence[CatalogueEntry],
     *,
     budget_s: float,
@@ -120,7 +120,7 @@ def survey(
     verdicts: dict[str, Verdict] = {}
     with ExitStack() as ends:
         pool = ends.enter_context(ThreadPoolExecutor(max_workers=at_once))
-        crew = _Crew([ends.enter_context(closing(_SurveyProcess())) for _ in range(at_once)])
+        crew = _Crew([ends.enter_context(closing(_ComparisonProcess())) for _ in range(at_once)])
         asked = [
             pool.submit(judge, entry, crew.ask, deadline, memory, tonight)
             for entry in sorted(entries, key=pipeline_key)
@@ -144,8 +144,8 @@ def judge(
     if not entry.output_plan.folder.is_dir():
         return Verdict(plate_id=entry.id, start=True, reason="It is new.")
     left = min(ONE_PLATE_S, deadline - time.monotonic())
-    kept = None if memory is None else str(memory / f"{entry.id}.msgpack")
-    answer = ask(Question(entry, kept, night, left, IMPORT_S)) if left > 0 else Answer(no_time=True)
+    listed_folders = None if memory is None else str(memory / f"{entry.id}.msgpack")
+    answer = ask(Question(entry, listed_folders, night, left, IMPORT_S)) if left > 0 else Answer(no_time=True)
     if answer.no_time:
         return Verdict(plate_id=entry.id, start=True, reason="There was no time to compare it with its plan.")
     if answer.error is not None:
@@ -163,8 +163,8 @@ def judge(
 class _Crew:
     """Processes that are asked, one question at a time each."""
 
-    def __init__(self, processes: Iterable[_SurveyProcess]) -> None:
-        self._idle: SimpleQueue[_SurveyProcess] = SimpleQueue()
+    def __init__(self, processes: Iterable[_ComparisonProcess]) -> None:
+        self._idle: SimpleQueue[_ComparisonProcess] = SimpleQueue()
         for process in processes:
             self._idle.put(process)
         self._hanging: dict[tuple[str, ...], Answer] = {}
@@ -184,8 +184,8 @@ class _Crew:
         return answer
 
 
-class _SurveyProcess:
-    """See ``survey_process``; started when it is first asked, and again after it ended."""
+class _ComparisonProcess:
+    """See ``comparison_process``; started when it is first asked, and again after it ended."""
 
     def __init__(self) -> None:
         self._started: tuple[subprocess.Popen[bytes], Connection[bytes, bytes]] | None = None
@@ -222,7 +222,7 @@ class _SurveyProcess:
 
 def _start() -> tuple[subprocess.Popen[bytes], Connection[bytes, bytes]]:
     ours, its = Pipe()
-    command = [sys.executable, "-m", "openhcs_dagster.automation.survey_process", str(its.fileno()), WAY]
+    command = [sys.executable, "-m", "openhcs_dagster.automation.comparison_process", str(its.fileno()), WAY]
     nothing = subprocess.DEVNULL
     process = subprocess.Popen(
         command,
@@ -291,10 +291,10 @@ def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext
     paths = [path for plan in plans if (path := find_plan(entry.output_plan.folder, plan)) is not None]
     try:
         newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
-        told = msgspec.json.decode(unpacked(newest.read_bytes()), type=_PlatePart).plate.plate_map
+        recorded = msgspec.json.decode(unpacked(newest.read_bytes()), type=_PlatePart).plate.plate_map
     except (ValueError, OSError, ContextFileError, msgspec.MsgspecError):
         return False
-    return told != next(iter(contexts.values())).plate.plate_map
+    return recorded != next(iter(contexts.values())).plate.plate_map
 
 
 def compare(question: Question, on_imported: Callable[[], None] = lambda: None) -> Answer:

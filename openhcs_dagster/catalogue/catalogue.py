@@ -64,7 +64,7 @@ class CatalogueEntry:
     """ISO time, UTC."""
 
     @property
-    def told_missing(self) -> str:
+    def missing_sentence(self) -> str:
         """A sentence about planes that are missing, with a space before it; empty if none is."""
         if not self.missing_planes:
             return ""

@@ -26,7 +26,7 @@ from openhcs_engine.microscopes.detect import DetectedMicroscope
 from openhcs_engine.microscopes.file_names.presets import PRESETS
 from openhcs_engine.microscopes.ome_zarr.handler import OmeZarrHandler
 from openhcs_engine.model.completeness import missing_planes
-from openhcs_engine.model.system_errors import told_with_file
+from openhcs_engine.model.system_errors import explained_with_file
 from openhcs_engine.model.wells import plate_order
 
 DESCRIPTIONS: Final = {
@@ -86,7 +86,7 @@ class Look:
     def sentence(self) -> str:
         """Why nothing is started."""
         new = [
-            f"{entry.id} is registered and starts once the code location has reloaded.{entry.told_missing}"
+            f"{entry.id} is registered and starts once the code location has reloaded.{entry.missing_sentence}"
             for entry in self.registered
         ]
         held = [f"{entry.id} waits for the code location to reload." for entry in self.waiting]
@@ -112,7 +112,7 @@ def look_into(inbox: Inbox, catalogue: Catalogue, memory: InboxMemory) -> Look:
         try:
             found, footprints[folder.name] = _judge(inbox, catalogue, folder, memory)
         except OSError as error:  # one folder that cannot be read must not keep the others waiting
-            notes.append(f"{folder.name}: it cannot be read ({told_with_file(error)}); it is looked at again.")
+            notes.append(f"{folder.name}: it cannot be read ({explained_with_file(error)}); it is looked at again.")
             continue
         if isinstance(found, CatalogueEntry):
             registered.append(found)

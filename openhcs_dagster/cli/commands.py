@@ -65,7 +65,7 @@ def add(
     )
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
     if entry.missing_planes:
-        print(entry.told_missing.strip())
+        print(entry.missing_sentence.strip())
     return OK
 
 

@@ -153,11 +153,11 @@ def _refusal(result: ExecutionResult) -> str | None:
     """The sentence with which a step before the wells, or the wells' own start, failed."""
     for event in result.filter_events(lambda event: event.is_step_failure):
         failure = event.step_failure_data
-        told = failure.user_failure_data
-        if told is None:
+        user_failure = failure.user_failure_data
+        if user_failure is None:
             return innermost(failure.error)
-        if "wells failed" not in told.metadata:
-            return told.description
+        if "wells failed" not in user_failure.metadata:
+            return user_failure.description
     return None
 
 

@@ -31,7 +31,7 @@ from openhcs_engine.execution.results import WellResult
 from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.microscopes.plate_listing import PlateListing, read_listing
-from openhcs_engine.model.system_errors import told_with_file
+from openhcs_engine.model.system_errors import explained_with_file
 from openhcs_engine.model.wording import listed_first
 from openhcs_engine.output.layout import REPORT
 from openhcs_engine.output.reading.published_wells import PlateWells
@@ -86,12 +86,12 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
         if listing.plate.wells != entry.wells:
             with as_failure(f"writing plate {entry.id} into the catalogue"):
                 catalogue.open().replace(renewed(entry, listing))
-            told = _other_wells(entry, listing, code_location.reload())
+            message = _other_wells(entry, listing, code_location.reload())
             if not set(entry.wells).issubset(listing.plate.wells):
-                raise dg.Failure(told, allow_retries=False)
+                raise dg.Failure(message, allow_retries=False)
             # A failed run would show all its wells as Failed, those that are published, too: it goes on with them.
-            context.log.warning(told)
-            metadata["new wells"] = dg.MetadataValue.text(told)
+            context.log.warning(message)
+            metadata["new wells"] = dg.MetadataValue.text(message)
         return dg.Output(listing, data_version=dg.DataVersion(listing.digest), metadata=metadata)
 
     return plate_index
@@ -99,10 +99,10 @@ def _plate_index(entry: CatalogueEntry) -> dg.AssetsDefinition:
 
 def _other_wells(entry: CatalogueEntry, listing: PlateListing, reloaded: str) -> str:
     there = set(listing.plate.wells)
-    gone = [well for well in entry.wells if well not in there]
+    missing = [well for well in entry.wells if well not in there]
     holds = f"Plate {entry.id}: the folder holds {len(there)} wells, but {len(entry.wells)} are registered"
-    if gone:
-        holds += f"; {listed_first(gone, NAMED)} {'is' if len(gone) == 1 else 'are'} no longer there"
+    if missing:
+        holds += f"; {listed_first(missing, NAMED)} {'is' if len(missing) == 1 else 'are'} no longer there"
         then = "Then start the plate again; what is published stays."
     else:
         then = "This run does the wells that were registered; start the plate again for the new ones."
@@ -136,7 +136,7 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         return dg.Output(
             contexts,
             data_version=dg.DataVersion(change.version),
-            metadata={**records.plan_metadata(compilation, entry), "changes": dg.MetadataValue.md(change.told)},
+            metadata={**records.plan_metadata(compilation, entry), "changes": dg.MetadataValue.md(change.summary)},
         )
 
     return compiled_contexts
@@ -198,7 +198,7 @@ def _run_wells(
                 context.log.error(result.error)
                 yield records.well_failure(keys.wells, result, contents)
     finally:
-        _keep(outcomes.values(), entry, context)
+        _record_outcomes(outcomes.values(), entry, context)
     warned = {well: outcome.warnings for well, outcome in outcomes.items() if outcome.warnings}
     if warned:
         context.log.warning(records.wells_warned(warned))
@@ -207,12 +207,13 @@ def _run_wells(
         raise records.wells_failed(failed, len(asked))
 
 
-def _keep(outcomes: Iterable[Outcome], entry: CatalogueEntry, context: dg.AssetExecutionContext) -> None:
+def _record_outcomes(outcomes: Iterable[Outcome], entry: CatalogueEntry, context: dg.AssetExecutionContext) -> None:
     try:
         OutcomeLog(entry.output_plan.folder).record(context.run.run_id, outcomes)
     except OSError as error:  # a full disk, which must not hide why the wells failed
         context.log.error(
-            f"The report will not know how these wells ended, since that could not be written: {told_with_file(error)}."
+            "The report will not know how these wells ended, since that could not be written: "
+            f"{explained_with_file(error)}."
         )
 
 

@@ -80,7 +80,7 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not bad and not report.foreign,
             severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
-            description=_whole_or_not(bad, report.foreign, f"openhcs verify {folder} --repair", found.told),
+            description=_description(bad, report.foreign, f"openhcs verify {folder} --repair", found.told),
             metadata={
                 "how": found.told,
                 "wells read": len(found.read),
@@ -93,7 +93,7 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
     return check
 
 
-def _whole_or_not(bad: Sequence[str], foreign: Sequence[str], command: str, how: str) -> str:
+def _description(bad: Sequence[str], foreign: Sequence[str], command: str, how: str) -> str:
     if bad:
         named = listed_first((reason.rstrip(".") for reason in bad), NAMED, "; ")
         return f"Damaged: {named}. `{command}` drops damaged wells, and the next run makes again what is missing."

@@ -55,14 +55,14 @@ def plan_table(facts: PlanFacts) -> str:
 
 def volume_table(facts: PlanFacts) -> str:
     """Bytes that a well and the whole plate move, in markdown."""
-    from openhcs_engine.model.quantities.sizes import told_bytes
+    from openhcs_engine.model.quantities.sizes import format_bytes
 
     return markdown_table(
         {
             "bytes": (name,),
-            "raw pixels read": (told_bytes(volume.read),),
-            "at most at a time": (f"{told_bytes(volume.peak)}{of}",),
-            "written": (told_bytes(volume.output),),
+            "raw pixels read": (format_bytes(volume.read),),
+            "at most at a time": (f"{format_bytes(volume.peak)}{of}",),
+            "written": (format_bytes(volume.output),),
         }
         for name, volume, of in (("a well", facts.a_well, ""), ("plate", facts.plate, " a worker"))
     )

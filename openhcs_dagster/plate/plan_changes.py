@@ -30,7 +30,7 @@ _SHOWN: Final = 10
 class PlanChange:
     """A new plan beside the one that was kept before."""
 
-    told: str
+    summary: str
     """In markdown: how many wells the new plan makes stale, and why."""
     version: str
     """Data version of the new plan: that of the plan before if no well is another one."""
@@ -49,15 +49,15 @@ def change_since_last(
     """
     version = plan_version(after)
     if not isinstance(io_manager, VfsIOManager):
-        return PlanChange(told="The plan before is kept where it cannot be compared.", version=version)
+        return PlanChange(summary="The plan before is kept where it cannot be compared.", version=version)
     try:
         before: Any = io_manager.stored(key)
     except OpenHCSError as error:
-        return PlanChange(told=f"The plan before cannot be compared: {markdown_text(str(error))}", version=version)
+        return PlanChange(summary=f"The plan before cannot be compared: {markdown_text(str(error))}", version=version)
     if before is None:
-        return PlanChange(told=FIRST_PLAN, version=version)
+        return PlanChange(summary=FIRST_PLAN, version=version)
     recorded = _recorded_version(instance, key, before) if _are_same(before, after) else None
-    return PlanChange(told=told_changes(before, after), version=recorded or version)
+    return PlanChange(summary=changes_markdown(before, after), version=recorded or version)
 
 
 def _are_same(before: Plan, after: Plan) -> bool:
@@ -73,14 +73,14 @@ def _recorded_version(instance: dg.DagsterInstance, key: dg.AssetKey, before: Pl
     """The data version with which the plan before was recorded; None if another plan was recorded last."""
     records = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=1).records
     made = records[0].asset_materialization if records else None
-    if made is None or (told := made.metadata.get(FINGERPRINT)) is None:
+    if made is None or (recorded := made.metadata.get(FINGERPRINT)) is None:
         return None
-    if told.value != plan_fingerprint(before.values()):  # a run ended between keeping and recording a plan
+    if recorded.value != plan_fingerprint(before.values()):  # a run ended between keeping and recording a plan
         return None
     return recorded_version(made.tags)
 
 
-def told_changes(before: Plan, after: Plan) -> str:
+def changes_markdown(before: Plan, after: Plan) -> str:
     """The difference of two plans in markdown: a sentence, then a line for each group of stale wells."""
     from openhcs_engine.plan.diff import compare_plans
 
@@ -105,10 +105,10 @@ def _counts(diff: PlanDiff) -> str:
 
 
 def _group(group: StaleGroup, diff: PlanDiff) -> str:
-    from openhcs_engine.model.well_spans import told_spans
+    from openhcs_engine.model.well_spans import format_spans
 
     reasons = "; ".join(reason.told for reason in group.reasons)
-    return markdown_text(f"stale {told_spans(group.wells, diff.wells)} ({len(group.wells)}), because of {reasons}")
+    return markdown_text(f"stale {format_spans(group.wells, diff.wells)} ({len(group.wells)}), because of {reasons}")
 
 
-__all__ = ["FINGERPRINT", "FIRST_PLAN", "PlanChange", "change_since_last", "told_changes"]
+__all__ = ["FINGERPRINT", "FIRST_PLAN", "PlanChange", "change_since_last", "changes_markdown"]

@@ -22,7 +22,7 @@ STORAGES: Final = ("storage", "run_storage", "schedule_storage", "event_log_stor
 """Keys of a ``dagster.yaml`` that name other places."""
 
 
-def prepare_databases(home: Path, *, ours: Mapping[str, object], found: Mapping[str, object]) -> None:
+def prepare_databases(home: Path, *, ours: Mapping[str, object], present: Mapping[str, object]) -> None:
     """Make the databases that are missing, and repair what two processes did to one; others wait meanwhile.
 
     Parameters
@@ -34,7 +34,7 @@ def prepare_databases(home: Path, *, ours: Mapping[str, object], found: Mapping[
     found
         That of this home. If it keeps its events, runs or schedules elsewhere, nothing is done.
     """
-    if any(key in found and found[key] != ours.get(key) for key in STORAGES):
+    if any(key in present and present[key] != ours.get(key) for key in STORAGES):
         return
     with locked(home):
         revisions = {name: _revisions(home / name) for name in DATABASES}

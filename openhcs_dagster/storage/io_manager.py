@@ -55,7 +55,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
     """``disk``, ``zarr``, ``memory`` (one run in one process), or a backend of one's own as ``module:Class``."""
     root: str = ""
     """Folder or URL in which a backend that keeps values gets its place; a folder may be no link."""
-    _places: StorageRegistry | None = PrivateAttr(default=None)
+    _storage: StorageRegistry | None = PrivateAttr(default=None)
 
     @as_sentence("storing what an asset returned")
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
@@ -65,8 +65,8 @@ class VfsIOManager(dg.ConfigurableIOManager):
             values = {name: obj}
         else:
             values = {f"{name}/{_part(key)}": value for key, value in _by_partition(context, obj).items()}
-        kept = [self._store(key, value) for key, value in values.items()]
-        context.add_output_metadata({"stored as": ", ".join(kept[:3]), "backend": self.backend})
+        stored = [self._store(key, value) for key, value in values.items()]
+        context.add_output_metadata({"stored as": ", ".join(stored[:3]), "backend": self.backend})
 
     @as_sentence("loading what an asset returned")
     def load_input(self, context: dg.InputContext) -> Any:
@@ -160,9 +160,9 @@ class VfsIOManager(dg.ConfigurableIOManager):
         )
 
     def _backend(self) -> StorageBackend:
-        if self._places is None:
-            self._places = default_storage(self.root or ".")
-        return self._places.get(self.backend)
+        if self._storage is None:
+            self._storage = default_storage(self.root or ".")
+        return self._storage.get(self.backend)
 
 
 def _load(backend: StorageBackend, key: str) -> object:

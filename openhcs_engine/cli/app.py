@@ -20,7 +20,7 @@ import typer
 
 from openhcs_engine.errors import CompilationError, OpenHCSError
 from openhcs_engine.microscopes.options import ReadOptions
-from openhcs_engine.model.system_errors import told_file, told_with_file
+from openhcs_engine.model.system_errors import explained_with_file, named_file
 from openhcs_engine.model.wording import OptionWords, options_of
 from openhcs_engine.plan.run_options import RunOptions
 
@@ -176,7 +176,7 @@ class CommandLine:
         except OpenHCSError as error:
             self.complain(str(error))
         except OSError as error:
-            self.complain(f"{told_with_file(error, '' if told_file(error) else 'reading or writing')}.")
+            self.complain(f"{explained_with_file(error, '' if named_file(error) else 'reading or writing')}.")
         return REFUSED
 
     def warn_of_open_folders(self, what: str, folders: Iterable[Path]) -> None:

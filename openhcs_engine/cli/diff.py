@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import counted
 from openhcs_engine.output.named_plan import GivenPlan, published_with, read_given_plan
 from openhcs_engine.plan.context import plan_fingerprint
@@ -92,7 +92,7 @@ def _changes(screen: Console, heading: str, changes: list[Change], diff: PlanDif
     screen.print(f"\n[bold]{heading}[/]", highlight=False)
     for change in changes:
         wells = tuple(well for well in diff.wells if well in change.wells)
-        spans = f" [dim]\\[{told_spans(wells, diff.wells)}][/]" if wells else ""
+        spans = f" [dim]\\[{format_spans(wells, diff.wells)}][/]" if wells else ""
         _item(screen, escape(change.told) + spans)
 
 
@@ -117,12 +117,12 @@ def _published(screen: Console, compared: Comparison) -> None:
     missing = tuple(well for well in after if well not in set(wells))
     told = f"{compared.output}: {len(wells)} of {counted(len(after), 'well')} published as the later plan makes them"
     if wells and missing:
-        told += f" ({told_spans(wells, after)}); not {told_spans(missing, after)}"
+        told += f" ({format_spans(wells, after)}); not {format_spans(missing, after)}"
     _line(screen, told)
 
 
 def _span(wells: tuple[str, ...], diff: PlanDiff) -> str:
-    return f"{told_spans(wells, diff.wells)} ({counted(len(wells), 'well')})"
+    return f"{format_spans(wells, diff.wells)} ({counted(len(wells), 'well')})"
 
 
 def _reasons(group: StaleGroup) -> str:

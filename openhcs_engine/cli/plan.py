@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from openhcs_engine.compiler import Compilation
-from openhcs_engine.model.quantities.sizes import told_bytes
-from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.model.quantities.sizes import format_bytes
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.plan.context import Route, plan_fingerprint
 from openhcs_engine.plan.facts import PlanFacts, Prediction, SideLink, StepFacts, facts_of_plan
 from openhcs_engine.plan.facts.facts import Volume
 from openhcs_engine.plan.facts.measurements import Measurements
-from openhcs_engine.plan.facts.prediction import told_seconds
+from openhcs_engine.plan.facts.prediction import format_seconds
 from openhcs_engine.plan.facts.rows import Lines, Row, step_rows
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
@@ -91,8 +91,8 @@ def _totals(facts: PlanFacts) -> Table:
     table = Table("bytes", "raw pixels read", "at most at a time", "written", box=SIMPLE_HEAD, pad_edge=False)
     a_well = "a well" if facts.same_in_all else "the fullest well"
     for name, volume in ((a_well, facts.a_well), (f"plate, {_wells(len(facts.contexts))}", facts.plate)):
-        at_a_time = told_bytes(volume.peak) + (" a worker" if volume is facts.plate else "")
-        table.add_row(name, told_bytes(volume.read), at_a_time, told_bytes(volume.output))
+        at_a_time = format_bytes(volume.peak) + (" a worker" if volume is facts.plate else "")
+        table.add_row(name, format_bytes(volume.read), at_a_time, format_bytes(volume.output))
     return table
 
 
@@ -101,7 +101,7 @@ def _title(facts: PlanFacts) -> str:
     planes = sum(len(context.index) for context in contexts.values())
     fingerprint = plan_fingerprint(contexts.values())[:12]
     named = f' of "{first.output.pipeline}"' if first.output.pipeline else ""
-    spans = told_spans(tuple(contexts), first.plate.wells)
+    spans = format_spans(tuple(contexts), first.plate.wells)
     return escape(
         f"Plan{named} for plate {first.plate.plate_id}: {_wells(len(contexts))} ({spans}), {planes} planes, "
         f"fingerprint {fingerprint}\n"
@@ -112,7 +112,7 @@ def _told_time(facts: PlanFacts) -> str:
     time = facts.time
     if time.seconds is None or time.plate_seconds is None:
         return time.told
-    return f"{time.told}, {told_seconds(time.plate_seconds)} for the plate with one worker"
+    return f"{time.told}, {format_seconds(time.plate_seconds)} for the plate with one worker"
 
 
 def _wells(count: int) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.execution.results import WellResult, WellStatus
-from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.output.image_sets import KnownWell, PresentWell
 from openhcs_engine.output.layout import manifest_name, place_of_file
 from openhcs_engine.output.manifest import REMOVED_MEANWHILE
@@ -52,7 +52,7 @@ class RunClaims:
         for run, named in wells.items():
             who = f"run {run}" if run else "another run"
             yield (
-                f"{who} published {told_spans(named)} again after this run did, by another plan or in another form; "
+                f"{who} published {format_spans(named)} again after this run did, by another plan or in another form; "
                 f"its results stand in {self.address}"
             )
 

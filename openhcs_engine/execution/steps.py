@@ -22,7 +22,7 @@ from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
 from openhcs_engine.memory.stack import Array, stack_planes
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
-from openhcs_engine.model.quantities.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.plan.context import FunctionCall, ProcessingContext, Route, StepPlan
 from openhcs_engine.raw.array_plane import read_array_header, read_array_plane
@@ -211,9 +211,9 @@ def _storing(plan: StepPlan, stack: Stack) -> Iterator[None]:
         raise _step_error(
             plan,
             stack,
-            f"its planes do not fit into the memory budget of {told_bytes(error.budget)}: {told_bytes(error.used)} are "
-            f"in use, and a plane of {told_bytes(error.asked)} was to join them ({_describe(stack)}). Give a larger "
-            "memory_budget, or keep the planes between steps on disk with intermediates=disk.",
+            f"its planes do not fit into the memory budget of {format_bytes(error.budget)}: {format_bytes(error.used)} "
+            f"are in use, and a plane of {format_bytes(error.asked)} was to join them ({_describe(stack)}). Give a "
+            "larger memory_budget, or keep the planes between steps on disk with intermediates=disk.",
         ) from error
     except StorageError as error:
         raise _step_error(plan, stack, f"{error} ({_describe(stack)})") from error

@@ -20,7 +20,7 @@ from openhcs_engine.files.address import is_remote
 from openhcs_engine.memory.conversion.cast_loss import CastResult
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
-from openhcs_engine.model.system_errors import is_system_error, told_with_file
+from openhcs_engine.model.system_errors import explained_with_file, is_system_error
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.tables.well import with_tables
@@ -171,7 +171,7 @@ def _ran_on(steps: Sequence[StepResult], devices: WorkerDevices) -> str:
 def _sentence(well: str, error: Exception) -> str:
     """What a person reads; every sentence names the well."""
     if isinstance(error, OSError) and is_system_error(error) and not isinstance(error, OpenHCSError):
-        text = _encodable(f"{told_with_file(error)}.")
+        text = _encodable(f"{explained_with_file(error)}.")
     else:
         text = _encodable(str(error) if isinstance(error, OpenHCSError) else f"{type(error).__name__}: {error}")
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text)} letters; see the log)"

@@ -80,12 +80,12 @@ class Writer:
         return cls(host=this_host(), name=socket.gethostname(), pid=os.getpid(), started=_started(os.getpid()) or "")
 
     @property
-    def is_gone(self) -> bool:
+    def has_ended(self) -> bool:
         """True if the process is known to have ended; never True for one of another host."""
         return self.host == this_host() and _started(self.pid) != self.started
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """For messages."""
         return f"process {self.pid} on {self.name}"
 

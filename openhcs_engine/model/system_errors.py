@@ -101,16 +101,16 @@ def unreadable(error: BaseException) -> str:
     return f"{'is damaged' if broken else 'cannot be read'}: {explained(error)}"
 
 
-def told_file(error: OSError) -> str:
+def named_file(error: OSError) -> str:
     """The file that an error is about, or the two of a renaming; empty if it does not know."""
     names = (error.filename, error.filename2)
     return " to ".join(os.fsdecode(name) for name in names if isinstance(name, str | bytes))
 
 
-def told_with_file(error: OSError, doing: str = "") -> str:
+def explained_with_file(error: OSError, doing: str = "") -> str:
     """A sentence without full stop: the file, as far as the error knows it, what was done, and ``explained``."""
-    place = ", ".join(part for part in (told_file(error), f"while {doing}" if doing else "") if part)
-    return f"{place}: {explained(error)}" if place else explained(error)
+    where = ", ".join(part for part in (named_file(error), f"while {doing}" if doing else "") if part)
+    return f"{where}: {explained(error)}" if where else explained(error)
 
 
-__all__ = ["REMEDIES", "TRANSIENT", "explained", "is_system_error", "told_file", "told_with_file", "unreadable"]
+__all__ = ["REMEDIES", "TRANSIENT", "explained", "explained_with_file", "is_system_error", "named_file", "unreadable"]

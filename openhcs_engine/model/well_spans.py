@@ -40,7 +40,7 @@ def well_spans(wells: Collection[str], among: Iterable[str] = ()) -> tuple[str, 
     return tuple(_name(block) for block in blocks)
 
 
-def told_spans(wells: Collection[str], among: Iterable[str] = (), most: int = 6) -> str:
+def format_spans(wells: Collection[str], among: Iterable[str] = (), most: int = 6) -> str:
     """The blocks in one line: ``A01–B12, C03``; of more than ``most`` the first, and how many wells are left."""
     spans = well_spans(wells, among)
     if len(spans) <= most:
@@ -78,4 +78,4 @@ def _name(block: _Block) -> str:
     return first if first == last else f"{first}–{last}"
 
 
-__all__ = ["told_spans", "well_spans"]
+__all__ = ["format_spans", "well_spans"]

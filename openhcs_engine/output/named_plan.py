@@ -14,7 +14,7 @@ from openhcs_engine.errors import ContextFileError, NotAnOutputError
 from openhcs_engine.files.address import is_remote, local_folder
 from openhcs_engine.files.present import modified_ns
 from openhcs_engine.model.system_errors import explained
-from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.opening import files_of, open_output
@@ -90,7 +90,7 @@ def _other_wells(told: str, contexts: Mapping[str, ProcessingContext], older: Se
         count = f"{len(contexts)} well{'' if len(contexts) == 1 else 's'}"
         yield (
             f"{told} is the plan that was written last, and is for {count} only; older plans beside it have "
-            f"{told_spans(others)}, too. Name the file of one to compare with it."
+            f"{format_spans(others)}, too. Name the file of one to compare with it."
         )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from openhcs_engine.errors import OpenHCSError, OutputPlaceError
 from openhcs_engine.files.links import refuse_links, refuse_links_below
-from openhcs_engine.model.quantities.sizes import told_bytes
-from openhcs_engine.model.system_errors import explained, told_file
+from openhcs_engine.model.quantities.sizes import format_bytes
+from openhcs_engine.model.system_errors import explained, named_file
 from openhcs_engine.output.layout import DISK_IMAGES, TABLES, WELLS, ZARR_IMAGES
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -30,7 +30,7 @@ def output_errors(place: Path, doing: str) -> Iterator[None]:
 
 
 def _sentence(error: OSError, place: Path, doing: str) -> str:
-    where = told_file(error) or str(place)
+    where = named_file(error) or str(place)
     if error.errno in _FULL:
         return f"No space left on {where} while {doing}: {explained(error)}; finished wells are kept."
     return f"{where} cannot be used while {doing}: {explained(error)}; finished wells are kept."
@@ -91,8 +91,8 @@ def check_free_space(
     free = shutil.disk_usage(nearest_existing(folder.resolve())).free
     if free < needed:
         raise OutputPlaceError(
-            f"{folder} has {told_bytes(free)} of free space, but {what} need up to {told_bytes(needed)}; free "
-            f"{told_bytes(needed - free)}, {instead}.",
+            f"{folder} has {format_bytes(free)} of free space, but {what} need up to {format_bytes(needed)}; free "
+            f"{format_bytes(needed - free)}, {instead}.",
             path=str(folder),
         )
 

@@ -24,7 +24,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar
 
 from openhcs_engine.laws.moved import stored_name
-from openhcs_engine.model.quantities.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of an array, or of a file of machine code, whose content is followed."""
@@ -155,7 +155,7 @@ class Values(ABC):
             return text
         nbytes = getattr(value, "nbytes", 0)
         if isinstance(nbytes, int) and nbytes > LARGEST:
-            raise UnfollowedError(f"an array of {told_bytes(nbytes)}")
+            raise UnfollowedError(f"an array of {format_bytes(nbytes)}")
         found = _on_host(value)
         if found.dtype == object:
             return f"{found.shape}{self.text(found.tolist(), callers)}"

@@ -22,7 +22,7 @@ from openhcs_engine.errors import (
 from openhcs_engine.files.address import is_remote, local_folder, remote
 from openhcs_engine.files.private import make_private_folder
 from openhcs_engine.files.unfinished import sweep, unfinished_folder
-from openhcs_engine.model.quantities.sizes import parse_bytes, told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes, parse_bytes
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.file_backend import FileBackend
@@ -120,7 +120,9 @@ class ScratchPlan:
     def told(self) -> str:
         """As a person reads it: ``memory, at most 2.0 GB a well`` or ``disk, in /fast/openhcs-scratch``."""
         if self.backend == MEMORY:
-            return MEMORY if self.budget_bytes is None else f"{MEMORY}, at most {told_bytes(self.budget_bytes)} a well"
+            return (
+                MEMORY if self.budget_bytes is None else f"{MEMORY}, at most {format_bytes(self.budget_bytes)} a well"
+            )
         return f"{self.backend}, in {self.folder or self.root or 'the staging folder of the run'}"
 
     def _misplaced_options(self) -> Iterator[OptionError]:

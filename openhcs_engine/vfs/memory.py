@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import OptionError, PlaneReadError, StorageBudgetError, StorageError
 from openhcs_engine.files.keys import check_key, check_prefix, folders_of, is_below
 from openhcs_engine.memory.conversion.aligned import copy_aligned
-from openhcs_engine.model.quantities.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.vfs.backend import ImageInfo, StorageBackend, check_array
 
 
@@ -128,8 +128,8 @@ class MemoryBackend(StorageBackend):
         used = self._nbytes - (0 if old is None else _size(old))
         if self.budget_bytes is not None and used + asked > self.budget_bytes:
             raise StorageBudgetError(
-                f"{key!r} needs {told_bytes(asked)} of memory, but {told_bytes(used)} of the budget of "
-                f"{told_bytes(self.budget_bytes)} are in use. Raise the budget, run fewer workers with a larger one "
+                f"{key!r} needs {format_bytes(asked)} of memory, but {format_bytes(used)} of the budget of "
+                f"{format_bytes(self.budget_bytes)} are in use. Raise the budget, run fewer workers with a larger one "
                 "each, or keep intermediates on disk.",
                 key=key,
                 budget=self.budget_bytes,

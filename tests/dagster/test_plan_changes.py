@@ -12,7 +12,7 @@ from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.definitions import build_resources
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.plate.assets import plate_graph
-from openhcs_dagster.plate.plan_changes import FIRST_PLAN, change_since_last, told_changes
+from openhcs_dagster.plate.plan_changes import FIRST_PLAN, change_since_last, changes_markdown
 from openhcs_dagster.storage.io_manager import VfsIOManager
 from openhcs_engine import FunctionStep
 from openhcs_engine.compiler import compile_plate
@@ -76,13 +76,13 @@ def test_wells_are_told_in_groups_and_what_makes_none_stale_last() -> None:
     before = plan(FunctionStep(add, name="One *"), FunctionStep(double, name="Two"))
     after = plan(FunctionStep(add, name="One |"), FunctionStep(double, name="Two"), FunctionStep(double, wells="row:A"))
 
-    assert told_changes(before, after).splitlines() == [
+    assert changes_markdown(before, after).splitlines() == [
         "**Wells: 2 stale, 1 unchanged.**",
         "",
         '- stale A01–A02 (2), because of step 3 "double": added (double)',
         '- step 1 "One \\|": renamed from "One \\*"',
     ]
-    assert told_changes(before, {"A01": before["A01"]}).startswith("**Wells: 0 stale, 1 unchanged, 2 gone.**")
+    assert changes_markdown(before, {"A01": before["A01"]}).startswith("**Wells: 0 stale, 1 unchanged, 2 gone.**")
 
 
 def test_a_plan_that_cannot_be_read_is_no_reason_to_fail(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_plan_that_cannot_be_read_is_no_reason_to_fail(tmp_path: Path) -> None
 
     def told(keeper: object) -> str:
         with dg.instance_for_test() as instance:
-            return change_since_last(instance, keeper, key, after).told
+            return change_since_last(instance, keeper, key, after).summary
 
     assert told(manager) == FIRST_PLAN
     manager.handle_output(dg.build_output_context(asset_key=key), after)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from openhcs_dagster.automation.staleness import survey
+from openhcs_dagster.automation.staleness import compare_plates
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.settings import Settings
@@ -65,7 +65,9 @@ def test_only_plates_with_something_to_do_are_started(deployment: Deployment) ->
     requests, _ = evaluate(deployment)
 
     assert sorted(request.tags["openhcs/plate"] for request in requests) == ["failed", "stale"]
-    verdicts = {verdict.plate_id: verdict for verdict in survey(deployment.catalogue.list().entries, budget_s=60)}
+    verdicts = {
+        verdict.plate_id: verdict for verdict in compare_plates(deployment.catalogue.list().entries, budget_s=60)
+    }
     assert verdicts["current"].reason == "All its wells are current."
     assert verdicts["failed"].reason == "1 wells are missing, failed or stale."
     assert "No module 'absent'" in verdicts["broken"].reason
@@ -75,7 +77,7 @@ def test_a_plate_for_which_there_is_no_time_is_started(deployment: Deployment) -
     """When comparing takes too long the plate is started: its current wells cost next to nothing."""
     deployment.run(deployment.add(deployment.plate(), deployment.pipeline("no_time")))
 
-    (verdict,) = survey(deployment.catalogue.list().entries, budget_s=0)
+    (verdict,) = compare_plates(deployment.catalogue.list().entries, budget_s=0)
 
     assert verdict.start
     assert "no time" in verdict.reason

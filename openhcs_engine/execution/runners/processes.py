@@ -26,7 +26,7 @@ from openhcs_engine.execution.runners.worker_environment import environment_of, 
 from openhcs_engine.execution.well import WellPlace
 from openhcs_engine.files.processes import signal_name
 from openhcs_engine.memory.types import MemoryType
-from openhcs_engine.model.quantities.durations import told_duration
+from openhcs_engine.model.quantities.durations import format_duration
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.document import contexts_to_json
@@ -118,7 +118,7 @@ class _Crew:
         worker, _, printed = self._dismiss(slot)
         limit_s = self.order.patience.limit_s or 0.0
         error = WellTimeoutError(
-            f"Well {context.well}: it was not done after {told_duration(limit_s)}, the limit for a well "
+            f"Well {context.well}: it was not done after {format_duration(limit_s)}, the limit for a well "
             "(--well-timeout), and its worker process was ended. The other wells are not affected; see what its "
             "functions wait for, or allow more time.",
             well=context.well,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
-from openhcs_engine.model.quantities.durations import told_duration
+from openhcs_engine.model.quantities.durations import format_duration
 
 REMIND_S: Final = 600.0
 """Seconds after which a well that still works is named; again after as many more."""
@@ -124,7 +124,7 @@ class WellWatch:
 
 def _act(watched: WatchedWell, now: float) -> Iterator[str]:
     """End or name a well if it is time; yield what to say."""
-    took = told_duration(now - watched.since)
+    took = format_duration(now - watched.since)
     if now >= watched.ends_at:
         watched.ended, watched.ends_at, watched.remind_at = True, inf, inf
         if watched.end is not None:

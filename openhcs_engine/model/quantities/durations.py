@@ -38,11 +38,11 @@ def parse_seconds(duration: int | float | str) -> float:
     return seconds
 
 
-def told_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds in the unit that suits them: ``45 s``, ``10 min``, ``2.5 h``."""
     if seconds < 100:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 100 * 60 else f"{seconds / 3600:.3g} h"
 
 
-__all__ = ["parse_seconds", "told_duration"]
+__all__ = ["format_duration", "parse_seconds"]

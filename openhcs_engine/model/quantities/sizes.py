@@ -38,7 +38,7 @@ def parse_bytes(size: int | float | str) -> int:
     )
 
 
-def told_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Bytes in the unit that suits them: ``1.5 GB``."""
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
@@ -46,4 +46,4 @@ def told_bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-__all__ = ["parse_bytes", "told_bytes"]
+__all__ = ["format_bytes", "parse_bytes"]

@@ -176,7 +176,7 @@ def read_marks(bucket: Bucket, found: Mapping[str, Found]) -> dict[str, Mark | N
 
 def is_dead(mark: Mark | None, age_s: float) -> bool:
     """True if a mark's writer has ended, or has not renewed it for ``PATIENCE_S``."""
-    return age_s > PATIENCE_S or (mark is not None and mark.writer.is_gone)
+    return age_s > PATIENCE_S or (mark is not None and mark.writer.has_ended)
 
 
 def _enter(bucket: Bucket, what: str, run: str) -> Held:

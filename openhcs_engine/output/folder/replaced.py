@@ -18,7 +18,7 @@ from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.files.atomic import flush, remove, remove_empty_parents
 from openhcs_engine.files.links import refuse_links
 from openhcs_engine.files.present import find
-from openhcs_engine.model.system_errors import told_with_file
+from openhcs_engine.model.system_errors import explained_with_file
 from openhcs_engine.model.wells import is_well
 from openhcs_engine.output.folder.fsync import flush_names
 from openhcs_engine.output.layout import REPLACED, TABLES, WELLS, manifest_name, places_of_well
@@ -120,8 +120,8 @@ def _undo(moves: _Moves, folder: Path, well: str, aside: Path, error: BaseExcept
         if isinstance(error, OSError):
             raise OutputPlaceError(
                 f"Well {well}: its new version could not be published ({error.strerror}), and the old one could not be "
-                f"put back: {told_with_file(refused)}. The old one lies in {aside}; the next run puts it back, unless "
-                "a newer one is published.",
+                f"put back: {explained_with_file(refused)}. The old one lies in {aside}; the next run puts it back, "
+                "unless a newer one is published.",
                 path=str(aside),
             ) from error
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wells import plate_order
 from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.diff.change import Change, ChangeKind
@@ -122,7 +122,7 @@ def _other_wells(before: Plan, after: Plan, wells: tuple[str, ...]) -> Iterator[
         found = [well for well in wells if well in here and well not in there]
         if found:
             added = kind is ChangeKind.WELLS_ADDED
-            what = f"{counted(len(found), 'well')} {'added' if added else 'removed'} ({told_spans(found, wells)})"
+            what = f"{counted(len(found), 'well')} {'added' if added else 'removed'} ({format_spans(found, wells)})"
             yield Change(
                 kind=kind, where="wells", what=what, before=None if added else found, after=found if added else None
             )

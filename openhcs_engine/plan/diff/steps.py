@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.well_spans import told_spans
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import listed
 from openhcs_engine.plan.context import Route, StepPlan, pixels_of
 from openhcs_engine.plan.diff.calls import compare_calls, function_label
@@ -59,7 +59,7 @@ def _in_both(pair: StepPair, numbers: Mapping[int, int], wells: Wells, plate: Pl
         yield _change(ChangeKind.STEP_MOVED, after, what, before.number, after.number, both)
     if before.wells != after.wells:
         old_filter, new_filter = (None if step.wells is None else list(step.wells) for step in (before, after))
-        texts = (("all" if step.wells is None else told_spans(step.wells)) for step in (before, after))
+        texts = (("all" if step.wells is None else format_spans(step.wells)) for step in (before, after))
         other = _own(before, wells) ^ _own(after, wells)
         yield _change(ChangeKind.WELL_FILTER, after, from_to("wells", *texts), old_filter, new_filter, other)
     if before.materialize != after.materialize:

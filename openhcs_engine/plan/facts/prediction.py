@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.context import ProcessingContext, StepPlan
 from openhcs_engine.plan.diff.step_pairs import functions_of
 from openhcs_engine.plan.facts.measurements import MeasuredStep, MeasuredWell, Measurements
@@ -34,9 +35,7 @@ class Prediction:
         if self.seconds is None:
             return f"{NOT_MEASURED}: {self.why}"
         differed = f", {self.why}" if self.why else ""
-        return (
-            f"about {told_seconds(self.seconds)} a well ({self.wells} well{'s' * (self.wells != 1)} measured{differed})"
-        )
+        return f"about {format_seconds(self.seconds)} a well ({counted(self.wells, 'well')} measured{differed})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ class Predictor:
         return self._nothing or f"no run into {self._measured.place} called the same functions in one step"
 
 
-def told_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Seconds as a person reads them: ``0.42 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds < 99.5:
         return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
@@ -174,4 +173,4 @@ def _predicted(rates: Sequence[float], weights: Sequence[tuple[WellFlow, int]], 
     )
 
 
-__all__ = ["NOT_MEASURED", "Prediction", "Predictor", "told_seconds"]
+__all__ = ["NOT_MEASURED", "Prediction", "Predictor", "format_seconds"]

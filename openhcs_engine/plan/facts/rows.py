@@ -8,7 +8,8 @@ from typing import Final
 
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.quantities.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes
+from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import FunctionCall, Route, StepPlan
 from openhcs_engine.plan.facts.facts import PlanFacts, SideLink, StepFacts
@@ -32,7 +33,7 @@ def _row(facts: StepFacts, plan: PlanFacts) -> Row:
         "wells": () if len(facts.wells) == of else (f"{len(facts.wells)} of {of}",),
         "functions": _functions(step, plan.first.plate),
         "memory types": _memory_types(facts),
-        "device": [f"{device}: {_counted(wells, 'well')}" for device, wells in facts.devices.items()],
+        "device": [f"{device}: {counted(wells, 'well')}" for device, wells in facts.devices.items()],
         "stacks": _stacks(facts, plan),
         "reads": (_reads(facts),),
         "writes": (_writes(facts),),
@@ -87,14 +88,14 @@ def _stacks(facts: StepFacts, plan: PlanFacts) -> list[str]:
 
 def _reads(facts: StepFacts) -> str:
     place = "the plate" if facts.after is None else f"step {facts.after}, from {facts.step.reads}"
-    return f"{place}, {told_bytes(facts.read)} a well"
+    return f"{place}, {format_bytes(facts.read)} a well"
 
 
 def _writes(facts: StepFacts) -> str:
     step = facts.step
     place = "the output" if step.writes == "output" else step.writes
     kept = f", kept in {step.materialize.place}" if step.materialize else ""
-    return f"{place}, {told_bytes(facts.left)} a well{kept}"
+    return f"{place}, {format_bytes(facts.left)} a well{kept}"
 
 
 def _made(link: SideLink) -> str:
@@ -115,10 +116,6 @@ def _arrow(arrow: str, link: SideLink) -> str:
 
 def _once(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 __all__ = ["Lines", "Row", "step_rows"]

@@ -16,7 +16,7 @@ from openhcs_engine.execution import WellStatus, execute_wells
 from openhcs_engine.execution.runners import processes, well_watch
 from openhcs_engine.execution.runners.well_watch import Patience, WatchedWell, WellWatch
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.quantities.durations import parse_seconds, told_duration
+from openhcs_engine.model.quantities.durations import format_duration, parse_seconds
 from tests.engine.slow_functions import hang_once, wait_for
 
 
@@ -178,4 +178,4 @@ def test_what_is_no_time_is_refused_with_an_example(small_plate: Path, written: 
 @pytest.mark.parametrize(("seconds", "told"), [(0.05, "0.05 s"), (45, "45 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_times_are_told_in_units_that_suit_them(seconds: float, told: str) -> None:
     """As in sentences about wells."""
-    assert told_duration(seconds) == told
+    assert format_duration(seconds) == told

@@ -14,7 +14,7 @@ from openhcs_engine.cli.app import CommandLine
 from openhcs_engine.errors import OutputPlaceError, PlaneReadError
 from openhcs_engine.execution import well as well_module
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.system_errors import REMEDIES, TRANSIENT, explained, told_with_file, unreadable
+from openhcs_engine.model.system_errors import REMEDIES, TRANSIENT, explained, explained_with_file, unreadable
 from openhcs_engine.output.preflight import output_errors
 from openhcs_engine.raw import plane as source
 from tests.engine.plates import add
@@ -34,7 +34,7 @@ def test_every_error_of_a_drive_has_a_remedy_of_its_kind(name: str) -> None:
     said, _, remedy = explained(error).partition("; ")
 
     assert said == os.strerror(error.errno or 0) and remedy == REMEDIES[error.errno or 0] and len(remedy) > 20
-    assert told_with_file(error, "writing well B03").startswith("/data/x.tif, while writing well B03: ")
+    assert explained_with_file(error, "writing well B03").startswith("/data/x.tif, while writing well B03: ")
 
 
 def test_remedies_differ_where_what_to_do_differs() -> None:
@@ -57,7 +57,7 @@ def test_both_names_of_a_renaming_are_said() -> None:
     """Either may be the one in the way."""
     error = OSError(errno.EXDEV, "Invalid cross-device link", "/a/b", None, "/c/d")
 
-    assert told_with_file(error).startswith("/a/b to /c/d: ")
+    assert explained_with_file(error).startswith("/a/b to /c/d: ")
 
 
 @pytest.mark.parametrize("name", NUMBERS)

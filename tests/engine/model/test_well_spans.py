@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openhcs_engine.model.well_spans import told_spans, well_spans
+from openhcs_engine.model.well_spans import format_spans, well_spans
 from openhcs_engine.model.wells import row_and_column, well_name
 
 PLATE = [well_name(row, column) for row in range(8) for column in range(12)]
@@ -52,4 +52,4 @@ def test_many_blocks_are_cut_short() -> None:
     """The first wells are named, the others counted."""
     every_other = PLATE[::2]
 
-    assert told_spans(every_other, PLATE, most=3) == "A01, A03, A05 and 45 more"
+    assert format_spans(every_other, PLATE, most=3) == "A01, A03, A05 and 45 more"

@@ -17,7 +17,7 @@ from openhcs_engine.execution import WellResult
 from openhcs_engine.functions import create_max_projection, generate_positions
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.stack import Array
-from openhcs_engine.model.quantities.sizes import told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.facts import facts_of_plan
@@ -182,7 +182,7 @@ def test_a_run_without_room_for_what_it_may_write_is_refused(
     room(monkeypatch, tmp_path, needed - 1)
     with pytest.raises(OutputPlaceError, match="free space") as refused:
         orchestrator.execute_compiled_plate(list(CASES[name].steps), contexts, 1)
-    assert f"need up to {told_bytes(needed)}" in str(refused.value) and not (tmp_path / "out").exists()
+    assert f"need up to {format_bytes(needed)}" in str(refused.value) and not (tmp_path / "out").exists()
     room(monkeypatch, tmp_path, needed)
     results: Mapping[str, WellResult] = orchestrator.execute_compiled_plate(list(CASES[name].steps), contexts, 1)
     assert results["A01"].error is None

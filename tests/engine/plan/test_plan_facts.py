@@ -22,7 +22,7 @@ from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.document import unpacked
 from openhcs_engine.plan.facts import PlanFacts, facts_of_plan
 from openhcs_engine.plan.facts.measurements import MeasuredStep, MeasuredWell, Measurements
-from openhcs_engine.plan.facts.prediction import told_seconds
+from openhcs_engine.plan.facts.prediction import format_seconds
 from openhcs_engine.plan.facts.rows import step_rows
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.engine.plates import add, double, make_plate, output_plan
@@ -231,7 +231,7 @@ def test_a_plan_has_no_time_as_long_as_one_step_has_none() -> None:
 )
 def test_seconds_are_told_in_units_that_suit_them(seconds: float, told: str) -> None:
     """Two digits are all that a prediction is worth."""
-    assert told_seconds(seconds) == told
+    assert format_seconds(seconds) == told
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openhcs_engine.model.quantities.sizes import parse_bytes, told_bytes
+from openhcs_engine.model.quantities.sizes import format_bytes, parse_bytes
 
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -48,7 +48,7 @@ def test_every_unit_multiplies(count: int, unit: str) -> None:
 @given(count=st.integers(0, 10**15))
 def test_what_is_told_is_near_what_was_meant(count: int) -> None:
     """One digit behind the point."""
-    number, unit = told_bytes(count).split()
+    number, unit = format_bytes(count).split()
     if unit == "bytes":
         assert int(number) == count
     else:

@@ -87,8 +87,8 @@ def test_a_dead_writer_of_this_host_is_known_at_once(bucket: Bucket) -> None:
 
 def test_a_process_that_took_over_a_number_is_another(bucket: Bucket) -> None:
     """A process is told by when it started, too."""
-    assert not Writer.here().is_gone
-    assert replace(Writer.here(), started="1").is_gone
+    assert not Writer.here().has_ended
+    assert replace(Writer.here(), started="1").has_ended
 
 
 def test_a_process_that_waits_to_be_collected_is_dead() -> None:
@@ -97,17 +97,17 @@ def test_a_process_that_waits_to_be_collected_is_dead() -> None:
     from openhcs_engine.files.processes import _started
 
     writer = replace(Writer.here(), pid=process.pid, started=_started(process.pid) or "")
-    assert not writer.is_gone
+    assert not writer.has_ended
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not collected
-    assert writer.is_gone
+    assert writer.has_ended
     process.communicate()
 
 
 def test_a_writer_of_another_host_is_dead_when_it_was_silent_for_long() -> None:
     """Nobody here can see its process; its mark says that it lives."""
     mark = replace(Mark.of("A01", "run"), writer=replace(gone(), host="another/host"))
-    assert not mark.writer.is_gone
+    assert not mark.writer.has_ended
     assert not is_dead(mark, PATIENCE_S - 1)
     assert is_dead(mark, PATIENCE_S + 1)
     assert this_host() != "another/host"

@@ -1,9 +1,10 @@
 """What a night costs in which nothing is to do: plates that are compared with their plans, in seconds and CPU seconds.
 
-    python benchmarks/survey.py [--plates 300] [--wells 6] [--pipelines 1] [--peers 10] [--repeat 1] [--json FILE]
+    python benchmarks/plate_comparison.py [--plates 300] [--wells 6] [--pipelines 1] [--peers 10]
+                                           [--repeat 1] [--json FILE]
 
-The plates are links to one, registered and processed. Beside the survey, some of them are compared each by a process of
-its own that starts from nothing, two at a time as in the survey; the ratio is that of the CPU seconds of one plate.
+The plates are links to one, registered and processed. Some of them are also compared each by a process of its own that
+starts from nothing, two at a time as in the nightly comparison; the ratio is that of the CPU seconds of one plate.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the repository, where this is run as a script
 
-from openhcs_dagster.automation.staleness import Verdict, survey
+from openhcs_dagster.automation.staleness import Verdict, compare_plates
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.catalogue.registration import register
 from openhcs_engine import PipelineOrchestrator
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for _ in range(options.repeat):
             verdicts: list[Verdict] = []
             nights["the survey"].append(
-                measure(lambda: verdicts.extend(survey(entries, budget_s=3600)), len(entries))  # noqa: B023 # called now
+                measure(lambda: verdicts.extend(compare_plates(entries, budget_s=3600)), len(entries))  # noqa: B023 # called now
             )
             if wrong := [verdict for verdict in verdicts if verdict.reason != "All its wells are current."]:
                 console.print(*wrong[:5], sep="\n", style="red")

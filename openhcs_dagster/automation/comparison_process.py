@@ -1,6 +1,6 @@
 """The process that compares plates with their plans.
 
-``python -m openhcs_dagster.automation.survey_process DESCRIPTOR WAY`` starts it.
+``python -m openhcs_dagster.automation.comparison_process DESCRIPTOR WAY`` starts it.
 
 Pipelines of several labs would clash in one process (two modules called ``pipelines``), and a broken one may do
 anything when it is imported. But a process that starts from nothing takes far longer to import this product than to
@@ -160,7 +160,7 @@ def _start_anew(pipe: Connection[bytes, bytes], errors: IO[bytes]) -> int:
     os.set_inheritable(pipe.fileno(), True)
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "openhcs_dagster.automation.survey_process", str(pipe.fileno()), _CHILD],
+        [sys.executable, "-m", "openhcs_dagster.automation.comparison_process", str(pipe.fileno()), _CHILD],
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, errors.fileno(), 2)],
         setpgroup=0,

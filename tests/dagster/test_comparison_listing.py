@@ -1,4 +1,4 @@
-"""What the nightly survey sees of an OME-Zarr plate's chunks, and says that it saw."""
+"""What the nightly comparison sees of an OME-Zarr plate's chunks, and says that it saw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openhcs_dagster.automation import staleness as survey
+from openhcs_dagster.automation import staleness
 from openhcs_dagster.automation.listed_folders import NIGHTS, PlateFolders
 from openhcs_dagster.automation.staleness import Verdict
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
@@ -56,9 +56,9 @@ def rewrite_in_place(chunk: Path) -> None:
 
 
 def judge(entry: CatalogueEntry, night: int) -> Verdict:
-    """The verdict of a night, with what the nights before remember; in this process, where the survey starts others."""
+    """The verdict of a night, with what the nights before remember; in this process, not in another."""
     memory = Path(entry.output).parent / "nightly"
-    return survey.judge(entry, survey.compare, time.monotonic() + 60, memory, FIRST + timedelta(days=night))
+    return staleness.judge(entry, staleness.compare, time.monotonic() + 60, memory, FIRST + timedelta(days=night))
 
 
 def test_a_rewritten_chunk_is_seen_within_seven_nights_and_the_verdicts_say_which_night_looked(
@@ -108,10 +108,10 @@ def test_a_plate_that_a_run_made_again_is_not_started_by_an_older_memory(
 
 
 def test_without_a_memory_every_night_lists_all(deployment: Deployment) -> None:
-    """As whoever asks the survey by hand has it."""
+    """As whoever compares plates by hand has it."""
     entry = plate_of_yesterday(deployment)
     rewrite_in_place(chunk_of(entry, "A/02"))
-    (verdict,) = survey.survey([entry], budget_s=60)
+    (verdict,) = staleness.compare_plates([entry], budget_s=60)
     assert (verdict.start, verdict.reason) == (
         True,
         "1 wells are missing, failed or stale. All its chunks were listed.",

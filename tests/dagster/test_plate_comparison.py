@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_dagster.automation import staleness as surveys
-from openhcs_dagster.automation.staleness import FORK, START, Verdict, survey
+from openhcs_dagster.automation import staleness
+from openhcs_dagster.automation.staleness import FORK, START, Verdict, compare_plates
 from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry
 from openhcs_dagster.catalogue.registration import register
 from openhcs_engine.memory.framework_environment import ONE_THREAD
@@ -88,9 +88,9 @@ class Labs:
         entry.output_plan.folder.mkdir(parents=True)
         return entry
 
-    def survey(self, **options: int) -> dict[str, Verdict]:
+    def compare(self, **options: int) -> dict[str, Verdict]:
         """The verdicts of all plates."""
-        return {each.plate_id: each for each in survey(self.catalogue.list().entries, budget_s=120, **options)}
+        return {each.plate_id: each for each in compare_plates(self.catalogue.list().entries, budget_s=120, **options)}
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ CASES = (
 )
 
 
-def test_a_survey_finds_what_processes_that_know_one_plate_published(
+def test_a_comparison_finds_what_processes_that_know_one_plate_published(
     labs: Labs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plates are current by the fingerprints of fresh processes, and stale after a change: by either way."""
@@ -177,17 +177,17 @@ def test_a_survey_finds_what_processes_that_know_one_plate_published(
         entries += [labs.plate(f"P{number}_{copy}", f"lab{number}", case.files) for copy in range(case.plates)]
     labs.run(*entries)
 
-    unchanged = labs.survey()
+    unchanged = labs.compare()
     for number, case in enumerate(CASES):
         file = labs.root / f"lab{number}" / case.changed
         assert case.old in file.read_text()
         file.write_text(file.read_text().replace(case.old, case.new))
-    changed = labs.survey(at_once=1)
-    monkeypatch.setattr(surveys, "WAY", START)
+    changed = labs.compare(at_once=1)
+    monkeypatch.setattr(staleness, "WAY", START)
 
     assert {plate: verdict.reason for plate, verdict in unchanged.items()} == dict.fromkeys(unchanged, CURRENT)
     assert {plate: verdict.reason for plate, verdict in changed.items()} == dict.fromkeys(changed, DUE)
-    assert labs.survey() == changed
+    assert labs.compare() == changed
 
 
 # Processes
@@ -206,7 +206,7 @@ def test_plates_of_one_pipeline_share_its_import_and_other_pipelines_get_process
     labs: Labs, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """Six plates, asked one at a time: three imports of three labs, all by children of one process."""
-    monkeypatch.setattr(surveys, "WAY", way)
+    monkeypatch.setattr(staleness, "WAY", way)
     notes = labs.root / "notes"
     module = lab_use(head=NOTES.format(file=notes))
     entries = [labs.plate(f"P{number}", f"lab{number % 3}", module) for number in range(6)]
@@ -214,7 +214,7 @@ def test_plates_of_one_pipeline_share_its_import_and_other_pipelines_get_process
         publish_here(entry)
     notes.write_text("")
 
-    verdicts = labs.survey(at_once=1)
+    verdicts = labs.compare(at_once=1)
 
     assert {verdict.reason for verdict in verdicts.values()} == {CURRENT}
     imports = [line.split() for line in notes.read_text().splitlines()]
@@ -236,7 +236,7 @@ def test_what_a_process_does_not_find_current_is_asked_of_a_new_one(labs: Labs) 
     labs.processed("P1", "lab", lab_use("TABLE['n']", head))
     labs.run(labs.plate("P2", "lab"))
 
-    verdicts = labs.survey(at_once=1)
+    verdicts = labs.compare(at_once=1)
 
     assert list(verdicts) == ["P1", "P2"] and verdicts["P2"].reason == CURRENT
 
@@ -246,7 +246,7 @@ def test_verdicts_are_told_as_they_come(labs: Labs) -> None:
     entries = [labs.plate(name, "lab", lab_use()) for name in ("P2", "P1")]
     told: list[tuple[int, str]] = []
 
-    verdicts = survey(
+    verdicts = compare_plates(
         entries, budget_s=60, on_verdict=lambda verdict: told.append((threading.get_ident(), verdict.plate_id))
     )
 
@@ -285,7 +285,7 @@ def test_a_pipeline_that_fails_is_its_own_plates_reason_and_the_others_go_on(
     labs: Labs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each odd plate is named with what happened; sound ones before, between and after them are current."""
-    monkeypatch.setattr(surveys, "IMPORT_S", 3.0)
+    monkeypatch.setattr(staleness, "IMPORT_S", 3.0)
     sound = [labs.plate(f"{letter}0_sound", f"lab_{letter}", lab_use()) for letter in "aez"]
     for entry in sound:
         publish_here(entry)
@@ -295,7 +295,7 @@ def test_a_pipeline_that_fails_is_its_own_plates_reason_and_the_others_go_on(
     for name, text in HARMLESS.items():
         labs.processed(name, name, lab_use(head=text))
 
-    verdicts = labs.survey()
+    verdicts = labs.compare()
 
     assert {entry.id: verdicts[entry.id].reason for entry in sound} == {entry.id: CURRENT for entry in sound}
     for name, (_, reason) in ODD.items():
@@ -307,12 +307,12 @@ def test_a_pipeline_that_fails_is_its_own_plates_reason_and_the_others_go_on(
 
 def test_a_pipeline_that_hangs_is_waited_for_once(labs: Labs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its other plates have the same reason at once; each plate names the pipeline, none is started."""
-    monkeypatch.setattr(surveys, "IMPORT_S", 2.0)
+    monkeypatch.setattr(staleness, "IMPORT_S", 2.0)
     notes = labs.root / "notes"
     for number in range(4):
         labs.processed(f"P{number}", "lab", NOTES.format(file=notes) + "import time\ntime.sleep(500)\n")
 
-    verdicts = labs.survey(at_once=1)
+    verdicts = labs.compare(at_once=1)
 
     assert len(notes.read_text().splitlines()) == 1
     assert {
@@ -320,14 +320,14 @@ def test_a_pipeline_that_hangs_is_waited_for_once(labs: Labs, monkeypatch: pytes
     } == {(False, True)}
 
 
-def test_no_process_of_a_survey_outlives_it(labs: Labs) -> None:
+def test_no_process_of_a_comparison_outlives_it(labs: Labs) -> None:
     """Nor what a pipeline started."""
     notes = labs.root / "notes"
     head = "import os, subprocess\n" + NOTES.format(file=notes)
     head += f"print(subprocess.Popen(['sleep', '500']).pid, 0, file=open(r'{notes}', 'a'))"
     labs.processed("P1", "lab", lab_use(head=head))
 
-    labs.survey()
+    labs.compare()
 
     numbers = {int(number) for line in notes.read_text().splitlines() for number in line.split()} - {0}
     assert len(numbers) == 3
@@ -357,8 +357,8 @@ def test_the_process_that_forks_knows_no_pipeline_and_no_array_library_but_numpy
     """It has one thread, none of a BLAS either, and what it shares with its children is ours and NumPy."""
     code = (
         "import sys, threading\nfrom importlib import import_module\nfrom pathlib import Path\n"
-        "from openhcs_dagster.automation import survey_process\n"
-        "for name in survey_process._SHARED: import_module(name)\n"
+        "from openhcs_dagster.automation import comparison_process\n"
+        "for name in comparison_process._SHARED: import_module(name)\n"
         "tasks = list(Path('/proc/self/task').glob('*'))\n"
         "print(len(tasks) or threading.active_count(), *{name.partition('.')[0] for name in sys.modules})"
     )
