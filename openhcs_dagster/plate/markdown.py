@@ -81,9 +81,9 @@ def _done(step: StepResult) -> Row:
         "stacks": (str(step.stacks),),
         "planes": (f"{step.planes_read} → {step.planes_written}",),
         "conversions": step.routes,
-        "beside planes": tuple(record.told for record in step.side_outputs),
+        "beside planes": tuple(record.summary for record in step.side_outputs),
         "not as planned": (step.fallback,) if step.fallback else (),
-        "out of memory": tuple(rung.told for rung in step.rungs),
+        "out of memory": tuple(rung.summary for rung in step.rungs),
         "values lost": tuple(cast.told for cast in step.lossy_casts),
         "notes": step.notes,
     }

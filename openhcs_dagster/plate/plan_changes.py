@@ -88,13 +88,13 @@ def changes_markdown(before: Plan, after: Plan) -> str:
     lines = [_group(group, diff) for group in diff.stale[:_SHOWN]]
     rest = sum(len(group.wells) for group in diff.stale[_SHOWN:])
     lines += [f"{rest} more wells, for other sets of these reasons"] if rest else []
-    lines += [markdown_text(change.told) for change in diff.changes if not change.wells][:_SHOWN]
+    lines += [markdown_text(change.summary) for change in diff.changes if not change.wells][:_SHOWN]
     return "\n".join([f"**{_counts(diff)}**", "", *(f"- {line}" for line in lines)]).rstrip()
 
 
 def _counts(diff: PlanDiff) -> str:
     if diff.equal:
-        return diff.told
+        return diff.summary
     counts = {
         "stale": len(diff.stale_wells),
         "unchanged": len(diff.unchanged),
@@ -107,7 +107,7 @@ def _counts(diff: PlanDiff) -> str:
 def _group(group: StaleGroup, diff: PlanDiff) -> str:
     from openhcs_engine.model.well_spans import format_spans
 
-    reasons = "; ".join(reason.told for reason in group.reasons)
+    reasons = "; ".join(reason.summary for reason in group.reasons)
     return markdown_text(f"stale {format_spans(group.wells, diff.wells)} ({len(group.wells)}), because of {reasons}")
 
 

@@ -73,8 +73,8 @@ def comparison_document(compared: Comparison) -> JsonRow:
 def print_comparison(compared: Comparison, console: Console | None = None) -> None:
     """The comparison as a person reads it."""
     screen, diff = console or Console(), compared.diff
-    _line(screen, f"before: {compared.before.told}")
-    _line(screen, f"after:  {compared.after.told}")
+    _line(screen, f"before: {compared.before.source}")
+    _line(screen, f"after:  {compared.after.source}")
     if diff.equal:
         _line(screen, "The plans are equal: nothing changed, and no well goes stale.")
     for heading, changes in (("makes wells stale", True), ("changes no result", False)):
@@ -93,7 +93,7 @@ def _changes(screen: Console, heading: str, changes: list[Change], diff: PlanDif
     for change in changes:
         wells = tuple(well for well in diff.wells if well in change.wells)
         spans = f" [dim]\\[{format_spans(wells, diff.wells)}][/]" if wells else ""
-        _item(screen, escape(change.told) + spans)
+        _item(screen, escape(change.summary) + spans)
 
 
 def _wells(screen: Console, diff: PlanDiff) -> None:
@@ -131,12 +131,12 @@ def _reasons(group: StaleGroup) -> str:
 
 def _short(change: Change) -> str:
     """A reason without the files that it names: they stand above."""
-    return change.told.split(" (", 1)[0] if change.where == "raw files" else change.told
+    return change.summary.split(" (", 1)[0] if change.where == "raw files" else change.summary
 
 
 def _plan(given: GivenPlan) -> JsonRow:
     return {
-        "plan": given.told,
+        "plan": given.source,
         "fingerprint": plan_fingerprint(given.contexts.values()),
         "pipeline": next(iter(given.contexts.values())).output.pipeline,
         "wells": len(given.contexts),
@@ -147,7 +147,7 @@ def _change(change: Change) -> JsonRow:
     return {
         "kind": change.kind.value,
         "where": change.where,
-        "told": change.told,
+        "told": change.summary,
         "before": change.before,
         "after": change.after,
         "stale": len(change.wells),

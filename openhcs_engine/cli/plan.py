@@ -16,7 +16,7 @@ from openhcs_engine.compiler import Compilation
 from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.plan.context import Route, plan_fingerprint
-from openhcs_engine.plan.facts import PlanFacts, Prediction, SideLink, StepFacts, facts_of_plan
+from openhcs_engine.plan.facts import ArtifactLink, PlanFacts, Prediction, StepFacts, facts_of_plan
 from openhcs_engine.plan.facts.facts import Volume
 from openhcs_engine.plan.facts.measurements import Measurements
 from openhcs_engine.plan.facts.prediction import format_seconds
@@ -49,7 +49,7 @@ def print_plan(compilation: Compilation, measured: Measurements | None = None, c
         screen.print(rendered, highlight=False)
     screen.print(_totals(facts), highlight=False)
     screen.print(f"time: {_told_time(facts)}", soft_wrap=True, highlight=False)
-    screen.print(f"planes between steps: {escape(facts.first.output.scratch.told)}", soft_wrap=True, highlight=False)
+    screen.print(f"planes between steps: {escape(facts.first.output.scratch.summary)}", soft_wrap=True, highlight=False)
     for kind, sentences in (("warning", facts.first.plate.warnings), ("note", compilation.notes)):
         for sentence in sentences:
             screen.print(f"[yellow]{kind}:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
@@ -169,7 +169,7 @@ def _route(facts: StepFacts, route: Route) -> JsonRow:
     }
 
 
-def _link(link: SideLink) -> JsonRow:
+def _link(link: ArtifactLink) -> JsonRow:
     return {"name": link.name, "kind": link.kind or None, "steps": link.steps}
 
 

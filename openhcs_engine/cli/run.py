@@ -131,7 +131,7 @@ def _otherwise(results: Iterable[WellResult]) -> Counter[str]:
         f'step {step.number} "{step.name}": {told}'
         for result in results
         for step in result.steps
-        for told in (*filter(None, (step.fallback,)), *(f"out of memory, {rung.told}" for rung in step.rungs))
+        for told in (*filter(None, (step.fallback,)), *(f"out of memory, {rung.summary}" for rung in step.rungs))
     )
 
 
@@ -162,7 +162,7 @@ def _beside_images(results: Iterable[WellResult]) -> Iterator[str]:
     """What the wells that were computed hold beside their images: ``table cells: 1234 rows of 12 wells``."""
     counts, wells = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for result in results:
-        made = [record for step in result.steps if result.success for record in step.side_outputs if record.is_kept]
+        made = [record for step in result.steps if result.success for record in step.side_outputs if record.is_stored]
         for record in made:
             counts[record.kind, record.name] += record.count
         wells.update({(record.kind, record.name) for record in made})

@@ -1,4 +1,4 @@
-"""Who makes the side inputs of each function: an earlier function, the plate, or the planes of its stack."""
+"""Who makes the artifacts that each function takes: an earlier function, the plate, or the planes of its stack."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan.calls import function_name
-from openhcs_engine.plan.context import COORDINATES, FunctionCall, Route, StagePlace, StepPlan
+from openhcs_engine.plan.context import COORDINATES, FunctionCall, Route, StagePosition, StepPlan
 
-_KEPT_AS: Final = {ArtifactKind.TABLE: "table", ArtifactKind.POSITIONS: "table", ArtifactKind.LABELS: "labels"}
-"""What the kinds are kept as; objects are not kept."""
+_STORED_AS: Final = {ArtifactKind.TABLE: "table", ArtifactKind.POSITIONS: "table", ArtifactKind.LABELS: "labels"}
+"""What the kinds are stored as; objects are not stored."""
 _PER_PLANE: Final = frozenset({ArtifactKind.POSITIONS, ArtifactKind.LABELS})
 """Kinds that hold something for each plane of a stack."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """A call that makes a side output, and for which planes."""
+    """A call that makes an artifact, and for which planes."""
 
     output: SideOutput
     source: ArtifactSource
@@ -45,7 +45,7 @@ class _Maker:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A side input that nothing before its step provides."""
+    """An artifact that a call takes and nothing before its step provides."""
 
     call: FunctionCall
     name: str
@@ -75,7 +75,7 @@ class StacksNow:
 
 
 @dataclass(slots=True)
-class SideLinks:
+class ArtifactLinks:
     """Grows while the steps of one pipeline are compiled in order."""
 
     plate: Plate
@@ -93,7 +93,7 @@ class SideLinks:
         stacks: StacksNow,
         complain: Complaints,
     ) -> tuple[Route, ...]:
-        """The routes of a step with all side inputs filled or linked; remembers what the step makes."""
+        """The routes of a step with all artifacts that they take filled or linked; remembers what the step makes."""
         wells = arguments.of_plate(self.plate)
         linked = [self._route(route, Reach.of(wells, group_by, [route]), stacks, complain) for route in routes]
         made = [maker for _, made in linked for maker in made]
@@ -137,25 +137,26 @@ class SideLinks:
     ) -> None:
         for maker in makers:
             if maker.output.name != output.name:
-                if _in_one_place(maker.output, output):
+                if _are_stored_as_one(maker.output, output):
                     complain(
-                        f"{function} makes {output.name!r}, which differs from {maker.output.name!r} of {_told(maker)} "
-                        "in upper and lower case only; many file systems see one name, so give one of them another.",
+                        f"{function} makes {output.name!r}, which differs from {maker.output.name!r} of "
+                        f"{_call_of(maker)} in upper and lower case only; many file systems see one name, so give one "
+                        "of them another.",
                         output.name,
                     )
                     return
                 continue
             if maker.output.kind is not output.kind:
                 complain(
-                    f"{function} makes {output.name!r} as {output.kind}, but {_told(maker)} makes it as "
+                    f"{function} makes {output.name!r} as {output.kind}, but {_call_of(maker)} makes it as "
                     f"{maker.output.kind}; give one of them another name.",
                     output.name,
                 )
                 return
             if maker.reach.meets(reach):
                 complain(
-                    f"{function} makes {output.name!r}, which {_told(maker)} makes of the same planes, too; give one "
-                    "of them another name, or let them work on different channels or wells.",
+                    f"{function} makes {output.name!r}, which {_call_of(maker)} makes of the same planes, too; "
+                    "give one of them another name, or let them work on different channels or wells.",
                     output.name,
                 )
                 return
@@ -182,7 +183,7 @@ class SideLinks:
                 )
             else:
                 self.wanted.append(_Wanted(call, wanted.name, complain))
-        return with_side_inputs(call, FrozenMap.of(values), tuple(inputs))
+        return with_inputs(call, FrozenMap.of(values), tuple(inputs))
 
     def _check_link(
         self,
@@ -199,14 +200,14 @@ class SideLinks:
         if left:
             shown = next(well for well in self.plate.wells if well in left)
             complain(
-                f"{function_name(call)} takes {name!r}, which {_told(makers[0])} makes, but not for well {shown}; let "
-                "both steps apply to the same wells.",
+                f"{function_name(call)} takes {name!r}, which {_call_of(makers[0])} makes, but not for well "
+                f"{shown}; let both steps apply to the same wells.",
                 name,
             )
         elif (missing := self._missing_value(makers, reach, stacks)) is not None:
             complain(
-                f"{function_name(call)} takes {name!r}, which {_told(makers[0])} makes, but not for {missing}; let it "
-                "be made of all, or take it for the same keys of func={…} only.",
+                f"{function_name(call)} takes {name!r}, which {_call_of(makers[0])} makes, but not for {missing}; let "
+                "it be made of all, or take it for the same keys of func={…} only.",
                 name,
             )
 
@@ -272,12 +273,12 @@ class SideLinks:
             maker = makers[0]
             if maker.source.step < wanted.complain.number:
                 return (
-                    f"{function} takes {wanted.name!r}, which {_told(maker)} makes, but of other planes; let both work "
-                    "on the same wells and keys of func={…}."
+                    f"{function} takes {wanted.name!r}, which {_call_of(maker)} makes, but of other planes; let "
+                    "both work on the same wells and keys of func={…}."
                 )
             return (
-                f"{function} takes {wanted.name!r}, but {_told(maker)}, which makes it, does not run before it; put "
-                "that one first."
+                f"{function} takes {wanted.name!r}, but {_call_of(maker)}, which makes it, does not run before "
+                "it; put that one first."
             )
         made = sorted({maker.output.name for maker in self.makers if maker.source.step < wanted.complain.number})
         return (
@@ -287,9 +288,9 @@ class SideLinks:
         )
 
 
-def with_side_inputs(call: FunctionCall, kwargs: FrozenMap, inputs: tuple[SideInput, ...]) -> FunctionCall:
-    """A call, and the one that may stand in for it, with other parameters and side inputs."""
-    twin = call.cpu_twin and with_side_inputs(call.cpu_twin, kwargs, inputs)
+def with_inputs(call: FunctionCall, kwargs: FrozenMap, inputs: tuple[SideInput, ...]) -> FunctionCall:
+    """A call, and the one that may stand in for it, with other parameters and artifacts that it takes."""
+    twin = call.cpu_twin and with_inputs(call.cpu_twin, kwargs, inputs)
     return replace(call, kwargs=kwargs, side_inputs=inputs, cpu_twin=twin)
 
 
@@ -298,21 +299,21 @@ def takes_stage_positions(steps: Iterable[StepPlan]) -> bool:
     return any(True for _ in _stage_users(steps))
 
 
-def stage_places(index: ImageIndex, wells: Iterable[str]) -> dict[str, tuple[StagePlace, ...]]:
+def stage_positions(index: ImageIndex, wells: Iterable[str]) -> dict[str, tuple[StagePosition, ...]]:
     """Where the stage stood, by well; empty for wells without positions."""
-    found: dict[str, list[StagePlace]] = {well: [] for well in wells}
-    for place in index.site_positions():
-        if place.well in found:
-            found[place.well].append((place.site, place.y_um, place.x_um))
-    return {well: tuple(sorted(places)) for well, places in found.items()}
+    found: dict[str, list[StagePosition]] = {well: [] for well in wells}
+    for position in index.site_positions():
+        if position.well in found:
+            found[position.well].append((position.site, position.y_um, position.x_um))
+    return {well: tuple(sorted(positions)) for well, positions in found.items()}
 
 
-def sites_without_place(
-    steps: Iterable[StepPlan], by_well: Mapping[str, ImageIndex], places: Mapping[str, tuple[StagePlace, ...]]
+def sites_without_position(
+    steps: Iterable[StepPlan], by_well: Mapping[str, ImageIndex], positions: Mapping[str, tuple[StagePosition, ...]]
 ) -> list[Violation]:
     """What is wrong where a function takes stage positions and the plate does not have them all."""
     for well, index in by_well.items():
-        known = {site for site, _, _ in places.get(well, ())}
+        known = {site for site, _, _ in positions.get(well, ())}
         for plane in index.present():
             if plane.key.site is not None and plane.key.site not in known:
                 return [
@@ -337,14 +338,21 @@ def _stage_users(steps: Iterable[StepPlan]) -> Iterator[tuple[StepPlan, Function
                     yield step, call
 
 
-def _in_one_place(one: SideOutput, other: SideOutput) -> bool:
+def _are_stored_as_one(one: SideOutput, other: SideOutput) -> bool:
     """Two names that a file system without upper case takes for one."""
-    place = _KEPT_AS.get(one.kind)
-    return place is not None and place == _KEPT_AS.get(other.kind) and one.name.lower() == other.name.lower()
+    stored = _STORED_AS.get(one.kind)
+    return stored is not None and stored == _STORED_AS.get(other.kind) and one.name.lower() == other.name.lower()
 
 
-def _told(maker: _Maker) -> str:
+def _call_of(maker: _Maker) -> str:
     return f'{maker.function} of step {maker.source.step} "{maker.step}"'
 
 
-__all__ = ["SideLinks", "StacksNow", "sites_without_place", "stage_places", "takes_stage_positions", "with_side_inputs"]
+__all__ = [
+    "ArtifactLinks",
+    "StacksNow",
+    "sites_without_position",
+    "stage_positions",
+    "takes_stage_positions",
+    "with_inputs",
+]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from openhcs_engine.compiler.artifacts import SideLinks, sites_without_place, stage_places, takes_stage_positions
+from openhcs_engine.compiler.artifacts import (
+    ArtifactLinks,
+    sites_without_position,
+    stage_positions,
+    takes_stage_positions,
+)
 from openhcs_engine.compiler.contracts import check_pixel_types
 from openhcs_engine.compiler.devices import assign_devices, offer_devices
 from openhcs_engine.compiler.functions import FunctionTable
-from openhcs_engine.compiler.materialized_planes import KeptPlaces, check_kept_pixels
+from openhcs_engine.compiler.materialized_planes import MaterializedPlanes, check_stored_pixels
 from openhcs_engine.compiler.steps import StepCompiler
 from openhcs_engine.compiler.wells import select_wells, wells_without_images, wells_without_steps
 from openhcs_engine.errors import CompilationError, OptionError, PlateError, Violation
@@ -129,9 +134,9 @@ def compile_plate(
     seen = {id(flow): tuple(step.stacks for step in flow) for flow in flows.values()}
     stacks = {well: seen[id(flow)] for well, flow in flows.items()}
     violations += _impossible_pixels(sound, stacks)
-    violations += check_kept_pixels(sound, stacks.values(), output.backend)
-    places = stage_places(locate() if locate else index, wells) if takes_stage_positions(steps) else {}
-    violations += sites_without_place(steps, by_well, places)
+    violations += check_stored_pixels(sound, stacks.values(), output.backend)
+    positions = stage_positions(locate() if locate else index, wells) if takes_stage_positions(steps) else {}
+    violations += sites_without_position(steps, by_well, positions)
     wrong_numbers = {violation.step_number for violation in wrong_steps}
     right = tuple(step for step in steps if step.number not in wrong_numbers)
     offer = offer_devices(right, devices, device_policy, cpu_builds)
@@ -155,7 +160,7 @@ def compile_plate(
             versions=versions,
             pipeline_digest=made_by,
             on_missing=on_missing,
-            stage_um=places.get(well, ()),
+            stage_um=positions.get(well, ()),
             devices=assignment.devices[well],
             beyond_plan=len(missing.for_well(well)) - len(waited_for.for_well(well)),
         )
@@ -216,12 +221,12 @@ def _only_here(steps: tuple[StepPlan, ...]) -> list[str]:
 
 def _unfollowed(steps: tuple[StepPlan, ...]) -> Iterator[str]:
     """A sentence for each step with what its functions use and nobody can follow; each thing is named once."""
-    told = set[str]()
+    named = set[str]()
     for step in steps:
         calls = (each for route in step.routes for call in route.calls for each in (call, call.cpu_twin))
-        names = [name for call in calls if call is not None for name in call.unfollowed if name not in told]
+        names = [name for call in calls if call is not None for name in call.unfollowed if name not in named]
         names = list(dict.fromkeys(names))
-        told.update(names)
+        named.update(names)
         if names:
             yield (
                 f"Step {step.number} {step.name!r} uses what no fingerprint follows, so that a change there makes no "
@@ -252,12 +257,12 @@ def compile_steps(
     """Plans of all steps that are enabled, counted from 1; what is wrong joins ``violations``."""
     steps = _steps_of(pipeline, violations)
     table.follow(steps)
-    sides = SideLinks(plate, plate_values)
-    compiler = StepCompiler(plate, table, KeptPlaces(plate, backend), sides, violations, intermediates)
+    artifacts = ArtifactLinks(plate, plate_values)
+    compiler = StepCompiler(plate, table, MaterializedPlanes(plate, backend), artifacts, violations, intermediates)
     compiled = tuple(
         compiler.compile(number, step, last=number == len(steps)) for number, step in enumerate(steps, start=1)
     )
-    sides.finish(compiler.collapses)
+    artifacts.finish(compiler.collapses)
     return compiled
 
 

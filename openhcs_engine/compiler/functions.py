@@ -13,7 +13,7 @@ from openhcs_engine.memory.artifacts import NOTHING, side_data_of
 from openhcs_engine.memory.decorators import FunctionContract, contract_of
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.types import MemoryType
-from openhcs_engine.model.artifacts import SideData, SideInput
+from openhcs_engine.model.artifacts import DeclaredArtifacts, SideInput
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
@@ -30,7 +30,7 @@ class FunctionTable:
     functions: dict[str, StackFunction] = field(default_factory=dict)
     followed: dict[int, Uses] = field(default_factory=dict)
     """What functions use, by their ids."""
-    kept: list[StackFunction] = field(default_factory=list)
+    alive: list[StackFunction] = field(default_factory=list)
     """The functions that are followed, which keep their ids as long as they live."""
 
     def reference(self, function: StackFunction) -> tuple[str, bool]:
@@ -49,13 +49,13 @@ class FunctionTable:
         routes = (route for step in steps for route in normalise_pattern(step.func, lambda _, key: None))
         named = [call.function for route in routes for call in route.calls if _has_name(call.function)]
         twins = [twin for function in named if (twin := contract_of(function).cpu) is not None]
-        self.kept += [*named, *twins]
-        self.followed |= follow_together(self.kept)
+        self.alive += [*named, *twins]
+        self.followed |= follow_together(self.alive)
 
     def uses(self, function: StackFunction) -> Uses:
         """What a function uses."""
         if id(function) not in self.followed:
-            self.kept.append(function)
+            self.alive.append(function)
             self.followed[id(function)] = follow(function)
         return self.followed[id(function)]
 
@@ -67,16 +67,16 @@ def freeze_call(call: DeclaredCall, table: FunctionTable, refuse: Refuse) -> Fun
     hold, a library that is not installed; and the same of its CPU function. As far as it is known what such a call
     would do with its stacks, it is frozen all the same, so that the steps behind it can be judged.
     """
-    contract, side = contract_of(call.function), side_data_of(call.function)
-    frozen = _freeze(call, contract, side, table, refuse)
+    contract, artifacts = contract_of(call.function), side_data_of(call.function)
+    frozen = _freeze(call, contract, artifacts, table, refuse)
     if frozen is None or contract.cpu is None:
         return frozen
-    twin = _freeze_twin(call, contract, side, table, refuse)
+    twin = _freeze_twin(call, contract, artifacts, table, refuse)
     return frozen if twin is None else replace(frozen, cpu_twin=twin, importable=frozen.importable and twin.importable)
 
 
 def _freeze(
-    call: DeclaredCall, contract: FunctionContract, side: SideData, table: FunctionTable, refuse: Refuse
+    call: DeclaredCall, contract: FunctionContract, artifacts: DeclaredArtifacts, table: FunctionTable, refuse: Refuse
 ) -> FunctionCall | None:
     function = call.function
     if not _has_name(function):
@@ -90,7 +90,7 @@ def _freeze(
     reference, importable = table.reference(function)
     uses = table.uses(function)
     _check_kind(function, uses, refuse)
-    inputs = tuple(SideInput(name=name) for name in side.inputs if name not in call.kwargs)
+    inputs = tuple(SideInput(name=name) for name in artifacts.inputs if name not in call.kwargs)
     check_parameters(call, contract, [each.name for each in inputs], refuse)
     _check_libraries(function, contract, refuse)
     return FunctionCall(
@@ -111,13 +111,13 @@ def _freeze(
         slice_by_slice=contract.slice_by_slice,
         coordinates=contract.coordinates,
         declared=contract.declared,
-        side_outputs=side.outputs,
+        side_outputs=artifacts.outputs,
         side_inputs=inputs,
     )
 
 
 def _freeze_twin(
-    call: DeclaredCall, contract: FunctionContract, side: SideData, table: FunctionTable, refuse: Refuse
+    call: DeclaredCall, contract: FunctionContract, artifacts: DeclaredArtifacts, table: FunctionTable, refuse: Refuse
 ) -> FunctionCall | None:
     """The call of a function's CPU twin: the same parameters, and the same promises about its result."""
     twin = contract.cpu
@@ -136,7 +136,7 @@ def _freeze_twin(
             f"(dtype={contract.dtype}, collapses={contract.collapses}); declare both alike.",
             name,
         )
-    if side_data_of(twin) not in (NOTHING, side):
+    if side_data_of(twin) not in (NOTHING, artifacts):
         refuse(
             f"{whose} declares other special inputs or outputs than it; declare both alike, or leave them off the CPU "
             "function.",
@@ -152,14 +152,14 @@ def _freeze_twin(
     )
     # What the function itself does not take, or a plan cannot hold, is refused once.
     wrong: set[str] = set()
-    check_parameters(call, contract, side.inputs, lambda _, key: wrong.add(key))
+    check_parameters(call, contract, artifacts.inputs, lambda _, key: wrong.add(key))
     freeze_parameters(call, lambda _, key: wrong.add(key))
 
     def refuse_twin(message: str, key: str) -> None:
         if key not in wrong:
             refuse(f"{whose} cannot stand in for it: {message}", key)
 
-    return _freeze(DeclaredCall(twin, call.kwargs), promised, side, table, refuse_twin)
+    return _freeze(DeclaredCall(twin, call.kwargs), promised, artifacts, table, refuse_twin)
 
 
 def _has_name(function: StackFunction) -> bool:

@@ -25,7 +25,7 @@ _SUB_FOLDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 @dataclass(slots=True)
-class KeptPlaces:
+class MaterializedPlanes:
     """Places that the steps of one pipeline keep planes in; grows while it is compiled."""
 
     plate: Plate
@@ -89,7 +89,7 @@ def _faults(declared: Materialize) -> Iterator[str]:
         yield f"backend={declared.backend!r} of materialize is unknown (choose from {', '.join(BACKENDS)})."
 
 
-def check_kept_pixels(
+def check_stored_pixels(
     steps: Sequence[StepPlan], stacks: Iterable[tuple[StepStacks, ...]], backend: str
 ) -> list[Violation]:
     """Pixel types, known before the run, that the files of a result cannot hold; each once."""

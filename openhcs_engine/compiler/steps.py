@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openhcs_engine.compiler.arguments import StepArguments, plate_values, read_arguments
-from openhcs_engine.compiler.artifacts import SideLinks, StacksNow
+from openhcs_engine.compiler.artifacts import ArtifactLinks, StacksNow
 from openhcs_engine.compiler.collapses import Collapses, Drops, Reach
 from openhcs_engine.compiler.functions import FunctionTable, freeze_call
-from openhcs_engine.compiler.materialized_planes import KeptPlaces
+from openhcs_engine.compiler.materialized_planes import MaterializedPlanes
 from openhcs_engine.compiler.violations import Complaints
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.components import Component
@@ -32,8 +32,8 @@ class StepCompiler:
 
     plate: Plate
     table: FunctionTable
-    kept: KeptPlaces
-    sides: SideLinks
+    materialized: MaterializedPlanes
+    artifacts: ArtifactLinks
     violations: list[Violation] = field(default_factory=list)
     intermediates: str = MEMORY
     """Backend of the planes between steps."""
@@ -56,7 +56,7 @@ class StepCompiler:
         self._check_coverage(arguments, group_by, routes, complain, whole=len(routes) == len(declared))
         self._follow_axes(complain, arguments, group_by, routes)
         stacks = StacksNow(arguments.variable, self.collapses, self.drops, frozenset(self.ran_along))
-        routes = self.sides.link(routes, arguments, group_by, stacks, complain)
+        routes = self.artifacts.link(routes, arguments, group_by, stacks, complain)
         self.ran_along.update(arguments.variable)
         return StepPlan(
             number=number,
@@ -69,7 +69,7 @@ class StepCompiler:
             reads="source" if number == 1 or arguments.from_start else self.intermediates,
             writes="output" if last else self.intermediates,
             wells=arguments.wells,
-            materialize=self.kept.plan(step, wells, complain),
+            materialize=self.materialized.plan(step, wells, complain),
         )
 
     def _follow_axes(

@@ -48,7 +48,7 @@ def apply_call(
     record: StepRecord,
     given: Mapping[str, object] = MappingProxyType({}),
 ) -> AnyArray:
-    """Call a function without side outputs on a stack of any library; its result is held to all laws.
+    """Call a function without artifacts on a stack of any library; its result is held to all laws.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def call_entered(
 ) -> tuple[AnyArray, tuple[object, ...]]:
     """Call a function on a stack that entered its library, and hold the result to the laws.
 
-    ``given`` are side inputs. The second value returned are the side outputs, as the function returned them.
+    ``given`` are artifacts that it takes. The second value are those that it made, as the function returned them.
     """
     gives = library(MemoryType(call.output_type))
     with ExitStack() as scopes:
@@ -164,7 +164,7 @@ def to_host(array: AnyArray, record: StepRecord) -> HostArray:
 
 
 def _split(call: FunctionCall, returned: Any) -> tuple[Any, tuple[object, ...]]:  # Any: whatever a function returns
-    """The stack and the side outputs that a function returned."""
+    """The stack and the artifacts that a function returned."""
     if not call.side_outputs:
         if isinstance(returned, tuple):
             raise StackShapeError(
@@ -204,11 +204,11 @@ def _check_library(call: FunctionCall, gives: ArrayLibrary, result: object, entr
             function=call.reference,
         )
     if call.declared:
-        told, advice = f"is declared to return {gives.memory_type} arrays", f'output_type="{found.memory_type}"'
+        state, advice = f"is declared to return {gives.memory_type} arrays", f'output_type="{found.memory_type}"'
     else:
-        told, advice = "has no decorator, so that it counts as NumPy", f"@{found.memory_type}"
+        state, advice = "has no decorator, so that it counts as NumPy", f"@{found.memory_type}"
     raise StackShapeError(
-        f"{call.reference} {told}, but returned a {found.memory_type} array; convert the result in the function, or "
+        f"{call.reference} {state}, but returned a {found.memory_type} array; convert the result in the function, or "
         f"declare {advice}.",
         function=call.reference,
     )
@@ -243,20 +243,20 @@ def with_coordinates(calls: tuple[FunctionCall, ...], stack: Stack) -> tuple[Fun
     """
     if not any(call.coordinates for call in calls):
         return calls
-    places = {axis.value: tuple(plane.key.get(axis) for plane in stack.planes) for axis in stack.variable}
-    told = []
+    coordinates = {axis.value: tuple(plane.key.get(axis) for plane in stack.planes) for axis in stack.variable}
+    given = []
     for call in calls:
-        told.append(_told(call, FrozenMap.of(places)))
+        given.append(_given_coordinates(call, FrozenMap.of(coordinates)))
         if call.collapses:
-            places = dict.fromkeys(places, (None,))
-    return tuple(told)
+            coordinates = dict.fromkeys(coordinates, (None,))
+    return tuple(given)
 
 
-def _told(call: FunctionCall, places: FrozenMap) -> FunctionCall:
+def _given_coordinates(call: FunctionCall, coordinates: FrozenMap) -> FunctionCall:
     if not call.coordinates:
         return call
-    twin = call.cpu_twin and _told(call.cpu_twin, places)
-    return replace(call, kwargs=FrozenMap.of({**call.kwargs, COORDINATES: places}), cpu_twin=twin)
+    twin = call.cpu_twin and _given_coordinates(call.cpu_twin, coordinates)
+    return replace(call, kwargs=FrozenMap.of({**call.kwargs, COORDINATES: coordinates}), cpu_twin=twin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from openhcs_engine.plan.context import FunctionCall, ProcessingContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staffing:
+class RunDevices:
     """What a run may use: CPU slots, one a worker, and GPUs that the caller holds or the run may lease."""
 
     cpus: tuple[str, ...]
@@ -122,4 +122,4 @@ def _logical(gpus: Sequence[Device], planned: Sequence[str]) -> dict[str, str]:
     return given
 
 
-__all__ = ["Staffing", "gpus_planned", "held_gpus", "libraries_named"]
+__all__ = ["RunDevices", "gpus_planned", "held_gpus", "libraries_named"]

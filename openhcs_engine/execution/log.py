@@ -68,9 +68,9 @@ def _step_lines(step: StepResult) -> list[str]:
         f"  step {step.number} {step.name}: {step.stacks} stacks, {step.planes_read} -> {step.planes_written} planes, "
         f"{step.bytes_read / 1e6:.1f} MB, {step.seconds:.2f} s on {step.device}",
         *(f"    {route}" for route in step.routes),
-        *(f"    out of memory: {rung.told}" for rung in step.rungs),
+        *(f"    out of memory: {rung.summary}" for rung in step.rungs),
         *(f"    lost: {cast.told}" for cast in step.lossy_casts if not cast.warns),
-        *(f"    made {record.told}" for record in step.side_outputs),
+        *(f"    made {record.summary}" for record in step.side_outputs),
         *([f"    fallback: {step.fallback}"] if step.fallback else []),
     ]
 

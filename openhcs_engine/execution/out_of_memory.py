@@ -30,7 +30,7 @@ _CHANGED = "the function may have written into its stack before it failed, and t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallPlace:
+class CallResources:
     """What the calls of one step need beside the stack."""
 
     planned: str
@@ -40,16 +40,16 @@ class CallPlace:
     record: StepRecord
 
 
-class SideChannel(Protocol):
-    """Where the calls on one stack get their side inputs from, and leave their side outputs."""
+class ArtifactChannel(Protocol):
+    """Where the calls on one stack get the artifacts from that they take, and leave those that they make."""
 
     def given(self, position: int, call: FunctionCall, planes: int) -> Mapping[str, object]:
-        """Side inputs of a call on a stack of so many planes."""
+        """Artifacts that a call on a stack of so many planes takes."""
 
     def take(
         self, position: int, call: FunctionCall, returned: tuple[object, ...], planes: int, shape: tuple[int, ...]
     ) -> None:
-        """Side outputs of a call on so many planes, which made a stack of ``shape``; a repeated call replaces them."""
+        """Artifacts of a call on so many planes, which made a stack of ``shape``; a repeated call replaces them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ class RouteRun:
         ``(plane, y, x)`` in the host's memory; given away.
     reload
         Makes the same stack again, where it can be had again.
-    place
-        Where the calls run, and what they tell.
-    sides
+    resources
+        Where the calls run, and what records them.
+    artifacts
         What goes in and comes out beside the stack; default: nothing.
     """
 
@@ -86,12 +86,12 @@ class RouteRun:
         calls: tuple[FunctionCall, ...],
         stack: HostArray,
         reload: Callable[[], HostArray] | None,
-        place: CallPlace,
-        sides: SideChannel | None = None,
+        resources: CallResources,
+        artifacts: ArtifactChannel | None = None,
     ) -> None:
         self._calls = calls
-        self._place = place
-        self._sides = sides
+        self._resources = resources
+        self._artifacts = artifacts
         self._array: AnyArray = stack
         self._shape = stack.shape
         self._position = 0
@@ -119,7 +119,7 @@ class RouteRun:
                 self._climb(error)
         for ladder in self._ladders.values():
             ladder.settle()
-            self._place.record.climbed(ladder.results)
+            self._resources.record.climbed(ladder.results)
         result: HostArray = self._array
         return result
 
@@ -127,9 +127,9 @@ class RouteRun:
         """Make one call; the error if a device's memory did not suffice for it."""
         position = self._position
         if position not in self._ladders:
-            self._ladders[position] = _Ladder(self._calls[position], self._place)
+            self._ladders[position] = _Ladder(self._calls[position], self._resources)
         mode = self._ladders[position].mode
-        function = self._place.functions.get(mode.call)
+        function = self._resources.functions.get(mode.call)
         try:
             self._array = self._made(mode, function, last=position == len(self._calls) - 1)
         except BaseException as error:
@@ -141,23 +141,23 @@ class RouteRun:
         return None
 
     def _made(self, mode: Mode, function: Callable[..., AnyArray], *, last: bool) -> AnyArray:
-        place = self._place
+        resources = self._resources
         stack, self._array = self._array, None
         self._shape = tuple(stack.shape)
         planes = self._shape[0]
-        given = self._sides.given(self._position, mode.call, planes) if self._sides else {}
+        given = self._artifacts.given(self._position, mode.call, planes) if self._artifacts else {}
         if mode.batch is not None:
-            stack = to_host(stack, place.record)
+            stack = to_host(stack, resources.record)
             self._checkpoint = _held(self._position, stack)  # instead of one that may lie on the device
-            return call_in_batches(mode.call, function, stack, mode.device, mode.batch, place.record, given)
-        entry = enter(mode.call, stack, mode.device, place.record)
+            return call_in_batches(mode.call, function, stack, mode.device, mode.batch, resources.record, given)
+        entry = enter(mode.call, stack, mode.device, resources.record)
         if entry.private and (self._checkpoint is None or self._checkpoint.position < self._position):
             self._checkpoint = _held(self._position, stack)
         del stack
-        result, returned = call_entered(mode.call, function, entry, mode.device, place.record, given)
-        if self._sides:
-            self._sides.take(self._position, mode.call, returned, planes, tuple(result.shape))
-        return to_host(result, place.record) if last else result
+        result, returned = call_entered(mode.call, function, entry, mode.device, resources.record, given)
+        if self._artifacts:
+            self._artifacts.take(self._position, mode.call, returned, planes, tuple(result.shape))
+        return to_host(result, resources.record) if last else result
 
     def _climb(self, error: BaseException) -> None:
         """Take the next rung of the call that failed, and go back to where it can be repeated."""
@@ -174,7 +174,7 @@ class RouteRun:
             return
         raise DeviceMemoryError(
             f"{ladder.start.call.reference} ran out of memory on {ladder.start.label} on a stack of {self._shape} "
-            f"({'; '.join(rung.told for rung in ladder.results)}).",
+            f"({'; '.join(rung.summary for rung in ladder.results)}).",
             device=ladder.start.label,
         ) from error
 
@@ -192,10 +192,10 @@ class RouteRun:
 class _Ladder:
     """The rungs of one call for one stack."""
 
-    def __init__(self, call: FunctionCall, place: CallPlace) -> None:
-        self.mode = planned_mode(call, place.planned, place.devices)
+    def __init__(self, call: FunctionCall, resources: CallResources) -> None:
+        self.mode = planned_mode(call, resources.planned, resources.devices)
         self.results: list[RungResult] = []
-        self._place = place
+        self._resources = resources
         self.start = self.mode
         self._rungs: Iterator[Mode] | None = None
 
@@ -211,61 +211,61 @@ class _Ladder:
 
     def refuse(self, reason: str) -> None:
         """No rung can be taken."""
-        self._tell(Rung.FREE, SKIPPED, reason)
+        self._note(Rung.FREE, SKIPPED, reason)
 
     def settle(self) -> None:
         """The call succeeded the way it was made last."""
-        mode, record = self.mode, self._place.record
+        mode, record = self.mode, self._resources.record
         record.ran_on(mode.label)
         if mode.fallback is not None:
             record.fell_back(mode.fallback)
         if mode.rung is Rung.FREE:
-            self._tell(Rung.FREE, HELPED, self._what())
+            self._note(Rung.FREE, HELPED, self._what())
         elif mode.rung is Rung.BATCHES:
-            self._tell(Rung.BATCHES, HELPED, f"{mode.call.reference}, {_planes(mode.batch or 1)} a batch")
+            self._note(Rung.BATCHES, HELPED, f"{mode.call.reference}, {_planes(mode.batch or 1)} a batch")
         elif mode.rung is Rung.CPU:
-            self._tell(Rung.CPU, HELPED, f"{mode.call.reference} ran on {mode.label}")
+            self._note(Rung.CPU, HELPED, f"{mode.call.reference} ran on {mode.label}")
 
     def _all(self, planes: int) -> Iterator[Mode]:
         """The rungs in order; to be asked for the next one means that the one before did not help."""
         yield replace(self.start, rung=Rung.FREE)
-        self._tell(Rung.FREE, NO_HELP, self._what())
+        self._note(Rung.FREE, NO_HELP, self._what())
         yield from self._batches(planes)
         yield from self._cpu()
 
     def _batches(self, planes: int) -> Iterator[Mode]:
         call, batch = self.start.call, planes
         if not call.slice_by_slice:
-            self._tell(Rung.BATCHES, SKIPPED, f"{call.reference} is not declared slice_by_slice")
+            self._note(Rung.BATCHES, SKIPPED, f"{call.reference} is not declared slice_by_slice")
             return
         if planes == 1:
-            self._tell(Rung.BATCHES, SKIPPED, "the stack has one plane")
+            self._note(Rung.BATCHES, SKIPPED, "the stack has one plane")
             return
         while batch > 1:
             batch = (batch + 1) // 2
             yield replace(self.start, rung=Rung.BATCHES, batch=batch)
-        self._tell(Rung.BATCHES, NO_HELP, f"{call.reference}, down to 1 plane a batch")
+        self._note(Rung.BATCHES, NO_HELP, f"{call.reference}, down to 1 plane a batch")
 
     def _cpu(self) -> Iterator[Mode]:
-        start, devices = self.start, self._place.devices
+        start, devices = self.start, self._resources.devices
         on_cpu = cpu_mode(start.call, devices)
         if start.label == devices.cpu:
-            self._tell(Rung.CPU, SKIPPED, f"{start.call.reference} ran there already")
+            self._note(Rung.CPU, SKIPPED, f"{start.call.reference} ran there already")
         elif devices.policy is DevicePolicy.GPU_REQUIRED:
-            self._tell(Rung.CPU, SKIPPED, f"the policy {devices.policy} keeps {start.call.reference} on the GPU")
+            self._note(Rung.CPU, SKIPPED, f"the policy {devices.policy} keeps {start.call.reference} on the GPU")
         elif on_cpu is None:
             names = " and ".join(adapter.memory_type for adapter in libraries_of(start.call) if not adapter.has_cpu)
-            self._tell(Rung.CPU, SKIPPED, f"{names} cannot run on it, and {start.call.reference} declares no cpu=…")
+            self._note(Rung.CPU, SKIPPED, f"{names} cannot run on it, and {start.call.reference} declares no cpu=…")
         else:
             instead = "" if on_cpu.call is start.call else f", as {on_cpu.call.reference}"
             reason = f"{start.call.reference} ran on the CPU{instead}, because {start.label} had too little memory"
             yield replace(on_cpu, rung=Rung.CPU, fallback=reason)
-            self._tell(Rung.CPU, NO_HELP, f"{on_cpu.call.reference} on {on_cpu.label}")
+            self._note(Rung.CPU, NO_HELP, f"{on_cpu.call.reference} on {on_cpu.label}")
 
     def _what(self) -> str:
         return f"{self.start.call.reference} ran out of memory on {self.start.label}"
 
-    def _tell(self, rung: Rung, outcome: str, detail: str) -> None:
+    def _note(self, rung: Rung, outcome: str, detail: str) -> None:
         self.results.append(RungResult(rung=rung, outcome=outcome, detail=detail))
 
 

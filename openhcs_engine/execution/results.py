@@ -47,14 +47,14 @@ class RungResult:
     """Stacks of the step to which the same happened."""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The rung as a person reads it."""
         count = f" ({self.stacks} stacks)" if self.stacks > 1 else ""
         return f"{self.rung} {self.outcome}: {self.detail}{count}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SideRecord:
+class ArtifactRecord:
     """What a step made of one name beside its planes."""
 
     name: str
@@ -66,15 +66,15 @@ class SideRecord:
     """Stacks that it was made of."""
 
     @property
-    def is_kept(self) -> bool:
+    def is_stored(self) -> bool:
         """False for what lives within the well only."""
         return self.kind != "object"
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """As a person reads it."""
         of = f"of {self.stacks} stack{'s' if self.stacks != 1 else ''}"
-        if not self.is_kept:
+        if not self.is_stored:
             return f"object {self.name} {of}, which lives within the well only"
         what = "plane" if self.kind == "labels" else "row"
         return f"{self.kind} {self.name}: {self.count} {what}{'s' if self.count != 1 else ''} {of}"
@@ -104,7 +104,7 @@ class StepResult:
     """What was done when memory ran out, in order; empty: it never did."""
     casts: tuple[CastResult, ...] = ()
     """Results that were brought to a pixel type that could lose values, by function; most lose none."""
-    side_outputs: tuple[SideRecord, ...] = ()
+    side_outputs: tuple[ArtifactRecord, ...] = ()
     """What it made beside its planes."""
     notes: tuple[str, ...] = ()
     """What a person should know: an undeclared collapse, planes passed or dropped."""
@@ -212,24 +212,24 @@ class StepRecord:
         """Remember a device that a function ran on."""
         self.devices[device] = None
 
-    def told_routes(self) -> tuple[str, ...]:
+    def describe_routes(self) -> tuple[str, ...]:
         """The conversions, in order of appearance."""
         return tuple(route if count == 1 else f"{route} ({count} times)" for route, count in self.routes.items())
 
-    def told_rungs(self) -> tuple[RungResult, ...]:
+    def counted_rungs(self) -> tuple[RungResult, ...]:
         """The rungs, in order of appearance, with the stacks they happened to."""
         return tuple(replace(rung, stacks=count) for rung, count in self.rungs.items())
 
-    def told_fallback(self, stacks: int) -> str | None:
+    def describe_fallbacks(self, stacks: int) -> str | None:
         """The fallbacks as one sentence; None: there were none."""
         if not self.fallbacks:
             return None
-        told = (
+        reasons = (
             reason if count == stacks else f"{reason} ({count} of {stacks} stacks)"
             for reason, count in self.fallbacks.items()
         )
-        return "; ".join(told) + "."
+        return "; ".join(reasons) + "."
 
-    def told_devices(self, default: str) -> str:
+    def describe_devices(self, default: str) -> str:
         """Where the functions ran; ``default`` if none did."""
         return ", ".join(self.devices) or default

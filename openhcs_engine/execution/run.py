@@ -12,7 +12,7 @@ from functools import partial
 
 from openhcs_engine.errors import ExecutionError, StorageError
 from openhcs_engine.execution.calls import FunctionSource
-from openhcs_engine.execution.leases import Staffing, held_gpus
+from openhcs_engine.execution.leases import RunDevices, held_gpus
 from openhcs_engine.execution.log import RunLog
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
@@ -109,7 +109,7 @@ def execute_wells(
     if limit_s is not None and not chosen.can_end_a_well:
         raise ExecutionError(refused_limit(notes))
     lender = pool or DevicePool()
-    staffing = Staffing(
+    run_devices = RunDevices(
         cpus=_cpu_names(workers, devices),
         held=held_gpus(devices, lender),
         policy=DevicePolicy(policy),
@@ -124,18 +124,18 @@ def execute_wells(
     unchanged, changed = _unchanged(folder, contexts, renew=renew)
     contexts = {well: changed[well][0] if well in changed else context for well, context in contexts.items()}
     waiting = {well: context for well, context in contexts.items() if well not in unchanged}
-    check_space(folder, waiting.values(), len(staffing.cpus))
-    kept = [step.materialize for step in first.steps if step.materialize is not None]
-    folder.prepare(first.plate, first.output.images, kept)
+    check_space(folder, waiting.values(), len(run_devices.cpus))
+    materialized = [step.materialize for step in first.steps if step.materialize is not None]
+    folder.prepare(first.plate, first.output.images, materialized)
     group = PlateGroup.of(first.plate, first.output.images, contexts)
-    lister = WellLister(folder, group, folder.zarr_sets(kept))
+    lister = WellLister(folder, group, folder.zarr_sets(materialized))
     lister.list()
     plan = plan_fingerprint(contexts.values())
     save_plan = partial(folder.save_contexts, contexts_to_json(contexts), plan)
     save_plan()
     log = RunLog(folder.log_folder(), run_id or new_run_id())
-    log.start(contexts, chosen.name, staffing.cpus)
-    told = {well: (*notes, *(changed[well][1] if well in changed else ())) for well in waiting}
+    log.start(contexts, chosen.name, run_devices.cpus)
+    notes_of = {well: (*notes, *(changed[well][1] if well in changed else ())) for well in waiting}
 
     def notice(sentence: str) -> None:
         log.note(sentence)
@@ -150,10 +150,10 @@ def execute_wells(
         chosen,
         waiting,
         unchanged,
-        replace(staffing, on_wait=notice),
+        replace(run_devices, on_wait=notice),
         functions or FunctionSource(),
         plan,
-        told,
+        notes_of,
         patience,
         lister,
         claims,
@@ -172,7 +172,7 @@ def _results(
     runner: Runner,
     waiting: Mapping[str, ProcessingContext],
     unchanged: Mapping[str, WellResult],
-    staffing: Staffing,
+    run_devices: RunDevices,
     functions: FunctionSource,
     plan: str,
     notes: Mapping[str, tuple[str, ...]],
@@ -183,7 +183,7 @@ def _results(
 ) -> Iterator[WellResult]:
     ended = "run stopped"
     try:
-        with staffing.workers(waiting) as crew:  # first of all: it may refuse the run
+        with run_devices.workers(waiting) as crew:  # first of all: it may refuse the run
             for result in unchanged.values():
                 claims.add(result)
                 log.well(result)

@@ -115,10 +115,10 @@ def _as_lost(result: WellResult, sentence: str) -> WellResult:
 def _describe_lacking(lacking: Iterable[str], known: KnownWell) -> str:
     """``images.zarr/B/03 is missing``; of a place that is there in part, the first file and how many more."""
     first, *others = lacking
-    place = place_of_file(first)
-    of_place = {file.path for file in known.files if place_of_file(file.path) == place}
-    if of_place <= {first, *others}:
-        return f"{place} is missing"
+    path = place_of_file(first)
+    of_path = {file.path for file in known.files if place_of_file(file.path) == path}
+    if of_path <= {first, *others}:
+        return f"{path} is missing"
     more = f" and {len(others)} more of its files are" if others else " is"
     return f"{first}{more} missing or damaged"
 

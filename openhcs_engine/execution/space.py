@@ -36,24 +36,25 @@ def check_space(folder: PlateOutput, contexts: Collection[ProcessingContext], wo
     plan = next((context.output.scratch for context in contexts), None)
     if plan is None or not plan.fills_disk:
         return
-    place = plan.folder or folder.unfinished_place
-    _refuse_unwritable(place)
+    scratch = plan.folder or folder.unfinished_place
+    _refuse_unwritable(scratch)
     at_once = min(workers, len(contexts))
     needed, what = at_once * max(flow.held for flow in flows), f"the intermediates of {at_once} wells at a time"
-    if folder.results_place is not None and _same_file_system(place, folder.results_place):
+    if folder.results_place is not None and _same_file_system(scratch, folder.results_place):
         needed, what = needed + results, f"the results and {what}"
     check_free_space(
-        place, needed, what=what, instead="choose another scratch folder, keep them in memory, or run fewer workers"
+        scratch, needed, what=what, instead="choose another scratch folder, keep them in memory, or run fewer workers"
     )
 
 
-def _refuse_unwritable(place: Path) -> None:
-    there = nearest_existing(place)
+def _refuse_unwritable(folder: Path) -> None:
+    there = nearest_existing(folder)
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return
     reason = "no permission to write there, or it is read-only" if there.is_dir() else "it is a file"
     raise OutputPlaceError(
-        f"Intermediates cannot be kept in {place} ({there}: {reason}); choose another scratch folder.", path=str(place)
+        f"Intermediates cannot be kept in {folder} ({there}: {reason}); choose another scratch folder.",
+        path=str(folder),
     )
 
 

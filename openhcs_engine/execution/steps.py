@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError, StorageBudgetError, StorageError
-from openhcs_engine.execution.artifacts.well_artifacts import StackSides, WellArtifacts
+from openhcs_engine.execution.artifacts.well_artifacts import StackArtifacts, WellArtifacts
 from openhcs_engine.execution.calls import FunctionSource, with_coordinates
-from openhcs_engine.execution.out_of_memory import CallPlace, RouteRun
+from openhcs_engine.execution.out_of_memory import CallResources, RouteRun
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepRecord, StepResult
 from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
@@ -34,7 +34,7 @@ SOURCE: Final = "source"
 
 
 @dataclass(frozen=True, slots=True)
-class WellPlaces:
+class WellResources:
     """Where one well's planes are: the raw plate, and its own intermediates; and what its functions run on."""
 
     context: ProcessingContext
@@ -58,7 +58,7 @@ class _Tally:
     record: StepRecord = field(default_factory=StepRecord)
 
 
-def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces) -> tuple[ImageIndex, StepResult]:
+def run_step(plan: StepPlan, index: ImageIndex, resources: WellResources) -> tuple[ImageIndex, StepResult]:
     """Run one step on every stack of one well; return what it wrote.
 
     Raises
@@ -71,7 +71,7 @@ def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces) -> tuple[Ima
     written = [
         plane
         for stack in index.group_stacks(plan.variable_components)
-        for plane in _run_stack(plan, stack, places, tally)
+        for plane in _run_stack(plan, stack, resources, tally)
     ]
     return ImageIndex.of(written), StepResult(
         number=plan.number,
@@ -81,34 +81,34 @@ def run_step(plan: StepPlan, index: ImageIndex, places: WellPlaces) -> tuple[Ima
         planes_read=tally.planes_read,
         planes_written=len(written),
         bytes_read=tally.bytes_read,
-        device=tally.record.told_devices(places.devices.cpu),
-        routes=tally.record.told_routes(),
-        fallback=tally.record.told_fallback(tally.stacks),
-        rungs=tally.record.told_rungs(),
+        device=tally.record.describe_devices(resources.devices.cpu),
+        routes=tally.record.describe_routes(),
+        fallback=tally.record.describe_fallbacks(tally.stacks),
+        rungs=tally.record.counted_rungs(),
         casts=tuple(tally.record.casts.values()),
-        side_outputs=places.artifacts.records(plan),
+        side_outputs=resources.artifacts.records(plan),
         notes=tuple(tally.notes),
     )
 
 
-def _run_stack(plan: StepPlan, stack: Stack, places: WellPlaces, tally: _Tally) -> Iterator[ImagePlane]:
+def _run_stack(plan: StepPlan, stack: Stack, resources: WellResources, tally: _Tally) -> Iterator[ImagePlane]:
     route = plan.route(stack.key.get(plan.group_by) if plan.group_by else None)
     if route is None and not _may_pass(plan, stack, tally):
         if plan.reads != SOURCE:
-            drop_planes(places.intermediates, stack.planes)
+            drop_planes(resources.intermediates, stack.planes)
         return
-    array = _load_stack(plan, stack, places)
+    array = _load_stack(plan, stack, resources)
     tally.stacks += route is not None
     tally.planes_read += len(stack.planes)
     tally.bytes_read += array.nbytes
-    result = array if route is None else _apply_route(plan, route, stack, array, places, tally.record)
+    result = array if route is None else _apply_route(plan, route, stack, array, resources, tally.record)
     give = is_given_away(result)
-    if give and places.intermediates.shares_memory:  # elsewhere the planes are safe before the next stack is made
+    if give and resources.intermediates.shares_memory:  # elsewhere the planes are safe before the next stack is made
         _refuse_same_array(plan, stack, result, tally)
     keys = _output_keys(route, stack, result, tally)
     for key, plane in zip(keys, result, strict=True):
         with _storing(plan, stack):
-            saved = _save(plan, key, plane, places, give=give)
+            saved = _save(plan, key, plane, resources, give=give)
         yield saved
 
 
@@ -123,19 +123,19 @@ def _may_pass(plan: StepPlan, stack: Stack, tally: _Tally) -> bool:
 
 
 def _apply_route(
-    plan: StepPlan, route: Route, stack: Stack, array: Array, places: WellPlaces, record: StepRecord
+    plan: StepPlan, route: Route, stack: Stack, array: Array, resources: WellResources, record: StepRecord
 ) -> Array:
-    context = places.context
+    context = resources.context
     reload = partial(_read_raw_stack, stack, context) if plan.reads == SOURCE else None
-    place = CallPlace(
-        planned=context.device_of(plan), devices=places.devices, functions=places.functions, record=record
+    call_resources = CallResources(
+        planned=context.device_of(plan), devices=resources.devices, functions=resources.functions, record=record
     )
-    sides = StackSides(plan.number, route.key, stack, context, places.artifacts)
-    calls = RouteRun(with_coordinates(route.calls, stack), array, reload, place, sides)
+    artifacts = StackArtifacts(plan.number, route.key, stack, context, resources.artifacts)
+    calls = RouteRun(with_coordinates(route.calls, stack), array, reload, call_resources, artifacts)
     del array  # the calls hold the only reference, so that they can let it go
     try:
         result = calls.result()
-        sides.settle()
+        artifacts.settle()
         return result
     except OpenHCSError as error:
         raise _step_error(plan, stack, _with_function(calls.call, str(error))) from error
@@ -167,11 +167,11 @@ def _describe(stack: Stack) -> str:
     return ", ".join(parts)
 
 
-def _load_stack(plan: StepPlan, stack: Stack, places: WellPlaces) -> Array:
+def _load_stack(plan: StepPlan, stack: Stack, resources: WellResources) -> Array:
     if plan.reads == SOURCE:
-        return _read_raw_stack(stack, places.context)
+        return _read_raw_stack(stack, resources.context)
     with _storing(plan, stack):
-        planes = take_planes(places.intermediates, stack.planes)
+        planes = take_planes(resources.intermediates, stack.planes)
     _refuse_unequal(plan, stack, planes)
     return stack_planes(planes)
 
@@ -298,10 +298,10 @@ def _output_keys(route: Route | None, stack: Stack, result: Array, tally: _Tally
     return [stack.collapsed_key]
 
 
-def _save(plan: StepPlan, key: ImageKey, plane: Array, places: WellPlaces, *, give: bool) -> ImagePlane:
+def _save(plan: StepPlan, key: ImageKey, plane: Array, resources: WellResources, *, give: bool) -> ImagePlane:
     path = f"step{plan.number}/s{key.site}_w{key.channel}_z{key.z_index}_t{key.timepoint}"
-    places.intermediates.save(path, plane, give=give)
+    resources.intermediates.save(path, plane, give=give)
     return ImagePlane(key=key, path=path)
 
 
-__all__ = ["SOURCE", "WellPlaces", "drop_planes", "is_given_away", "run_step", "take_planes"]
+__all__ = ["SOURCE", "WellResources", "drop_planes", "is_given_away", "run_step", "take_planes"]

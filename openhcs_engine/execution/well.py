@@ -15,7 +15,7 @@ from openhcs_engine.execution.artifacts.tables import join_rows
 from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
-from openhcs_engine.execution.steps import SOURCE, WellPlaces, drop_planes, run_step, take_planes
+from openhcs_engine.execution.steps import SOURCE, WellResources, drop_planes, run_step, take_planes
 from openhcs_engine.files.address import is_remote
 from openhcs_engine.memory.conversion.cast_loss import CastResult
 from openhcs_engine.memory.stack import Array
@@ -35,7 +35,7 @@ _LONGEST: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WellPlace:
+class RunInfo:
     """What a well needs to know of the run it belongs to."""
 
     staging: Path
@@ -51,7 +51,7 @@ class WellPlace:
         return self.staging.name
 
 
-def run_well(context: ProcessingContext, functions: FunctionSource, place: WellPlace) -> WellResult:
+def run_well(context: ProcessingContext, functions: FunctionSource, run: RunInfo) -> WellResult:
     """Run all steps of one well and publish what the last one made; a failure publishes nothing and raises nothing."""
     started = perf_counter()
     done: list[StepResult] = []
@@ -63,18 +63,18 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         unstored = raw.unstored_parts()
         notes += (*note_passed_steps(context), *note_missing_planes(context), *unstored)
         functions.verify(context.calls)
-        staged = _run_steps(context, functions, place, done)
+        staged = _run_steps(context, functions, run, done)
         manifest = WellManifest.of(
             context,
             staged,
             seconds=perf_counter() - started,
-            device=_ran_on(done, place.devices),
-            plan=place.plan,
-            told={
-                "run": place.run_id,
-                "intermediates": context.output.scratch.told,
+            device=_ran_on(done, run.devices),
+            plan=run.plan,
+            recorded={
+                "run": run.run_id,
+                "intermediates": context.output.scratch.summary,
                 **({"unstored": unstored} if unstored else {}),
-                "steps": [told_of(step) for step in done],
+                "steps": [record_of(step) for step in done],
                 **({"warnings": warnings} if (warnings := _warnings(done)) else {}),
             },
         )
@@ -89,7 +89,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
             error_type=type(error.__cause__ or error).__name__,
             traceback=_encodable("".join(traceback.format_exception(error))),
             seconds=perf_counter() - started,
-            device=_ran_on(done, place.devices),
+            device=_ran_on(done, run.devices),
             steps=tuple(done),
             warnings=_warnings(done),
         )
@@ -98,7 +98,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
         status=WellStatus.DONE,
         fingerprint=context.fingerprint,
         seconds=perf_counter() - started,
-        device=_ran_on(done, place.devices),
+        device=_ran_on(done, run.devices),
         store_path=folder.store_path(context.well),
         bytes_written=manifest.nbytes,
         files=len(manifest.files),
@@ -110,50 +110,50 @@ def run_well(context: ProcessingContext, functions: FunctionSource, place: WellP
 
 
 def _run_steps(
-    context: ProcessingContext, functions: FunctionSource, place: WellPlace, done: list[StepResult]
+    context: ProcessingContext, functions: FunctionSource, run: RunInfo, done: list[StepResult]
 ) -> StagedWell:
     """Run the steps one after another; write what the last one left, and what others shall keep."""
     start = context.index if context.on_missing is OnMissing.BLANK else context.index.present()
     index, labels = start, dict[int | None, str]()
     with (
-        stage_well(place.staging, context) as stage,
-        open_scratch(context.output.scratch, place.staging, context.well) as intermediates,
+        stage_well(run.staging, context) as stage,
+        open_scratch(context.output.scratch, run.staging, context.well) as intermediates,
     ):
-        places = WellPlaces(context, intermediates, functions, place.devices)
+        resources = WellResources(context, intermediates, functions, run.devices)
         for plan in context.own_steps:
             if plan.reads == SOURCE and index is not start:
                 drop_planes(intermediates, index)
                 labels = {}  # the planes that were called so are gone
-            index, result = run_step(plan, start if plan.from_start else index, places)
+            index, result = run_step(plan, start if plan.from_start else index, resources)
             done.append(result)
             if None not in labels and any(plane.key.channel is None for plane in index):
                 labels[None] = plan.name  # a composite is called as the step that made it
-            if (kept := plan.kept_as(context.well)) is not None:
+            if (kept := plan.materialized(context.well)) is not None:
                 stage.keep(kept, _look_at_images(index, intermediates), labels)
         images = _take_images(index, intermediates)
-        staged = stage.write_results(images, labels, objects=places.artifacts.label_planes(context))
-        tables = {name: join_rows(name, rows) for name, rows in places.artifacts.tables().items()}
+        staged = stage.write_results(images, labels, objects=resources.artifacts.label_planes(context))
+        tables = {name: join_rows(name, rows) for name, rows in resources.artifacts.tables().items()}
         return with_tables(staged, tables)
 
 
-def told_of(step: StepResult) -> dict[str, object]:
+def record_of(step: StepResult) -> dict[str, object]:
     """What the manifest keeps of a step: where it ran, how its stacks travelled, what went otherwise than planned."""
-    told = {
+    record = {
         "number": step.number,
         "name": step.name,
         "seconds": round(step.seconds, 6),
         "device": step.device,
         "routes": step.routes,
         "fallback": step.fallback,
-        "out_of_memory": tuple(rung.told for rung in step.rungs),
-        "lossy_casts": tuple(_cast_told(cast) for cast in step.lossy_casts),
-        "side_outputs": tuple(record.told for record in step.side_outputs),
+        "out_of_memory": tuple(rung.summary for rung in step.rungs),
+        "lossy_casts": tuple(_record_of_cast(cast) for cast in step.lossy_casts),
+        "side_outputs": tuple(record.summary for record in step.side_outputs),
         "notes": step.notes,
     }
-    return {name: value for name, value in told.items() if value is not None and value != ()}
+    return {name: value for name, value in record.items() if value is not None and value != ()}
 
 
-def _cast_told(cast: CastResult) -> dict[str, object]:
+def _record_of_cast(cast: CastResult) -> dict[str, object]:
     """As JSON, which has no infinity: an infinite end of the range is the text ``inf`` or ``-inf``."""
     ends = {name: end if math.isfinite(end) else str(end) for name, end in (("low", cast.low), ("high", cast.high))}
     return {**asdict(cast), **ends, "warns": cast.warns, "told": cast.told}
@@ -263,7 +263,7 @@ def _take_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[t
 
 
 __all__ = [
-    "WellPlace",
+    "RunInfo",
     "note_missing_planes",
     "note_passed_steps",
     "refuse_damaged_well",

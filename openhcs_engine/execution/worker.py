@@ -16,7 +16,7 @@ from typing import BinaryIO
 from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send, send_begun
 from openhcs_engine.execution.runners.worker_environment import load_libraries
-from openhcs_engine.execution.well import WellPlace, run_well
+from openhcs_engine.execution.well import RunInfo, run_well
 from openhcs_engine.memory.framework_environment import settle
 from openhcs_engine.plan.document import contexts_from_json
 
@@ -80,13 +80,13 @@ def _preload() -> None:
 
 def _serve(tasks: queue.SimpleQueue[ToWorker], results: BinaryIO, setup: Setup) -> None:
     functions = FunctionSource()
-    place = WellPlace(staging=Path(setup.staging), devices=setup.devices, plan=setup.plan)
+    run = RunInfo(staging=Path(setup.staging), devices=setup.devices, plan=setup.plan)
     while True:
         task = tasks.get()
         assert isinstance(task, Task)
         send_begun(results)
         (context,) = contexts_from_json(task.document).values()
-        result = run_well(context, functions, place)
+        result = run_well(context, functions, run)
         with contextlib.suppress(ValueError, OSError):  # a function may have closed them
             sys.stdout.flush()
             sys.stderr.flush()

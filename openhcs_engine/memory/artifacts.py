@@ -12,17 +12,17 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from openhcs_engine.memory.decorators import SIDE_DATA, contract_of, refuse_batches_with_outputs, refuse_non_functions
-from openhcs_engine.model.artifacts import SideData, side_name, side_output
+from openhcs_engine.model.artifacts import DeclaredArtifacts, artifact_name, declared_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOTHING: Final = SideData()
+NOTHING: Final = DeclaredArtifacts()
 
 
-def side_data_of(func: Callable[..., Any]) -> SideData:
+def side_data_of(func: Callable[..., Any]) -> DeclaredArtifacts:
     """What ``func`` declares beside its stack; nothing if it declares nothing."""
     found = getattr(func, SIDE_DATA, NOTHING)
-    return found if isinstance(found, SideData) else NOTHING
+    return found if isinstance(found, DeclaredArtifacts) else NOTHING
 
 
 def special_outputs(*declared: str | tuple[str, str]) -> Callable[[F], F]:
@@ -45,7 +45,7 @@ def special_outputs(*declared: str | tuple[str, str]) -> Callable[[F], F]:
     TypeError
         If what is decorated is no function.
     """
-    outputs = tuple(side_output(each) for each in declared)
+    outputs = tuple(declared_output(each) for each in declared)
     _refuse_none_or_twice("special_outputs", [output.name for output in outputs])
 
     def decorate(func: F) -> F:
@@ -63,7 +63,7 @@ def special_outputs(*declared: str | tuple[str, str]) -> Callable[[F], F]:
 def special_inputs(*names: str) -> Callable[[F], F]:
     """Declare parameters that the engine fills.
 
-    Each gets the side output of its name that an earlier function made; else what the engine knows of the planes of the
+    Each gets the artifact of its name that an earlier function made; else what the engine knows of the planes of the
     stack (``stage_positions``, ``plane_keys``) or of the plate (``PLATE_VALUES``). A parameter that the step gives
     itself stays as given.
 
@@ -74,7 +74,7 @@ def special_inputs(*names: str) -> Callable[[F], F]:
     TypeError
         If what is decorated is no function.
     """
-    inputs = tuple(side_name(name) for name in names)
+    inputs = tuple(artifact_name(name) for name in names)
     _refuse_none_or_twice("special_inputs", inputs)
 
     def decorate(func: F) -> F:
@@ -86,14 +86,14 @@ def special_inputs(*names: str) -> Callable[[F], F]:
     return decorate
 
 
-def _before(func: Callable[..., Any]) -> SideData:
+def _before(func: Callable[..., Any]) -> DeclaredArtifacts:
     refuse_non_functions(func, _name(func))
     return side_data_of(func)
 
 
-def _attach(func: F, side_data: SideData) -> F:
+def _attach(func: F, artifacts: DeclaredArtifacts) -> F:
     try:
-        setattr(func, SIDE_DATA, side_data)
+        setattr(func, SIDE_DATA, artifacts)
     except (AttributeError, TypeError):
         raise TypeError(
             f"{_name(func)} is compiled code and cannot be decorated; call it in a function of your own."

@@ -16,7 +16,7 @@ from openhcs_engine.memory.types import MemoryType
 ATTRIBUTE: Final = "__openhcs__"
 """Where a decorated function carries its contract."""
 SIDE_DATA: Final = "__openhcs_side_data__"
-"""Where it carries what it makes and takes beside its stack, see ``memory.side_data``."""
+"""Where it carries what it makes and takes beside its stack, see ``memory.artifacts``."""
 
 PRESERVE: Final = "preserve"
 NATIVE: Final = "native"
@@ -196,7 +196,7 @@ def _attach(contract: FunctionContract, func: F) -> F:
 
 
 def refuse_batches_with_outputs(contract: FunctionContract, name: str) -> None:
-    """ValueError for a function that makes side outputs and may be called with a part of a stack."""
+    """ValueError for a function that makes artifacts and may be called with a part of a stack."""
     if contract.slice_by_slice:
         raise ValueError(
             f"{name} is declared slice_by_slice=True, so that it may be called with a part of a stack, but its special "

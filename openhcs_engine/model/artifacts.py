@@ -14,7 +14,7 @@ from openhcs_engine.model.reserved_names import is_reserved_on_windows
 
 
 class ArtifactKind(StrEnum):
-    """What a side output is, and so how it is checked, kept and handed on."""
+    """What an artifact is, and so how it is checked, stored and handed on."""
 
     TABLE = "table"
     """Rows with named columns, kept as parquet."""
@@ -56,7 +56,7 @@ class SideInput:
 
 
 @dataclass(frozen=True, slots=True)
-class SideData:
+class DeclaredArtifacts:
     """What a function declares beside its stack."""
 
     outputs: tuple[SideOutput, ...] = ()
@@ -103,7 +103,7 @@ PLATE_VALUES: Final[Mapping[str, PlateValue]] = MappingProxyType(
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
-def side_output(declared: Any) -> SideOutput:  # Any: what a user wrote
+def declared_output(declared: Any) -> SideOutput:  # Any: what a user wrote
     """A declared output: a name, which may be a kind, or a pair (name, kind).
 
     Raises
@@ -119,11 +119,11 @@ def side_output(declared: Any) -> SideOutput:  # Any: what a user wrote
         raise ValueError(f"{declared!r} declares no side output; give a name, or a pair (name, kind).")
     if kind not in set(ArtifactKind):
         raise ValueError(f"{name!r} has the unknown kind {kind!r}; the kinds are {', '.join(ArtifactKind)}.")
-    return SideOutput(side_name(name), ArtifactKind(kind))
+    return SideOutput(artifact_name(name), ArtifactKind(kind))
 
 
-def side_name(name: Any) -> str:  # Any: what a user wrote
-    """The name of side data, if it can be one: it names files and parameters. ValueError otherwise."""
+def artifact_name(name: Any) -> str:  # Any: what a user wrote
+    """The name of an artifact, if it can be one: it names files and parameters. ValueError otherwise."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} cannot name side data; use letters, digits and '_', at most 64, starting with a letter."
@@ -140,10 +140,10 @@ __all__ = [
     "STAGE_POSITIONS",
     "ArtifactKind",
     "ArtifactSource",
+    "DeclaredArtifacts",
     "PlateValue",
-    "SideData",
     "SideInput",
     "SideOutput",
-    "side_name",
-    "side_output",
+    "artifact_name",
+    "declared_output",
 ]

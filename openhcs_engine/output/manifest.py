@@ -114,12 +114,12 @@ class WellManifest:
         seconds: float,
         device: str,
         plan: str = "",
-        told: Mapping[str, object] | None = None,
+        recorded: Mapping[str, object] | None = None,
         provenance: FrozenMap | None = None,
     ) -> WellManifest:
         """The manifest of a well that is finished now.
 
-        ``provenance`` defaults to what the context says of the well's making, joined by what is ``told`` of the run.
+        ``provenance`` defaults to what the context says of the well's making, joined by what the run ``recorded``.
         """
         return cls(
             well=context.well,
@@ -135,7 +135,7 @@ class WellManifest:
             absent_labels=staged.absent_labels,
             sources=len(context.index.present()),
             raw=raw_files(context.index),
-            provenance=FrozenMap.of(provenance_of(context, told or {})) if provenance is None else provenance,
+            provenance=FrozenMap.of(provenance_of(context, recorded or {})) if provenance is None else provenance,
         )
 
     @property
@@ -146,14 +146,14 @@ class WellManifest:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What its run said is probably wrong with it."""
-        told = self.provenance.get("warnings")
-        return tuple(map(str, told)) if isinstance(told, tuple) else ()
+        warnings = self.provenance.get("warnings")
+        return tuple(map(str, warnings)) if isinstance(warnings, tuple) else ()
 
     @property
     def steps(self) -> tuple[FrozenMap, ...]:
-        """What its provenance tells of each step."""
-        told = self.provenance.get("steps")
-        return tuple(step for step in told if isinstance(step, FrozenMap)) if isinstance(told, tuple) else ()
+        """What its provenance holds of each step."""
+        steps = self.provenance.get("steps")
+        return tuple(step for step in steps if isinstance(step, FrozenMap)) if isinstance(steps, tuple) else ()
 
 
 def manifest_to_json(manifest: WellManifest) -> bytes:

@@ -30,7 +30,7 @@ _OLDER_PLANS: Final = 10
 class GivenPlan:
     """A plan, and where it comes from."""
 
-    told: str
+    source: str
     """Its file, for people."""
     contexts: Mapping[str, ProcessingContext]
     output: str | None = None
@@ -59,7 +59,7 @@ def read_given_plan(address: str) -> GivenPlan:
     place = local_folder(address)
     if place.is_dir():
         return _of_output(str(place), _local_documents(place))
-    return GivenPlan(told=str(place), contexts=_contexts(_content(place), str(place)))
+    return GivenPlan(source=str(place), contexts=_contexts(_content(place), str(place)))
 
 
 def published_with(output: str, contexts: Mapping[str, ProcessingContext]) -> tuple[str, ...]:
@@ -78,18 +78,20 @@ def _of_output(address: str, documents: Iterator[tuple[str, bytes]]) -> GivenPla
             path=address,
         )
     name, content = newest
-    told = f"{address}/{name}"
-    contexts = _contexts(content, told)
+    source = f"{address}/{name}"
+    contexts = _contexts(content, source)
     older = [wells for _, (_, other) in zip(range(_OLDER_PLANS), documents, strict=False) if (wells := _wells(other))]
-    return GivenPlan(told=told, contexts=contexts, output=address, notes=tuple(_other_wells(told, contexts, older)))
+    return GivenPlan(
+        source=source, contexts=contexts, output=address, notes=tuple(_other_wells(source, contexts, older))
+    )
 
 
-def _other_wells(told: str, contexts: Mapping[str, ProcessingContext], older: Sequence[list[str]]) -> Iterator[str]:
+def _other_wells(source: str, contexts: Mapping[str, ProcessingContext], older: Sequence[list[str]]) -> Iterator[str]:
     others = {well for wells in older for well in wells} - contexts.keys()
     if others:
         count = f"{len(contexts)} well{'' if len(contexts) == 1 else 's'}"
         yield (
-            f"{told} is the plan that was written last, and is for {count} only; older plans beside it have "
+            f"{source} is the plan that was written last, and is for {count} only; older plans beside it have "
             f"{format_spans(others)}, too. Name the file of one to compare with it."
         )
 
@@ -116,13 +118,13 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _contexts(content: bytes, told: str) -> Mapping[str, ProcessingContext]:
+def _contexts(content: bytes, source: str) -> Mapping[str, ProcessingContext]:
     try:
         contexts = contexts_from_json(content)
     except ContextFileError as error:
-        raise ContextFileError(f"{told}: {error}") from error
+        raise ContextFileError(f"{source}: {error}") from error
     if not contexts:
-        raise ContextFileError(f"{told} is the plan of no well; compile the plate again.")
+        raise ContextFileError(f"{source} is the plan of no well; compile the plate again.")
     return contexts
 
 

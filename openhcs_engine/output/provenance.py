@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -34,15 +34,17 @@ def raw_files(index: ImageIndex) -> tuple[RawFile, ...]:
     return tuple(RawFile(path, *plane.stamp, plane.chunks or "") for path, plane in sorted(found.items()))
 
 
-def provenance_of(context: ProcessingContext, told: Mapping[str, object]) -> dict[str, object]:
-    """What the context says of a well's making, joined by what is ``told`` of the run.
+def provenance_of(context: ProcessingContext, recorded: Mapping[str, object]) -> dict[str, object]:
+    """What the context says of a well's making, joined by what the run ``recorded`` of it.
 
-    ``told["steps"]`` are descriptions of the steps that ran, each with its ``number``; they join what was planned.
+    ``recorded["steps"]`` are descriptions of the steps that ran, each with its ``number``; they join what was planned.
     """
     plate = context.plate
-    ran = {step["number"]: step for step in _steps_told(told)}
+    steps = recorded.get("steps", ())
+    assert isinstance(steps, Iterable), "steps of a run come as a list"
+    ran = {step["number"]: step for step in steps}
     return {
-        **{name: value for name, value in told.items() if name != "steps"},
+        **{name: value for name, value in recorded.items() if name != "steps"},
         "engine": engine_version(),
         "pipeline": context.output.pipeline,
         "pipeline_digest": context.pipeline_digest,
@@ -73,12 +75,6 @@ def projected_channels(context: ProcessingContext) -> set[int]:
         if plane.key.channel is not None:
             kinds.setdefault(plane.key.channel, set()).add(plane.kind)
     return {channel for channel, found in kinds.items() if found == {PlaneKind.PROJECTION}}
-
-
-def _steps_told(told: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
-    steps = told.get("steps", ())
-    assert isinstance(steps, Iterable), "steps of a run come as a list"
-    yield from steps
 
 
 def _planned(step: StepPlan) -> dict[str, object]:

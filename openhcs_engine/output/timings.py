@@ -62,7 +62,7 @@ def read_measurements(folder: Path) -> Measurements:
     plans = _Plans(folder)
     found = (_measured(path, plans) for path in manifests[:MOST_WELLS])
     return Measurements(
-        place=str(folder), wells=tuple(well for well in found if well is not None), published=len(manifests)
+        output=str(folder), wells=tuple(well for well in found if well is not None), published=len(manifests)
     )
 
 
@@ -78,8 +78,8 @@ def _measured(path: Path, plans: _Plans) -> MeasuredWell | None:
     return MeasuredWell(context=context, seconds=manifest.seconds, steps=steps)
 
 
-def _steps(told: Any) -> Iterable[MeasuredStep]:  # Any: the free form of a manifest's provenance
-    for step in told if isinstance(told, tuple) else ():
+def _steps(recorded: Any) -> Iterable[MeasuredStep]:  # Any: the free form of a manifest's provenance
+    for step in recorded if isinstance(recorded, tuple) else ():
         match step.get("number"), step.get("seconds"), step.get("device", "cpu"):
             case int(number), int() | float() as seconds, str(device):
                 yield MeasuredStep(number=number, seconds=float(seconds), device=device)

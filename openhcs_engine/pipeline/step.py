@@ -85,7 +85,7 @@ class FunctionStep:
             "input_source": _member(InputSource, input_source),
             "uncovered": uncovered,
             "enabled": enabled,
-            "wells": wells if wells is None or isinstance(wells, int | str) else _kept(wells),
+            "wells": wells if wells is None or isinstance(wells, int | str) else _as_tuple(wells),
             "materialize": Materialize.of(materialize),
         }
         for field, value in values.items():
@@ -105,7 +105,7 @@ def _axes(declared: object) -> object:
     return tuple(_member(VariableComponents, axis) for axis in declared)
 
 
-def _kept(declared: object) -> object:
+def _as_tuple(declared: object) -> object:
     """A list of patterns as a tuple, so that the caller's list can change and the step does not."""
     return tuple(declared) if isinstance(declared, Iterable) and not isinstance(declared, Mapping | bytes) else declared
 

@@ -151,12 +151,12 @@ class StepPlan:
         """False for a well that passes the step unchanged."""
         return self.wells is None or well in self.wells
 
-    def kept_as(self, well: str) -> MaterializePlan | None:
+    def materialized(self, well: str) -> MaterializePlan | None:
         """Where the step's planes of a well are kept; None: nowhere."""
-        kept = self.materialize
-        if kept is None or not self.applies_to(well):
+        plan = self.materialize
+        if plan is None or not self.applies_to(well):
             return None
-        return kept if kept.wells is None or well in kept.wells else None
+        return plan if plan.wells is None or well in plan.wells else None
 
     def route(self, value: int | None) -> Route | None:
         """The route of a stack whose grouping component is ``value``; None if the pattern does not cover it."""
@@ -198,7 +198,7 @@ class OutputPlan:
         return Path(self.root) / self.plate_id
 
 
-StagePlace: TypeAlias = tuple[int, float, float]
+StagePosition: TypeAlias = tuple[int, float, float]
 """A site, and y and x of its image's centre in µm, in the plate's stage frame."""
 
 FileRow: TypeAlias = tuple[
@@ -233,7 +233,7 @@ class ProcessingContext:
     """Digest of the pipeline that made it; executing with another pipeline is refused."""
     on_missing: OnMissing = OnMissing.ERROR
     """What happens if declared planes have no file."""
-    stage_um: tuple[StagePlace, ...] = ()
+    stage_um: tuple[StagePosition, ...] = ()
     """Where the stage stood, of the well's sites; empty unless a function takes ``stage_positions``."""
     devices: tuple[str, ...] = ()
     """Logical device of each step (``cpu``, ``gpu:0``, ``gpu:1`` …); empty: all on the CPU. The pool maps them to real
@@ -381,12 +381,12 @@ def with_calls(step: StepPlan, change: Callable[[FunctionCall], FunctionCall]) -
 
 def steps_digest(steps: tuple[StepPlan, ...], law: int = now.LAW) -> str:
     """Digest of what a pipeline does, as a law writes it; backends left out."""
-    done = [replace(step, reads="", writes="", materialize=_place_of(step.materialize)) for step in steps]
+    done = [replace(step, reads="", writes="", materialize=_without_backend(step.materialize)) for step in steps]
     return one.steps_digest(done) if law == one.LAW else digest(now.worded(done))
 
 
-def _place_of(kept: MaterializePlan | None) -> MaterializePlan | None:
-    return kept and replace(kept, backend="")
+def _without_backend(plan: MaterializePlan | None) -> MaterializePlan | None:
+    return plan and replace(plan, backend="")
 
 
 def pixels_of_steps(steps: tuple[StepPlan, ...], well: str) -> list[StepPlan]:
@@ -422,9 +422,11 @@ def pixels_of(step: StepPlan, well: str) -> StepPlan:
 
     Its name is part of it where the output shows it: the one plane of all channels is called as the step that made it.
     """
-    kept = step.kept_as(well)
+    materialized = step.materialized(well)
     name = step.name if Component.CHANNEL in step.variable_components else ""
-    return replace(step, name=name, reads="", writes="", wells=None, materialize=kept and replace(kept, wells=None))
+    return replace(
+        step, name=name, reads="", writes="", wells=None, materialize=materialized and replace(materialized, wells=None)
+    )
 
 
 def _row(plane: ImagePlane) -> FileRow | ArrayRow:

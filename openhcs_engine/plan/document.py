@@ -20,7 +20,7 @@ from openhcs_engine.plan import format_two
 from openhcs_engine.plan.context import (
     OutputPlan,
     ProcessingContext,
-    StagePlace,
+    StagePosition,
     StepPlan,
     plan_fingerprint,
     steps_digest,
@@ -38,7 +38,7 @@ _AGAIN: Final = "Compile the plate again."
 class _WellEntry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     fingerprint: str
     devices: tuple[str, ...] = ()
-    stage_um: tuple[StagePlace, ...] = ()
+    stage_um: tuple[StagePosition, ...] = ()
     beyond_plan: int = 0
 
 

@@ -178,7 +178,7 @@ class WellFlow:
     def _published(self) -> list[tuple[StepFlow, str]]:
         """The steps whose planes are written, each with its backend: those that keep theirs, and the last."""
         own, well = self.context.own_steps, self.context.well
-        sets = [(step, kept.backend) for step in own if (kept := step.kept_as(well)) is not None]
+        sets = [(step, kept.backend) for step in own if (kept := step.materialized(well)) is not None]
         sets += [(step, self.context.output.backend) for step in own[-1:]]
         return [(self.steps[step.number - 1], backend) for step, backend in sets]
 
@@ -192,7 +192,7 @@ def flows_of(contexts: Mapping[str, ProcessingContext]) -> tuple[WellFlow, ...]:
     flows = flows_through(first.plate, first.steps, entering)
     groups: dict[object, list[str]] = {}
     for well, context in contexts.items():
-        kept = tuple([step.kept_as(well) is None for step in first.steps])
+        kept = tuple([step.materialized(well) is None for step in first.steps])
         groups.setdefault((id(flows[well]), kept, context.devices), []).append(well)
     alike = [WellFlow(tuple(wells), contexts[wells[0]], flows[wells[0]]) for wells in groups.values()]
     return tuple(sorted(alike, key=lambda flow: -len(flow.context.index)))

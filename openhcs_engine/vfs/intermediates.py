@@ -117,7 +117,7 @@ class ScratchPlan:
         return self.backend in INTERMEDIATES or issubclass(import_backend(self.backend), FileBackend)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """As a person reads it: ``memory, at most 2.0 GB a well`` or ``disk, in /fast/openhcs-scratch``."""
         if self.backend == MEMORY:
             return (

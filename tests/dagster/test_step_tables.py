@@ -61,7 +61,7 @@ def test_the_steps_of_a_well_are_one_table() -> None:
     assert steps_table(steps).splitlines() == [
         "| step | device | seconds | stacks | planes | conversions | out of memory |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        f"| 1. One | gpu:0 | 0.50 | 4 | 12 → 4 | numpy -> torch: &lt;DLPack> | {rung.told} |",
+        f"| 1. One | gpu:0 | 0.50 | 4 | 12 → 4 | numpy -> torch: &lt;DLPack> | {rung.summary} |",
         "| 2. Two | cpu:0 | 0.50 | 4 | 12 → 4 |  |  |",
     ]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.execution.calls import FunctionSource
-from openhcs_engine.execution.out_of_memory import CallPlace, RouteRun
+from openhcs_engine.execution.out_of_memory import CallResources, RouteRun
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepRecord
 from openhcs_engine.memory.conversion.aligned import copy_aligned
@@ -47,7 +47,7 @@ def send(
     held = devices or WorkerDevices()
     record = StepRecord()
     local = {frozen.reference: function for frozen, function in calls} | (twins or {})
-    place = CallPlace(
+    place = CallResources(
         planned=planned or ("gpu:0" if held.gpu else "cpu"),
         devices=held,
         functions=FunctionSource(verified={(reference, ""): function for reference, function in local.items()}),

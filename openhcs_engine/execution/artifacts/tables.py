@@ -32,7 +32,7 @@ def table_rows(name: str, scope: ImageKey, table: object) -> pa.Table:
     found = as_arrow(name, scope.well, table)
     if found.num_columns == 1:  # nothing but the well: an empty list, of unknown columns
         return found.slice(0, 0)
-    place = 1
+    position = 1
     for axis in _KEYS:
         value = scope.get(axis)
         if value is None:
@@ -40,8 +40,8 @@ def table_rows(name: str, scope: ImageKey, table: object) -> pa.Table:
         if axis.value in found.column_names:
             _refuse_others(found, name, scope, axis, value)
             found = found.drop_columns([axis.value])
-        found = found.add_column(place, axis.value, pa.array([value] * found.num_rows, pa.int64()))
-        place += 1
+        found = found.add_column(position, axis.value, pa.array([value] * found.num_rows, pa.int64()))
+        position += 1
     return found
 
 

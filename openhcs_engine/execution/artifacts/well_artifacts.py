@@ -1,4 +1,4 @@
-"""Side outputs of one well: checked as they are made, handed to those who take them, kept with the well.
+"""Artifacts of one well: checked as they are made, handed to those who take them, kept with the well.
 
 A table or an object belongs to the stack that it was made of, and goes to stacks that agree with it on every
 coordinate; None on either side, an axis along which the stack runs, agrees with all. Positions and labels are found
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from openhcs_engine.errors import ArrayError, SideDataError, TableError
 from openhcs_engine.execution.artifacts.tables import position_rows, table_rows
-from openhcs_engine.execution.results import SideRecord
+from openhcs_engine.execution.results import ArtifactRecord
 from openhcs_engine.memory.conversion.convert import convert
 from openhcs_engine.memory.libraries import library_of
 from openhcs_engine.memory.types import MemoryType
@@ -39,7 +39,7 @@ _SHOWN: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Artifact:
-    """One side output of one stack."""
+    """One artifact of one stack."""
 
     name: str
     kind: ArtifactKind
@@ -61,30 +61,30 @@ class Artifact:
 
 @dataclass(slots=True)
 class WellArtifacts:
-    """All side outputs of one well; grows while its steps run."""
+    """All artifacts of one well; grows while its steps run."""
 
     made: list[Artifact] = field(default_factory=list)
     _by_scope: dict[tuple[str, ImageKey], list[Artifact]] = field(default_factory=dict)
 
     def add(self, artifacts: Iterable[Artifact]) -> None:
-        """Side outputs of one stack."""
+        """Artifacts of one stack."""
         for each in artifacts:
             self.made.append(each)
             self._by_scope.setdefault((each.name, each.scope), []).append(each)
 
     def of(self, wanted: SideInput, scope: ImageKey) -> list[Artifact]:
-        """What the calls made which a side input is linked to: of just this scope if there is one, otherwise all."""
+        """What the calls made which an input is linked to: of just this scope if there is one, otherwise all."""
         exact = [each for each in self._by_scope.get((wanted.name, scope), ()) if each.source in wanted.sources]
         return exact or [each for each in self.made if each.name == wanted.name and each.source in wanted.sources]
 
-    def records(self, step: StepPlan) -> tuple[SideRecord, ...]:
+    def records(self, step: StepPlan) -> tuple[ArtifactRecord, ...]:
         """What a step made, by name."""
         named: dict[str, list[Artifact]] = {}
         for each in self.made:
             if each.source.step == step.number:
                 named.setdefault(each.name, []).append(each)
         return tuple(
-            SideRecord(name=name, kind=some[0].kind.value, count=sum(each.count for each in some), stacks=len(some))
+            ArtifactRecord(name=name, kind=some[0].kind.value, count=sum(each.count for each in some), stacks=len(some))
             for name, some in named.items()
         )
 
@@ -122,8 +122,8 @@ def _label_channels(name: str, context: ProcessingContext) -> set[int]:
     return found
 
 
-class StackSides:
-    """Side inputs and outputs of the calls on one stack; what they made is the well's only once all calls succeeded."""
+class StackArtifacts:
+    """Artifacts that the calls on one stack take and make; what they made is the well's once all calls succeeded."""
 
     def __init__(
         self, step: int, route: int | None, stack: Stack, context: ProcessingContext, artifacts: WellArtifacts
@@ -137,14 +137,14 @@ class StackSides:
         self._collapsed: set[int] = set()
 
     def given(self, position: int, call: FunctionCall, planes: int) -> Mapping[str, object]:
-        """Side inputs of a call on a stack of so many planes."""
+        """Artifacts that a call on a stack of so many planes takes."""
         keys = self._keys(position, planes)
         return {each.name: self._value(call, each, keys) for each in call.side_inputs}
 
     def take(
         self, position: int, call: FunctionCall, returned: tuple[object, ...], planes: int, shape: tuple[int, ...]
     ) -> None:
-        """Side outputs of a call on so many planes, which made a stack of ``shape``; a repeated call replaces them."""
+        """Artifacts of a call on so many planes, which made a stack of ``shape``; a repeated call replaces them."""
         keys = self._keys(position, planes)
         source = ArtifactSource(step=self._step, route=self._route, call=position)
         self._made[position] = [
@@ -181,15 +181,15 @@ class StackSides:
         """What is known of the planes of the stack themselves."""
         if name == PLANE_KEYS:
             return tuple({axis.value: key.get(axis) for axis in _NAMED} for key in keys)
-        places = {site: (y, x) for site, y, x in self._context.stage_um}
-        lost = [key.site for key in keys if key.site not in places]
+        positions = {site: (y, x) for site, y, x in self._context.stage_um}
+        lost = [key.site for key in keys if key.site not in positions]
         if lost:
             what = "planes that stand for all sites" if lost[0] is None else f"site {lost[0]}"
             raise SideDataError(
                 f"{call.reference} takes {name!r}, but the stage has no position for {what}.",
                 function=call.reference, name=name,
             )  # fmt: skip
-        return np.array([places[key.site] for key in keys if key.site is not None], np.float64)
+        return np.array([positions[key.site] for key in keys if key.site is not None], np.float64)
 
     def _checked(
         self,
@@ -283,8 +283,8 @@ def _plane_by_plane(call: FunctionCall, name: str, made: Sequence[Artifact], key
     if len(made) == 1 and made[0].planes == tuple(keys):
         array: NDArray[Any] = made[0].value
         return array
-    places = [(plane, each.value[number]) for each in made for number, plane in enumerate(each.planes)]
-    parts = [_of_plane(call, name, places, made, key) for key in keys]
+    by_plane = [(plane, each.value[number]) for each in made for number, plane in enumerate(each.planes)]
+    parts = [_of_plane(call, name, by_plane, made, key) for key in keys]
     if all(part is parts[0] for part in parts):
         return np.broadcast_to(parts[0], (len(parts), *parts[0].shape))
     stacked = np.stack(parts)
@@ -295,22 +295,22 @@ def _plane_by_plane(call: FunctionCall, name: str, made: Sequence[Artifact], key
 def _of_plane(
     call: FunctionCall,
     name: str,
-    places: Sequence[tuple[ImageKey, NDArray[Any]]],
+    parts: Sequence[tuple[ImageKey, NDArray[Any]]],
     made: Sequence[Artifact],
     key: ImageKey,
 ) -> NDArray[Any]:
-    fitting = [part for plane, part in places if _agree(plane, key)]
-    if not fitting and len({plane.channel for plane, _ in places}) == 1:
+    fitting = [part for plane, part in parts if _agree(plane, key)]
+    if not fitting and len({plane.channel for plane, _ in parts}) == 1:
         # They lie on the field, not on a channel: what one channel alone made serves the others.
-        fitting = [part for plane, part in places if _agree(plane, key, _NOT_CHANNEL)]
+        fitting = [part for plane, part in parts if _agree(plane, key, _NOT_CHANNEL)]
     if len(fitting) != 1:
         raise _not_one(call, name, len(fitting), made, key)
     return fitting[0]
 
 
 def _not_one(call: FunctionCall, name: str, count: int, made: Sequence[Artifact], wanted: ImageKey) -> SideDataError:
-    here = _place(wanted)
-    known = "; ".join(dict.fromkeys(_place(each.scope) for each in made[:_SHOWN])) or "no stack at all"
+    here = _coordinates(wanted)
+    known = "; ".join(dict.fromkeys(_coordinates(each.scope) for each in made[:_SHOWN])) or "no stack at all"
     found = f"there is none for {here}" if count == 0 else f"{count} of them belong to {here}"
     return SideDataError(
         f"{call.reference} takes {name!r}, but {found} (made of: {known}{' …' if len(made) > _SHOWN else ''}). Let the "
@@ -319,9 +319,9 @@ def _not_one(call: FunctionCall, name: str, count: int, made: Sequence[Artifact]
     )  # fmt: skip
 
 
-def _place(key: ImageKey) -> str:
+def _coordinates(key: ImageKey) -> str:
     parts = [f"{axis.value} {value}" for axis in _NAMED if (value := key.get(axis)) is not None]
     return ", ".join(parts) or "the whole well"
 
 
-__all__ = ["Artifact", "StackSides", "WellArtifacts", "label_name"]
+__all__ = ["Artifact", "StackArtifacts", "WellArtifacts", "label_name"]

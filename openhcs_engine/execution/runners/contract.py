@@ -14,7 +14,7 @@ from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners.well_watch import Patience
-from openhcs_engine.execution.well import WellPlace
+from openhcs_engine.execution.well import RunInfo
 from openhcs_engine.memory.devices import GPU
 from openhcs_engine.plan.context import ProcessingContext
 
@@ -39,9 +39,9 @@ class RunOrder:
     on_finished: Callable[[], object] = lambda: None
     """Called, from any thread, when a well has ended, however long its result then waits to be asked for."""
 
-    def place(self, devices: WorkerDevices) -> WellPlace:
+    def run_info(self, devices: WorkerDevices) -> RunInfo:
         """What a well that a worker runs needs to know."""
-        return WellPlace(staging=self.staging, devices=devices, plan=self.plan)
+        return RunInfo(staging=self.staging, devices=devices, plan=self.plan)
 
 
 class Runner(ABC):

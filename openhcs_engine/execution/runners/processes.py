@@ -23,7 +23,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.runners.contract import Finished, Runner, RunOrder, WellQueue
 from openhcs_engine.execution.runners.well_watch import WellWatch
 from openhcs_engine.execution.runners.worker_environment import environment_of, search_path
-from openhcs_engine.execution.well import WellPlace
+from openhcs_engine.execution.well import RunInfo
 from openhcs_engine.files.processes import signal_name
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.quantities.durations import format_duration
@@ -111,7 +111,7 @@ class _Crew:
             if self.stopping.is_set():
                 return None
             if slot not in self.workers:
-                self.workers[slot] = _Worker(self.order.place(devices), self.libraries)
+                self.workers[slot] = _Worker(self.order.run_info(devices), self.libraries)
             return self.workers[slot]
 
     def _ended(self, slot: int, context: ProcessingContext, finished: Finished | None) -> Finished:
@@ -167,8 +167,8 @@ def _not_started(context: ProcessingContext, device: str, error: OSError) -> Fin
 class _Worker:
     """One worker process and the pipes to it."""
 
-    def __init__(self, place: WellPlace, libraries: tuple[MemoryType, ...]) -> None:
-        self.device = place.devices.label
+    def __init__(self, run: RunInfo, libraries: tuple[MemoryType, ...]) -> None:
+        self.device = run.devices.label
         self._read_to = 0
         # Not a pipe: a function may print more than a pipe holds while nobody reads.
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 # lives as long as the worker; kill() closes it
@@ -180,28 +180,28 @@ class _Worker:
             stderr=self._output,
             pass_fds=(write_end,),
             process_group=0,  # so that what a function starts ends with its worker
-            env=environment_of(place.devices, libraries),
+            env=environment_of(run.devices, libraries),
         )
         os.close(write_end)
         self._results: BinaryIO = os.fdopen(read_end, "rb")
-        self._tell(
+        self._send(
             Setup(
                 search_path=search_path(),
-                staging=str(place.staging),
-                devices=replace(place.devices, gpu_here="gpu:0"),  # the only one that it sees
+                staging=str(run.staging),
+                devices=replace(run.devices, gpu_here="gpu:0"),  # the only one that it sees
                 libraries=libraries,
-                plan=place.plan,
+                plan=run.plan,
             )
         )
 
     def run(self, context: ProcessingContext, on_begun: Callable[[], None]) -> Finished | None:
         """The result of one well; None if the worker died over it. ``on_begun`` is called when it begins."""
-        if not self._tell(Task(document=contexts_to_json({context.well: context}))):
+        if not self._send(Task(document=contexts_to_json({context.well: context}))):
             return None
         result = receive_result(self._results, on_begun)
         return None if result is None else (result, self.printed())
 
-    def _tell(self, message: Setup | Task) -> bool:
+    def _send(self, message: Setup | Task) -> bool:
         assert self._process.stdin is not None
         try:
             send(self._process.stdin, message)

@@ -38,7 +38,7 @@ class ThreadRunner(Runner):
                 context = waiting.take(devices.planned)
                 assert context is not None  # there are as many calls as wells
                 with watch.over(context.well, devices.label):
-                    return run_well(context, order.functions, order.place(devices))
+                    return run_well(context, order.functions, order.run_info(devices))
             finally:
                 order.on_finished()
                 free.put(devices)

@@ -207,12 +207,12 @@ def _through_host(passage: _Passage) -> tuple[AnyArray, str | None]:
         if reason is None and target.immutable and not host.flags.writeable:
             reason = "it is read-only"
         arrived = target.from_host(host if reason is None else copy_aligned(host), CPU)
-        return arrived, f"it lay in the memory of {_place(passage.facts.device)}" if downloaded else reason
+        return arrived, f"it lay in the memory of {_device_name(passage.facts.device)}" if downloaded else reason
     arrived = target.from_host(host if why_not_readable(host) is None else copy_aligned(host), passage.device)
-    return arrived, f"{target.memory_type} works in the memory of {_place(target.facts(arrived).device)}"
+    return arrived, f"{target.memory_type} works in the memory of {_device_name(target.facts(arrived).device)}"
 
 
-def _place(device: str) -> str:
+def _device_name(device: str) -> str:
     return "an OpenCL device" if device == OPENCL else device
 
 

@@ -84,7 +84,7 @@ class PyclesperantoLibrary(ArrayLibrary):
     def scope(self, device: str) -> Iterator[None]:
         """What functions make inside lies on the device. Which it is, is one choice for all threads of the process."""
         if _is_named(device):
-            _cle().select_device(*_place(_cle(), device))
+            _cle().select_device(*_device_number(_cle(), device))
         yield
 
     def is_out_of_memory(self, error: BaseException) -> bool:
@@ -103,14 +103,14 @@ def opencl_device(cle: Any, device: str) -> Any:
     if not _is_named(device):
         return cle.get_device()
     # Not select_device, which chooses for the whole process.
-    return _driver(cle).getDeviceFromIndex(*_place(cle, device))
+    return _driver(cle).getDeviceFromIndex(*_device_number(cle, device))
 
 
 def _is_named(device: str) -> bool:
     return device.partition(":")[0] in ("cpu", "gpu")
 
 
-def _place(cle: Any, device: str) -> tuple[int, str]:
+def _device_number(cle: Any, device: str) -> tuple[int, str]:
     """Number and kind of a device, as pyclesperanto counts; LibraryUnavailableError if there is none."""
     kind, _, index = device.partition(":")
     number = int(index or 0)

@@ -137,9 +137,11 @@ def _input(taken: SideInput) -> str:
     return f"{taken.name} of step {', '.join(steps)}" if steps else f"{taken.name} of the plate"
 
 
-def _renumbered(side: SideInput, numbers: Mapping[int, int]) -> SideInput:
-    """A side input as it would be told with the later plan's numbers."""
-    return replace(side, sources=tuple(replace(each, step=numbers.get(each.step, each.step)) for each in side.sources))
+def _renumbered(taken: SideInput, numbers: Mapping[int, int]) -> SideInput:
+    """An input as it would be described with the later plan's numbers."""
+    return replace(
+        taken, sources=tuple(replace(each, step=numbers.get(each.step, each.step)) for each in taken.sources)
+    )
 
 
 def _twins(

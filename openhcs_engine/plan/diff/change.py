@@ -67,7 +67,7 @@ class Change:
     """Wells whose results it makes stale; empty for what changes no result."""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The change in one line."""
         return f"{self.where}: {self.what}"
 

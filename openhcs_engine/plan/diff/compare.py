@@ -59,14 +59,14 @@ class PlanDiff:
         return tuple(sorted((well for group in self.stale for well in group.wells), key=plate_order))
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The difference in one sentence: how many wells go stale, and why."""
         if self.equal:
             return "The plans are equal."
         new = f" {counted(len(self.added), 'well')} came, {len(self.removed)} went." * bool(self.added or self.removed)
         if not self.stale:
             return f"No well goes stale.{new}"
-        reasons = dict.fromkeys(reason.told for group in self.stale for reason in group.reasons)
+        reasons = dict.fromkeys(reason.summary for group in self.stale for reason in group.reasons)
         shown = "; ".join(list(reasons)[:3]) + ("; …" if len(reasons) > 3 else "")
         return f"{counted(len(self.stale_wells), 'well')} stale, because of {shown}.{new}"
 

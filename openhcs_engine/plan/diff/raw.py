@@ -38,7 +38,7 @@ def compare_raw(
 ) -> Iterator[Change]:
     """Files that came, went, or are others than they were; and planes that are told otherwise of the same files."""
     changed: dict[_Way, dict[str, list[str]]] = {way: {} for way in _WAYS}
-    told_otherwise: list[str] = []
+    otherwise: list[str] = []
     for well in wells:
         if before[well].index == after[well].index:
             continue
@@ -48,11 +48,11 @@ def compare_raw(
             if way is not None:
                 changed[way].setdefault(well, []).append(path)
         if not any(ways.values()):
-            told_otherwise.append(well)
+            otherwise.append(well)
     yield from (_change(way, files) for way, files in changed.items() if files)
-    if told_otherwise:
-        what = f"the same files hold other planes, or others are missing, in {counted(len(told_otherwise), 'well')}"
-        yield Change(kind=ChangeKind.PLANES, where=_WHERE, what=what, wells=frozenset(told_otherwise))
+    if otherwise:
+        what = f"the same files hold other planes, or others are missing, in {counted(len(otherwise), 'well')}"
+        yield Change(kind=ChangeKind.PLANES, where=_WHERE, what=what, wells=frozenset(otherwise))
 
 
 _Stamp: TypeAlias = tuple[int, int, str | None]

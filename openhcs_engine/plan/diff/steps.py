@@ -78,7 +78,7 @@ def step_label(step: StepPlan) -> str:
 
 
 def _store(step: StepPlan, well: str) -> tuple[str, str] | None:
-    kept = step.kept_as(well)
+    kept = step.materialized(well)
     return None if kept is None else (kept.sub_folder, kept.backend)
 
 

@@ -3,7 +3,7 @@
 Nothing of it changes the plan.
 """
 
-from openhcs_engine.plan.facts.facts import PlanFacts, SideLink, StepFacts, facts_of_plan
+from openhcs_engine.plan.facts.facts import ArtifactLink, PlanFacts, StepFacts, facts_of_plan
 from openhcs_engine.plan.facts.prediction import Prediction
 
-__all__ = ["PlanFacts", "Prediction", "SideLink", "StepFacts", "facts_of_plan"]
+__all__ = ["ArtifactLink", "PlanFacts", "Prediction", "StepFacts", "facts_of_plan"]

@@ -14,8 +14,8 @@ from openhcs_engine.plan.flow import StepStacks, WellFlow, flows_of, output_byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SideLink:
-    """A side output of a step, or a side input."""
+class ArtifactLink:
+    """An artifact that a step makes or takes."""
 
     name: str
     kind: str
@@ -41,8 +41,8 @@ class StepFacts:
     """Bytes of pixels that enter it."""
     left: int
     """Bytes of the planes behind it."""
-    makes: tuple[SideLink, ...]
-    takes: tuple[SideLink, ...]
+    makes: tuple[ArtifactLink, ...]
+    takes: tuple[ArtifactLink, ...]
     time: Prediction
 
     def conversions(self, route: Route) -> tuple[str, ...]:
@@ -142,10 +142,11 @@ def _step(
     )
 
 
-def _makes(step: StepPlan, steps: tuple[StepPlan, ...]) -> tuple[SideLink, ...]:
+def _makes(step: StepPlan, steps: tuple[StepPlan, ...]) -> tuple[ArtifactLink, ...]:
     made = {output.name: output.kind.value for call in _calls(step) for output in call.side_outputs}
     return tuple(
-        SideLink(name=name, kind=kind, steps=tuple(_takers(name, step.number, steps))) for name, kind in made.items()
+        ArtifactLink(name=name, kind=kind, steps=tuple(_takers(name, step.number, steps)))
+        for name, kind in made.items()
     )
 
 
@@ -161,16 +162,16 @@ def _takers(name: str, maker: int, steps: tuple[StepPlan, ...]) -> list[int]:
     ]
 
 
-def _takes(step: StepPlan) -> tuple[SideLink, ...]:
+def _takes(step: StepPlan) -> tuple[ArtifactLink, ...]:
     taken: dict[str, dict[int, None]] = {}
     for call in _calls(step):
         for side in call.side_inputs:
             taken.setdefault(side.name, {}).update({source.step: None for source in side.sources})
-    return tuple(SideLink(name=name, kind="", steps=tuple(makers)) for name, makers in taken.items())
+    return tuple(ArtifactLink(name=name, kind="", steps=tuple(makers)) for name, makers in taken.items())
 
 
 def _calls(step: StepPlan) -> list[FunctionCall]:
     return [call for route in step.routes for call in route.calls]
 
 
-__all__ = ["PlanFacts", "SideLink", "StepFacts", "Volume", "facts_of_plan"]
+__all__ = ["ArtifactLink", "PlanFacts", "StepFacts", "Volume", "facts_of_plan"]

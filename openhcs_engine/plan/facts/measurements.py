@@ -36,7 +36,7 @@ class MeasuredWell:
 class Measurements:
     """What an output folder tells."""
 
-    place: str = ""
+    output: str = ""
     """The folder; empty: none was looked at."""
     wells: tuple[MeasuredWell, ...] = ()
     """Those written last first."""

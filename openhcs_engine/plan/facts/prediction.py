@@ -106,27 +106,27 @@ class Predictor:
     def _samples(self, step: StepPlan) -> Iterable[_Sample]:
         wanted = functions_of(step)
         for well, flow in self._seen:
-            for planned, told in _both(well):
+            for planned, measured in _both(well):
                 if functions_of(planned) == wanted:
-                    rate = told.seconds / max(1, flow.steps[planned.number - 1].weight)
-                    yield _Sample(rate, told.kind, _deeds(planned) == _deeds(step))
+                    rate = measured.seconds / max(1, flow.steps[planned.number - 1].weight)
+                    yield _Sample(rate, measured.kind, _deeds(planned) == _deeds(step))
                     break
 
     @property
     def _nothing(self) -> str:
         """Why nothing at all was measured; empty if something was."""
-        if not self._measured.place:
+        if not self._measured.output:
             return self._measured.why_none or "no output was looked at"
         if not self._measured.published:
-            return f"{self._measured.place} holds no results"
-        return "" if self._seen else f"the plans of the wells in {self._measured.place} are gone or of another version"
+            return f"{self._measured.output} holds no results"
+        return "" if self._seen else f"the plans of the wells in {self._measured.output} are gone or of another version"
 
     def _why_not(self, step: StepPlan, samples: Sequence[_Sample], kinds: set[str]) -> str:
         if len(kinds) > 1:
             return "some wells run on the CPU and some on GPUs"
         if samples:
             return f"it ran on the {samples[0].kind.upper()} only"
-        return self._nothing or f"no run into {self._measured.place} called the same functions in one step"
+        return self._nothing or f"no run into {self._measured.output} called the same functions in one step"
 
 
 def format_seconds(seconds: float) -> str:
@@ -151,7 +151,7 @@ def _flows_of(wells: Sequence[MeasuredWell]) -> list[WellFlow]:
 
 def _both(well: MeasuredWell) -> Iterable[tuple[StepPlan, MeasuredStep]]:
     planned = {step.number: step for step in well.context.own_steps}
-    return ((planned[told.number], told) for told in well.steps if told.number in planned)
+    return ((planned[measured.number], measured) for measured in well.steps if measured.number in planned)
 
 
 def _deeds(step: StepPlan) -> object:

@@ -12,13 +12,13 @@ from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import FunctionCall, Route, StepPlan
-from openhcs_engine.plan.facts.facts import PlanFacts, SideLink, StepFacts
+from openhcs_engine.plan.facts.facts import ArtifactLink, PlanFacts, StepFacts
 from openhcs_engine.plan.facts.prediction import NOT_MEASURED
 
 Lines = Sequence[str]
 Row = Mapping[str, Lines]
 """Lines of each cell by the name of its column."""
-_ARTIFACT_PLACES: Final = {"table": "tables/{}", "positions": "tables/{}", "labels": "the labels of the images"}
+_ARTIFACT_PATHS: Final = {"table": "tables/{}", "positions": "tables/{}", "labels": "the labels of the images"}
 
 
 def step_rows(facts: PlanFacts) -> list[Row]:
@@ -48,9 +48,9 @@ def _functions(step: StepPlan, plate: Plate) -> list[str]:
     chains: dict[str, list[str]] = {}
     for route in step.routes:
         chains.setdefault(" → ".join(map(_call, route.calls)), []).append(_key(step, route, plate))
-    told = [f"{', '.join(keys)}: {chain}" if keys != [""] else chain for chain, keys in chains.items()]
+    lines = [f"{', '.join(keys)}: {chain}" if keys != [""] else chain for chain, keys in chains.items()]
     left = {"pass": "others pass unchanged", "drop": "others are dropped"}.get(step.uncovered)
-    return [*told, left] if left and step.group_by is not None else told
+    return [*lines, left] if left and step.group_by is not None else lines
 
 
 def _call(call: FunctionCall) -> str:
@@ -87,28 +87,28 @@ def _stacks(facts: StepFacts, plan: PlanFacts) -> list[str]:
 
 
 def _reads(facts: StepFacts) -> str:
-    place = "the plate" if facts.after is None else f"step {facts.after}, from {facts.step.reads}"
-    return f"{place}, {format_bytes(facts.read)} a well"
+    source = "the plate" if facts.after is None else f"step {facts.after}, from {facts.step.reads}"
+    return f"{source}, {format_bytes(facts.read)} a well"
 
 
 def _writes(facts: StepFacts) -> str:
     step = facts.step
-    place = "the output" if step.writes == "output" else step.writes
-    kept = f", kept in {step.materialize.place}" if step.materialize else ""
-    return f"{place}, {format_bytes(facts.left)} a well{kept}"
+    target = "the output" if step.writes == "output" else step.writes
+    materialized = f", kept in {step.materialize.place}" if step.materialize else ""
+    return f"{target}, {format_bytes(facts.left)} a well{materialized}"
 
 
-def _made(link: SideLink) -> str:
-    place = _ARTIFACT_PLACES.get(link.kind)
-    kept = f", kept in {place.format(link.name)}" if place else "" if link.steps else ", for nobody"
-    return f"{link.name} ({link.kind}){_arrow('→', link)}{kept}"
+def _made(link: ArtifactLink) -> str:
+    path = _ARTIFACT_PATHS.get(link.kind)
+    stored = f", kept in {path.format(link.name)}" if path else "" if link.steps else ", for nobody"
+    return f"{link.name} ({link.kind}){_arrow('→', link)}{stored}"
 
 
-def _taken(link: SideLink) -> str:
+def _taken(link: ArtifactLink) -> str:
     return f"{link.name}{_arrow('←', link) or ' ← the plate'}"
 
 
-def _arrow(arrow: str, link: SideLink) -> str:
+def _arrow(arrow: str, link: ArtifactLink) -> str:
     if not link.steps:
         return ""
     return f" {arrow} step{'s' * (len(link.steps) > 1)} {', '.join(map(str, link.steps))}"

@@ -79,7 +79,7 @@ def test_torch_computes_with_unsigned_stacks() -> None:
         result, record = send(stack, [(project, lambda got: torch.max(got, dim=0, keepdim=True)[0])])
 
         assert result.dtype == dtype and np.array_equal(result[0], stack.max(axis=0))
-        assert f"numpy -> torch: DLPack, zero copy; {dtype} as {wider}" in record.told_routes()
+        assert f"numpy -> torch: DLPack, zero copy; {dtype} as {wider}" in record.describe_routes()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_calls_of_one_library_hand_over_without_the_host() -> None:
     result, record = send(stack, calls)
 
     assert seen[0] == seen[1] and np.array_equal(result, stack[::-1] * 2)
-    assert record.told_routes() == ("numpy -> torch: DLPack, zero copy", "torch -> numpy: DLPack, zero copy")
+    assert record.describe_routes() == ("numpy -> torch: DLPack, zero copy", "torch -> numpy: DLPack, zero copy")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_function_may_return_another_library_if_it_says_so() -> None:
     result, record = send(stack, [(frozen, _torch), (call("g", "jax"), lambda got: got + 1)])
 
     assert np.array_equal(result, stack + 1)
-    assert record.told_routes()[0].startswith("torch -> jax: DLPack")
+    assert record.describe_routes()[0].startswith("torch -> jax: DLPack")
 
 
 def test_nan_under_preserve_is_refused_in_every_library() -> None:
@@ -218,11 +218,11 @@ def test_a_gpu_function_without_a_gpu_runs_on_the_cpu_and_says_so() -> None:
     )
 
     assert np.array_equal(plain, planes()) and np.array_equal(by_twin, planes() + 1)
-    assert record.told_fallback(1) == "tests:f ran on the CPU, because there was no GPU (all are taken)."
-    assert "tests:f ran, as tests:twin, on the CPU" in str(twin_record.told_fallback(1))
+    assert record.describe_fallbacks(1) == "tests:f ran on the CPU, because there was no GPU (all are taken)."
+    assert "tests:f ran, as tests:twin, on the CPU" in str(twin_record.describe_fallbacks(1))
     _, planned_record = send(planes(), [(call("f", "cupy", cpu_twin=twin), lambda stack: 1 / 0)], twins=twins)
-    assert str(planned_record.told_fallback(1)).endswith("on the CPU, because its step is planned there.")
-    assert record.told_devices("?") == "cpu:0"
+    assert str(planned_record.describe_fallbacks(1)).endswith("on the CPU, because its step is planned there.")
+    assert record.describe_devices("?") == "cpu:0"
 
 
 @pytest.mark.parametrize(
@@ -243,4 +243,4 @@ def test_numpy_functions_of_a_gpu_step_run_on_the_cpu() -> None:
     """That is no fallback: they have never been anywhere else."""
     _, record = send(planes(), [(call("f"), lambda stack: stack)], devices=WorkerDevices(cpu="cpu:2"), planned="gpu:0")
 
-    assert (record.told_devices("?"), record.told_fallback(1)) == ("cpu:2", None)
+    assert (record.describe_devices("?"), record.describe_fallbacks(1)) == ("cpu:2", None)

@@ -18,7 +18,7 @@ import pytest
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator
 from openhcs_engine.errors import DeviceUnavailableError
 from openhcs_engine.execution import execute_wells
-from openhcs_engine.execution.leases import Staffing, held_gpus
+from openhcs_engine.execution.leases import RunDevices, held_gpus
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.runners.contract import WellQueue
@@ -227,7 +227,7 @@ def _name(context: ProcessingContext | None) -> str | None:
     return context and context.well
 
 
-def workers_of(staffing: Staffing, contexts: Mapping[str, ProcessingContext]) -> Sequence[WorkerDevices]:
+def workers_of(staffing: RunDevices, contexts: Mapping[str, ProcessingContext]) -> Sequence[WorkerDevices]:
     """The workers, asked and dismissed."""
     with staffing.workers(contexts) as workers:
         return workers
@@ -240,10 +240,10 @@ def test_real_gpus_stand_for_those_of_the_plan(small_plate: Path, tmp_path: Path
     lender = pool(tmp_path, 3)
     cpus = ("cpu:0", "cpu:1", "cpu:2")
 
-    free = workers_of(Staffing(cpus=cpus, pool=lender), contexts)
+    free = workers_of(RunDevices(cpus=cpus, pool=lender), contexts)
     with lender.lease(1, "gpu"):  # gpu:0 is somebody else's
-        rest = workers_of(Staffing(cpus=cpus, pool=lender), contexts)
-    held = workers_of(Staffing(cpus=cpus, held=held_gpus(["gpu:2"], lender), pool=lender), contexts)
+        rest = workers_of(RunDevices(cpus=cpus, pool=lender), contexts)
+    held = workers_of(RunDevices(cpus=cpus, held=held_gpus(["gpu:2"], lender), pool=lender), contexts)
 
     assert [(worker.gpu, worker.planned) for worker in free] == [
         ("gpu:0", "gpu:0"),
@@ -265,7 +265,7 @@ def test_plans_for_the_cpu_ask_for_no_gpu(small_plate: Path, tmp_path: Path) -> 
             raise AssertionError("asked for a reason")
 
     contexts = compiled(small_plate, tmp_path, same, "cpu")
-    workers = workers_of(Staffing(cpus=("cpu:0",), pool=DevicePool(Untouchable(), tmp_path)), contexts)
+    workers = workers_of(RunDevices(cpus=("cpu:0",), pool=DevicePool(Untouchable(), tmp_path)), contexts)
 
     assert [(worker.cpu, worker.gpu) for worker in workers] == [("cpu:0", None)]
 

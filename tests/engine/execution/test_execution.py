@@ -24,7 +24,7 @@ from openhcs_engine.errors import OptionError, OutputPlaceError, PipelineError, 
 from openhcs_engine.execution import WellResult, WellStatus, execute_wells
 from openhcs_engine.execution.results import StepResult
 from openhcs_engine.execution.runners import processes
-from openhcs_engine.execution.well import told_of
+from openhcs_engine.execution.well import record_of
 from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
 from openhcs_engine.memory import numpy as numpy_function
 from openhcs_engine.memory.stack import Array
@@ -724,8 +724,8 @@ def test_a_step_that_takes_no_time_keeps_its_seconds(small_plate: Path, tmp_path
         number=1, name="Add", seconds=0.0, stacks=1, planes_read=1, planes_written=1, bytes_read=0, device="cpu:0"
     )
 
-    assert told_of(step) == {"number": 1, "name": "Add", "seconds": 0.0, "device": "cpu:0"}
-    assert told_of(replace(step, seconds=0.0004))["seconds"] == 0.0004
+    assert record_of(step) == {"number": 1, "name": "Add", "seconds": 0.0, "device": "cpu:0"}
+    assert record_of(replace(step, seconds=0.0004))["seconds"] == 0.0004
 
     orchestrator = PipelineOrchestrator(small_plate, output=tmp_path, runner="threads").initialize()
     pipeline = [FunctionStep(add)]

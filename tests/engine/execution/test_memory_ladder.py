@@ -97,10 +97,10 @@ def test_freeing_caches_helps(library: str, error: Callable[[], BaseException]) 
     result, record = send(planes(), [(call("f", library), function)])
 
     assert np.array_equal(result, planes() + 1) and function.calls == [4, 4]
-    assert record.told_rungs() == (
+    assert record.counted_rungs() == (
         RungResult(rung=FREE, outcome="helped", detail="tests:f ran out of memory on cpu:0"),
     )
-    assert record.told_fallback(1) is None
+    assert record.describe_fallbacks(1) is None
 
 
 @every_error
@@ -112,8 +112,11 @@ def test_smaller_batches_give_the_whole_result(library: str, error: Callable[[],
 
     assert np.array_equal(result, planes(7) + 1) and result.dtype == np.uint16
     assert function.calls == [7, 7, 4, 2, 2, 2, 1]
-    assert [(rung.rung, rung.outcome) for rung in record.told_rungs()] == [(FREE, "did not help"), (BATCHES, "helped")]
-    assert record.told_rungs()[1].detail == "tests:f, 2 planes a batch"
+    assert [(rung.rung, rung.outcome) for rung in record.counted_rungs()] == [
+        (FREE, "did not help"),
+        (BATCHES, "helped"),
+    ]
+    assert record.counted_rungs()[1].detail == "tests:f, 2 planes a batch"
 
 
 @every_error
@@ -140,11 +143,11 @@ def test_the_cpu_is_the_last_rung_of_a_gpu(library: str) -> None:
     result, record = send(planes(), [(call("f", library), function)], devices=PAPER_GPU)
 
     assert np.array_equal(result, planes() + 1)
-    assert [(rung.rung, rung.outcome) for rung in record.told_rungs()] == [
+    assert [(rung.rung, rung.outcome) for rung in record.counted_rungs()] == [
         (FREE, "did not help"), (BATCHES, "skipped"), (CPU, "helped"),
     ]  # fmt: skip
-    assert record.told_devices("?") == "cpu:0"
-    assert record.told_fallback(1) == "tests:f ran on the CPU, because gpu:3 had too little memory."
+    assert record.describe_devices("?") == "cpu:0"
+    assert record.describe_fallbacks(1) == "tests:f ran on the CPU, because gpu:3 had too little memory."
 
 
 def test_one_plane_a_batch_comes_before_the_cpu() -> None:
@@ -154,7 +157,7 @@ def test_one_plane_a_batch_comes_before_the_cpu() -> None:
     _, record = send(planes(4), [(call("f", "torch", slice_by_slice=True), function)], devices=PAPER_GPU)
 
     assert function.calls == [4, 4, 2, 1, 4]
-    assert [rung.detail for rung in record.told_rungs()] == [
+    assert [rung.detail for rung in record.counted_rungs()] == [
         "tests:f ran out of memory on gpu:3", "tests:f, down to 1 plane a batch", "tests:f ran on cpu:0",
     ]  # fmt: skip
 
@@ -180,7 +183,7 @@ def test_a_cpu_twin_stands_in_where_the_library_has_no_cpu(monkeypatch: pytest.M
     result, record = send(planes(), [(frozen, Hungry(torch_error))], devices=PAPER_GPU, twins=twins)
 
     assert np.array_equal(result, planes() + 1)
-    assert "tests:f ran on the CPU, as tests:twin, because gpu:3" in str(record.told_fallback(1))
+    assert "tests:f ran on the CPU, as tests:twin, because gpu:3" in str(record.describe_fallbacks(1))
     with pytest.raises(DeviceMemoryError, match="torch cannot run on it, and tests:f declares no cpu="):
         send(planes(), [(call("f", "torch"), Hungry(torch_error))], devices=PAPER_GPU)
 
@@ -238,7 +241,7 @@ def test_calls_of_one_library_are_repeated_from_the_last_safe_stack() -> None:
 
     assert np.array_equal(result, stack + 2)
     assert (first.calls, second.calls) == ([4, 4], [4, 4])
-    assert [rung.detail for rung in record.told_rungs()] == ["tests:g ran out of memory on cpu:0"]
+    assert [rung.detail for rung in record.counted_rungs()] == ["tests:g ran out of memory on cpu:0"]
 
 
 def test_the_failed_tries_arrays_are_freed_before_the_next() -> None:

@@ -317,7 +317,7 @@ def test_two_outputs_are_not_swapped(small_plate: Path, tmp_path: Path, runner: 
     assert table(tmp_path, "zebra").columns == ["well", "site", "channel", "timepoint", "stripes"]
     assert table(tmp_path, "zebra")["stripes"].to_list() == [12] * 4
     assert table(tmp_path, "apple")["seeds"].to_list() == [5] * 4
-    assert [record.told for record in result.steps[0].side_outputs] == [
+    assert [record.summary for record in result.steps[0].side_outputs] == [
         "table zebra: 4 rows of 4 stacks", "table apple: 4 rows of 4 stacks",
     ]  # fmt: skip
     assert verify(tmp_path / "small").ok
@@ -415,14 +415,14 @@ def test_positions_of_composites_assemble_the_raw_planes(small_plate: Path, tmp_
     for channel in (1, 2):
         np.testing.assert_array_equal(pixels[0, channel - 1, :, :, 43:], raw(small_plate, "A01", 2, channel))
         np.testing.assert_array_equal(pixels[0, channel - 1, :, :, :43], raw(small_plate, "A01", 1, channel)[..., :43])
-    assert result.steps[2].side_outputs[0].told == "positions positions: 2 rows of 1 stack"
+    assert result.steps[2].side_outputs[0].summary == "positions positions: 2 rows of 1 stack"
 
 
 def test_a_chain_hands_objects_from_call_to_call(small_plate: Path, tmp_path: Path) -> None:
     """Each stack its own; nothing of them is on disk, and the result says so."""
     result = run_well(small_plate, tmp_path, FunctionStep([sides.fit, sides.apply_model]))
 
-    assert result.steps[0].side_outputs[0].told == "object model of 6 stacks, which lives within the well only"
+    assert result.steps[0].side_outputs[0].summary == "object model of 6 stacks, which lives within the well only"
     assert not (tmp_path / "small" / "tables").exists()
 
 

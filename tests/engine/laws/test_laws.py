@@ -65,7 +65,7 @@ def test_only_wells_that_use_a_function_of_ours_whose_results_changed_go_stale(m
 
     diff = compare_plans(before, plan(stack_percentile_normalize))
 
-    assert len(diff.stale_wells) == 3 and "gives other results since an update" in diff.told
+    assert len(diff.stale_wells) == 3 and "gives other results since an update" in diff.summary
     assert plan_fingerprint(plan(create_max_projection).values()) == plan_fingerprint(others.values())
     assert contexts_from_json(contexts_to_json(before)) == before
 

@@ -52,7 +52,7 @@ def test_an_output_gives_the_plan_that_it_kept_last(output: Ran) -> None:
     given = read_given_plan(output.address)
 
     assert given.contexts == output.ran and given.output == output.address and given.notes == ()
-    assert given.told.startswith(f"{output.address}/contexts/")
+    assert given.source.startswith(f"{output.address}/contexts/")
     assert published_with(output.address, output.contexts) == ("A01",)
 
 

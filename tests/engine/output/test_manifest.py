@@ -76,11 +76,13 @@ def test_which_files_which_parameters_which_code_made_this_number(tmp_path: Path
     """The manifest alone answers, as JSON that needs no program."""
     context = with_step(make_context(tmp_path))
     staged = StagedWell(well="A01", folder=tmp_path, places=(), files=())
-    told = {
+    recorded = {
         "run": "run-7",
         "steps": [{"number": 1, "name": "Brighten", "device": "gpu:1", "routes": ("numpy -> torch",)}],
     }
-    written = manifest_to_json(WellManifest.of(context, staged, seconds=1.0, device="gpu:1", plan="p", told=told))
+    written = manifest_to_json(
+        WellManifest.of(context, staged, seconds=1.0, device="gpu:1", plan="p", recorded=recorded)
+    )
     found = msgspec.json.decode(written)
 
     assert found["raw"] == [

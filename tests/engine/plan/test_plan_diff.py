@@ -235,7 +235,7 @@ def test_each_kind_of_change_is_told_with_the_wells_that_go_stale(case: Case) ->
     found = compare_plans(case.before(), case.after())
 
     assert case.kind in {change.kind for change in found.changes}
-    told = [change.told for change in found.changes if change.kind is case.kind]
+    told = [change.summary for change in found.changes if change.kind is case.kind]
     assert any(case.told in line for line in told), told
     assert set(found.stale_wells) == case.stale
     assert_is_consistent(found, case.before(), case.after())
@@ -261,7 +261,7 @@ def test_equal_plans_say_so() -> None:
     """Compiled twice, they differ in nothing."""
     found = compare_plans(plan(), plan())
 
-    assert found.equal and found.told == "The plans are equal." and found.unchanged == WELLS
+    assert found.equal and found.summary == "The plans are equal." and found.unchanged == WELLS
 
 
 def test_a_step_for_some_wells_makes_no_other_well_stale() -> None:
@@ -297,7 +297,7 @@ def test_of_two_steps_of_one_name_the_equal_one_stays() -> None:
 
     found = compare_plans(plan(*two), plan(two[1]))
 
-    assert [change.told for change in found.changes] == ['step 1 "add": removed (add)']
+    assert [change.summary for change in found.changes] == ['step 1 "add": removed (add)']
 
 
 def test_side_inputs_are_told_as_others_only_if_another_step_makes_them() -> None:
@@ -322,7 +322,7 @@ def test_wells_are_grouped_by_what_makes_them_stale() -> None:
         ("A02",): {ChangeKind.RAW_SIZE, ChangeKind.STEP_ADDED},
         ("B01",): {ChangeKind.STEP_ADDED},
     }
-    assert found.told.startswith("3 wells stale, because of ")
+    assert found.summary.startswith("3 wells stale, because of ")
 
 
 STEPS = st.builds(
@@ -361,4 +361,4 @@ def test_the_root_is_no_reason(tmp_path: Path) -> None:
 
     found = compare_plans(plan(), moved)
 
-    assert not found.stale and found.told == "No well goes stale." and len(found.changes) == 2
+    assert not found.stale and found.summary == "No well goes stale." and len(found.changes) == 2

@@ -65,7 +65,7 @@ def measured(
         )
         for context in contexts.values()
     )
-    return Measurements(place=PLACE, wells=wells, published=len(wells))
+    return Measurements(output=PLACE, wells=wells, published=len(wells))
 
 
 def test_bytes_follow_the_planes_and_their_pixel_types() -> None:
@@ -201,8 +201,8 @@ def test_wells_with_the_very_parameters_are_preferred() -> None:
     ("earlier", "why"),
     [
         (None, "not measured yet: no output was looked at"),
-        (Measurements(place=PLACE), "not measured yet: /results/P1 holds no results"),
-        (Measurements(place=PLACE, published=3), "are gone or of another version"),
+        (Measurements(output=PLACE), "not measured yet: /results/P1 holds no results"),
+        (Measurements(output=PLACE, published=3), "are gone or of another version"),
         (measured(compiled(FunctionStep(double)), 1.0), "no run into /results/P1 called the same functions"),
         (measured(compiled(FunctionStep(add)), 1.0, device="gpu:0"), "it ran on the GPU only"),
     ],
@@ -294,4 +294,4 @@ def test_a_bounded_number_of_files_is_read(run: tuple[Path, dict[str, Processing
 
     assert found.published == MOST_WELLS + 11
     assert len(found.wells) <= 2 * MOST_PLANS  # each plan has the wells A01 and A02 only
-    assert read_measurements(tmp_path / "nowhere") == Measurements(place=str(tmp_path / "nowhere"))
+    assert read_measurements(tmp_path / "nowhere") == Measurements(output=str(tmp_path / "nowhere"))
