@@ -181,7 +181,7 @@ def measure(shape: WellShape, repeat: int, place: Path) -> Stored:
     images, context, times = make_images(shape), make_context(place), Times()
     output, script = PlateFolder(context.output.folder, "zarr"), place / "script"
     output.prepare(context.plate)
-    stored = output.well_place(WELL)
+    stored = output.well_folder(WELL)
     for _ in range(repeat):
         output.drop(WELL)
         times.take("ours", lambda: write_ours(context, images))

@@ -107,7 +107,7 @@ class PipelineOrchestrator:
     ) -> None:
         address = _address(plate_path)
         self.plate_path = address if is_remote(address) else str(local_folder(address).absolute())
-        self.output = _output_place(output)
+        self.output = _resolved_output(output)
         if unknown := unknown_options(named, tuple(inspect.signature(PipelineOrchestrator).parameters)):
             raise OptionError(f"{unknown}.", option=next(name for name in named if name not in _RUNNING | _READING))
         self.options = RunOptions.of(
@@ -272,10 +272,10 @@ class PipelineOrchestrator:
 
     def _refuse_other_plate(self, contexts: Mapping[str, ProcessingContext]) -> None:
         first = next(iter(contexts.values()))
-        place = first.plate.root, first.output.address
-        if strangers := [well for well, each in contexts.items() if (each.plate.root, each.output.address) != place]:
+        both = first.plate.root, first.output.address
+        if strangers := [well for well, each in contexts.items() if (each.plate.root, each.output.address) != both]:
             raise PipelineMismatchError(
-                f"The contexts are those of several plates or outputs: well {first.well} is of {place[0]}, well "
+                f"The contexts are those of several plates or outputs: well {first.well} is of {both[0]}, well "
                 f"{strangers[0]} of {contexts[strangers[0]].plate.root}; execute those of each compilation by "
                 "themselves."
             )
@@ -335,7 +335,7 @@ def _refuse_no_contexts(contexts: Mapping[str, ProcessingContext]) -> None:
             )
 
 
-def _output_place(output: str | Path | None) -> Path | str:
+def _resolved_output(output: str | Path | None) -> Path | str:
     """The folder for results, or its URL; OutputPlaceError if the URL is none of an object store."""
     if output is not None and is_remote(str(output)):
         return open_output(str(output)).address

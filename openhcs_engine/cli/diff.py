@@ -103,9 +103,9 @@ def _wells(screen: Console, diff: PlanDiff) -> None:
     rest = sum(len(group.wells) for group in diff.stale[_GROUPS:])
     if rest:
         _item(screen, f"[yellow]stale[/] {rest} more wells, for other sets of these reasons")
-    for told, wells in (("new", diff.added), ("gone", diff.removed), ("unchanged", diff.unchanged)):
+    for state, wells in (("new", diff.added), ("gone", diff.removed), ("unchanged", diff.unchanged)):
         if wells:
-            _item(screen, f"{told} {_span(wells, diff)}")
+            _item(screen, f"{state} {_span(wells, diff)}")
     stale = len(diff.stale_wells)
     _line(screen, f"\n{stale} of {counted(len(diff.wells), 'well')} stale" if stale else "\nNo well goes stale.")
 
@@ -115,10 +115,10 @@ def _published(screen: Console, compared: Comparison) -> None:
         return
     wells, after = compared.published, tuple(compared.after.contexts)
     missing = tuple(well for well in after if well not in set(wells))
-    told = f"{compared.output}: {len(wells)} of {counted(len(after), 'well')} published as the later plan makes them"
+    line = f"{compared.output}: {len(wells)} of {counted(len(after), 'well')} published as the later plan makes them"
     if wells and missing:
-        told += f" ({format_spans(wells, after)}); not {format_spans(missing, after)}"
-    _line(screen, told)
+        line += f" ({format_spans(wells, after)}); not {format_spans(missing, after)}"
+    _line(screen, line)
 
 
 def _span(wells: tuple[str, ...], diff: PlanDiff) -> str:

@@ -119,8 +119,8 @@ def probe() -> tuple[PairProbe, ...]:
 
     It lies in the host's memory, where the library works there. Sets variables of this process as a worker's are.
     """
-    told = worker_environment(_installed(), None, os.environ)
-    os.environ.update({name: value for name, value in told.items() if name not in _HIDES_GPUS})
+    environment = worker_environment(_installed(), None, os.environ)
+    os.environ.update({name: value for name, value in environment.items() if name not in _HIDES_GPUS})
     refusals = {name: adapter.why_not() for name, adapter in LIBRARIES.items()}
     return tuple(_probe_pair(source, target, refusals) for source, target in product(MemoryType, repeat=2))
 
@@ -146,14 +146,14 @@ def print_memory(report: MemoryReport) -> None:
             if sentence:
                 console.print(f"  [yellow]{facts.memory_type}:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
     _print_devices(console, report)
-    marks = _Marks.of(console)
-    console.print(_routes_table(report, marks))
-    console.print(marks.legend(), soft_wrap=True, highlight=False)
+    notes = _Footnotes.of(console)
+    console.print(_routes_table(report, notes))
+    console.print(notes.legend(), soft_wrap=True, highlight=False)
     _print_refusals(console, report.probes or ())
     console.print("\n[italic]What workers are born with[/], for all these libraries, where they hold no GPU")
     for setting in report.settings:
-        told = f"  {setting.name}={setting.value}{'  (yours)' if setting.given else ''}"
-        console.print(escape(told), soft_wrap=True, highlight=False)
+        line = f"  {setting.name}={setting.value}{'  (yours)' if setting.given else ''}"
+        console.print(escape(line), soft_wrap=True, highlight=False)
 
 
 def _library_facts(adapter: ArrayLibrary, why_no_gpu: str | None, cpu_only: Mapping[MemoryType, str]) -> LibraryFacts:
@@ -248,8 +248,8 @@ def _print_devices(console: Console, report: MemoryReport) -> None:
     kinds = Counter((device.kind, device.memory_bytes) for device in report.devices if device.kind == CPU)
     for device in report.devices:
         if device.kind != CPU:
-            told = f"  {device.label}: {device.name}, {size(device.memory_bytes)} ({device.uuid})"
-            console.print(escape(told), soft_wrap=True, highlight=False)
+            line = f"  {device.label}: {device.name}, {size(device.memory_bytes)} ({device.uuid})"
+            console.print(escape(line), soft_wrap=True, highlight=False)
     for (_, nbytes), count in kinds.items():
         slots = "1 slot" if count == 1 else f"{count} slots"
         console.print(f"  cpu: {slots}, {size(nbytes)} each", highlight=False)
@@ -258,7 +258,7 @@ def _print_devices(console: Console, report: MemoryReport) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Marks:
+class _Footnotes:
     """What stands behind a way in the table of routes."""
 
     shared: str
@@ -266,7 +266,7 @@ class _Marks:
     copied: str
 
     @classmethod
-    def of(cls, console: Console) -> _Marks:
+    def of(cls, console: Console) -> _Footnotes:
         """Signs that the terminal has."""
         return cls("●", "◐", "○") if console.encoding.lower().startswith("utf") else cls("=", "g", "+")
 
@@ -278,7 +278,7 @@ class _Marks:
         )
 
 
-def _routes_table(report: MemoryReport, marks: _Marks) -> Table:
+def _routes_table(report: MemoryReport, notes: _Footnotes) -> Table:
     """From each library (rows) to each (columns): the way that is tried first, or the one that a probe went."""
     measured = report.probes is not None
     title = "\nWays from row to column" + (", as measured" if measured else "")
@@ -286,26 +286,26 @@ def _routes_table(report: MemoryReport, marks: _Marks) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for heading in ("", *MemoryType):
         table.add_column(heading, no_wrap=True)
-    cells = [_probed_cell(one, marks) for one in report.probes or ()] or [_cell(one, marks) for one in report.pairs]
+    cells = [_probed_cell(one, notes) for one in report.probes or ()] or [_cell(one, notes) for one in report.pairs]
     for row, source in enumerate(MemoryType):
         table.add_row(f"[bold]{source}[/]", *cells[row * len(MemoryType) : (row + 1) * len(MemoryType)])
     return table
 
 
-def _cell(pair: PairFacts, marks: _Marks) -> str:
-    mark = marks.copied
+def _cell(pair: PairFacts, notes: _Footnotes) -> str:
+    sign = notes.copied
     if pair.shares_on_cpu:
-        mark = f"[green]{marks.shared}[/]"
+        sign = f"[green]{notes.shared}[/]"
     elif pair.shares_on_gpu:
-        mark = f"[green]{marks.shared_on_gpu}[/]"
-    return f"{_SHORT[pair.routes[0]]}{'*' if Route.CUDA in pair.routes else ''} {mark}"
+        sign = f"[green]{notes.shared_on_gpu}[/]"
+    return f"{_SHORT[pair.routes[0]]}{'*' if Route.CUDA in pair.routes else ''} {sign}"
 
 
-def _probed_cell(probed: PairProbe, marks: _Marks) -> str:
+def _probed_cell(probed: PairProbe, notes: _Footnotes) -> str:
     made = probed.conversion
     if made is None:
         return "[yellow]-[/]"
-    return f"{_SHORT[made.route]} {f'[green]{marks.shared}[/]' if made.zero_copy else marks.copied}"
+    return f"{_SHORT[made.route]} {f'[green]{notes.shared}[/]' if made.zero_copy else notes.copied}"
 
 
 def _print_refusals(console: Console, probes: Sequence[PairProbe]) -> None:

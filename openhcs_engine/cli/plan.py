@@ -48,7 +48,7 @@ def print_plan(compilation: Compilation, measured: Measurements | None = None, c
     for rendered in plan_blocks(facts, screen.width):
         screen.print(rendered, highlight=False)
     screen.print(_totals(facts), highlight=False)
-    screen.print(f"time: {_told_time(facts)}", soft_wrap=True, highlight=False)
+    screen.print(f"time: {_time(facts)}", soft_wrap=True, highlight=False)
     screen.print(f"planes between steps: {escape(facts.first.output.scratch.summary)}", soft_wrap=True, highlight=False)
     for kind, sentences in (("warning", facts.first.plate.warnings), ("note", compilation.notes)):
         for sentence in sentences:
@@ -108,7 +108,7 @@ def _title(facts: PlanFacts) -> str:
     )
 
 
-def _told_time(facts: PlanFacts) -> str:
+def _time(facts: PlanFacts) -> str:
     time = facts.time
     if time.seconds is None or time.plate_seconds is None:
         return time.told

@@ -30,7 +30,7 @@ class RunScreen:
         contexts = compilation.contexts
         self._first = next(iter(contexts.values()))
         self._by_well: dict[str, WellResult] = {}
-        self._told: set[str] = set()
+        self._said: set[str] = set()
         self._warned: set[_CastKey] = set()
         self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -59,17 +59,17 @@ class RunScreen:
         if not self._by_well:
             for note in result.notes:
                 self._say(f"[yellow]note:[/] {escape(note)}")
-        for told in [f"step {step.number} {step.name}: {note}" for step in result.steps for note in step.notes]:
-            if told not in self._told:  # once a run, not once a well
-                self._told.add(told)
-                self._say(f"[yellow]warning:[/] {escape(told)}")
+        for line in [f"step {step.number} {step.name}: {note}" for step in result.steps for note in step.notes]:
+            if line not in self._said:  # once a run, not once a well
+                self._said.add(line)
+                self._say(f"[yellow]warning:[/] {escape(line)}")
         for step in result.steps:
             for cast in step.casts:
                 key = _cast_key(step, cast)
                 if cast.warns and key not in self._warned:  # at once for the first well; for all of them at the end
                     self._warned.add(key)
-                    told = f"well {result.well}, step {step.number} {step.name}: {cast.told}"
-                    self._say(f"[yellow]warning:[/] {escape(told)}")
+                    line = f"well {result.well}, step {step.number} {step.name}: {cast.told}"
+                    self._say(f"[yellow]warning:[/] {escape(line)}")
         if result.well not in self._by_well:
             self._progress.advance(self._task)
         self._by_well[result.well] = result
@@ -128,10 +128,10 @@ def _with_gaps(results: Sequence[WellResult]) -> str:
 def _otherwise(results: Iterable[WellResult]) -> Counter[str]:
     """What went otherwise than planned, with the wells it happened to: fallbacks, and memory that ran out."""
     return Counter(
-        f'step {step.number} "{step.name}": {told}'
+        f'step {step.number} "{step.name}": {reason}'
         for result in results
         for step in result.steps
-        for told in (*filter(None, (step.fallback,)), *(f"out of memory, {rung.summary}" for rung in step.rungs))
+        for reason in (*filter(None, (step.fallback,)), *(f"out of memory, {rung.summary}" for rung in step.rungs))
     )
 
 

@@ -119,7 +119,7 @@ def execute_wells(
     began = datetime.now(UTC)
     first = next(iter(contexts.values()))
     folder = open_output(first.output.address, first.output.backend)
-    folder.check_place(first.plate.root)
+    folder.check_usable(first.plate.root)
     folder.sweep()  # first: a well that a killed run was replacing is put back, and may be unchanged
     unchanged, changed = _unchanged(folder, contexts, renew=renew)
     contexts = {well: changed[well][0] if well in changed else context for well, context in contexts.items()}

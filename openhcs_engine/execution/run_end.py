@@ -10,7 +10,7 @@ from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.output.image_sets import KnownWell, PresentWell
-from openhcs_engine.output.layout import manifest_name, place_of_file
+from openhcs_engine.output.layout import manifest_name, published_path
 from openhcs_engine.output.manifest import REMOVED_MEANWHILE
 
 Present = Mapping[str, PresentWell]
@@ -115,8 +115,8 @@ def _as_lost(result: WellResult, sentence: str) -> WellResult:
 def _describe_lacking(lacking: Iterable[str], known: KnownWell) -> str:
     """``images.zarr/B/03 is missing``; of a place that is there in part, the first file and how many more."""
     first, *others = lacking
-    path = place_of_file(first)
-    of_path = {file.path for file in known.files if place_of_file(file.path) == path}
+    path = published_path(first)
+    of_path = {file.path for file in known.files if published_path(file.path) == path}
     if of_path <= {first, *others}:
         return f"{path} is missing"
     more = f" and {len(others)} more of its files are" if others else " is"

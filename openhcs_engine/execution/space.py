@@ -40,7 +40,7 @@ def check_space(folder: PlateOutput, contexts: Collection[ProcessingContext], wo
     _refuse_unwritable(scratch)
     at_once = min(workers, len(contexts))
     needed, what = at_once * max(flow.held for flow in flows), f"the intermediates of {at_once} wells at a time"
-    if folder.results_place is not None and _same_file_system(scratch, folder.results_place):
+    if folder.results_folder is not None and _same_file_system(scratch, folder.results_folder):
         needed, what = needed + results, f"the results and {what}"
     check_free_space(
         scratch, needed, what=what, instead="choose another scratch folder, keep them in memory, or run fewer workers"

@@ -25,9 +25,9 @@ class StoredFile:
 
 def write_new(folder: Path, path: str, content: bytes) -> StoredFile:
     """Write one file of a folder that nobody reads yet; see ``make_folders`` for folders that are not made."""
-    place = folder / path
-    make_folders(place.parent)
-    place.write_bytes(content)
+    file = folder / path
+    make_folders(file.parent)
+    file.write_bytes(content)
     return StoredFile(path, len(content), google_crc32c.value(content))
 
 

@@ -15,9 +15,9 @@ from openhcs_engine.files.present import walk
 from openhcs_engine.files.store import DECODING_ERRORS, FileStore, ReadFile, Result
 from openhcs_engine.files.unfinished import (
     is_unfinished,
-    put_in_place,
     remove,
     remove_empty_folders,
+    replace_path,
     sweep,
     unfinished_file,
     unfinished_folder,
@@ -37,34 +37,34 @@ class LocalStore(FileStore):
         return str(self.root)
 
     def write(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
-        place = self._new_place(key)
-        with unfinished_file(place) as (unfinished, file):
+        path = self._new_path(key)
+        with unfinished_file(path) as (unfinished, file):
             fill(file)
             file.flush()
-            if self._is_marked(place):
-                put_in_place(unfinished, place)
+            if self._is_marked(path):
+                replace_path(unfinished, path)
                 remove(unfinished)
             else:
-                unfinished.replace(place)
+                unfinished.replace(path)
 
     def write_folder(self, key: str, files: Iterable[tuple[str, bytes]]) -> None:
-        place = self._new_place(key)
-        with unfinished_folder(place) as unfinished:
+        path = self._new_path(key)
+        with unfinished_folder(path) as unfinished:
             for name, content in files:
                 (unfinished / name).write_bytes(content)
-            put_in_place(unfinished, place)
+            replace_path(unfinished, path)
 
     def open(self, key: str) -> BinaryIO:
         return (self.root / key).open("rb")
 
     def read_folder(self, key: str, use: Callable[[ReadFile], Result]) -> Result:
-        place = self.root / key
+        path = self.root / key
         while True:
-            with _opened(place) as folder:
+            with _opened(path) as folder:
                 try:
                     return use(folder.read)
                 except DECODING_ERRORS:
-                    if folder.is_at(place):
+                    if folder.is_at(path):
                         raise  # it is whole no more by itself, and not because it was just replaced
 
     def exists(self, key: str) -> bool:
@@ -73,21 +73,21 @@ class LocalStore(FileStore):
 
     def walk(self, prefix: str) -> Iterator[str]:
         for where, folders, names in walk(self.root / prefix):
-            place = Path(where).relative_to(self.root)
+            path = Path(where).relative_to(self.root)
             if self.mark in names:
                 folders.clear()
-                yield place.as_posix()
+                yield path.as_posix()
                 continue
             folders[:] = [name for name in folders if not is_unfinished(name)]
-            yield from ((place / name).as_posix() for name in names if not is_unfinished(name))
+            yield from ((path / name).as_posix() for name in names if not is_unfinished(name))
 
     def delete(self, key: str) -> None:
         if not self.exists(key):
             raise FileNotFoundError(key)
         path = self.root / key
         if path.is_dir():
-            with unfinished_folder(path) as gone:  # others see all of it or nothing
-                put_in_place(path, gone)
+            with unfinished_folder(path) as aside:  # others see all of it or nothing
+                replace_path(path, aside)
         else:
             path.unlink()
         remove_empty_parents(path, self.root)
@@ -95,13 +95,13 @@ class LocalStore(FileStore):
     def sweep(self) -> int:
         return sweep(self.root)
 
-    def _new_place(self, key: str) -> Path:
-        place = self.root / key
+    def _new_path(self, key: str) -> Path:
+        path = self.root / key
         if any(self._is_marked(self.root / folder) for folder in folders_of(key)):
             raise NotADirectoryError(key)
-        if place.is_dir() and not self._is_marked(place):
-            self._clear_way(key, place)
-        return place
+        if path.is_dir() and not self._is_marked(path):
+            self._clear_way(key, path)
+        return path
 
     def _clear_way(self, key: str, folder: Path) -> None:
         """Remove a folder that holds no key, but empty folders and what dead writers left."""

@@ -149,16 +149,16 @@ class ObjectStore(FileStore):
         return not OBJECT_STORES.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
 
     @cached_property
-    def _place(self) -> tuple[AbstractFileSystem, str]:
+    def _remote(self) -> tuple[AbstractFileSystem, str]:
         return remote(self.root)
 
     @property
     def _files(self) -> AbstractFileSystem:
-        return self._place[0]
+        return self._remote[0]
 
     @property
     def _folder(self) -> str:
-        return self._place[1]
+        return self._remote[1]
 
     def _path(self, key: str) -> str:
         return f"{self._folder}/{key}"

@@ -65,27 +65,27 @@ def make_folders(path: Path) -> None:
 @contextmanager
 def unfinished_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A hidden file beside ``path``, open for writing; the caller flushes and renames it, or it is removed."""
-    place, descriptor = _begin(path, _make_file)
+    unfinished, descriptor = _begin(path, _make_file)
     try:
         # Not os.fdopen: tifffile asks for the name.
-        with open(place, "wb", opener=lambda *_: descriptor) as file:
-            yield place, file
+        with open(unfinished, "wb", opener=lambda *_: descriptor) as file:
+            yield unfinished, file
     finally:
-        place.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
 def unfinished_folder(path: Path) -> Iterator[Path]:
     """A hidden folder beside ``path``; the caller fills it and puts it in place, or it is removed with all it holds."""
-    place, descriptor = _begin(path, _make_folder)
+    unfinished, descriptor = _begin(path, _make_folder)
     try:
-        yield place
+        yield unfinished
     finally:
-        remove(place)
+        remove(unfinished)
         os.close(descriptor)
 
 
-def put_in_place(unfinished: Path, path: Path) -> None:
+def replace_path(unfinished: Path, path: Path) -> None:
     """Rename a file or folder to ``path``; what is there is swapped out in the same instant, to ``unfinished``.
 
     Where the file system cannot swap (NFS, some network drives), ``path`` is absent between two renames.
@@ -106,13 +106,13 @@ def sweep(folder: Path) -> int:
         for where, folders, names in os.walk(folder)
         for name in _split_unfinished(folders) + [name for name in names if is_unfinished(name)]
     ]
-    return sum(1 for place in found if remove_if_dead(place))
+    return sum(1 for path in found if remove_if_dead(path))
 
 
 def remove(path: Path) -> None:
     """Remove a file or a folder with all it holds; nothing there is fine, and so is another who removes it, too."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, onerror=_unless_gone)
+        shutil.rmtree(path, onerror=_unless_missing)
     else:
         path.unlink(missing_ok=True)
 
@@ -124,7 +124,7 @@ def remove_empty_folders(folder: Path) -> None:
             Path(where).rmdir()
 
 
-def _unless_gone(function: object, path: str, raised: tuple[object, BaseException, object]) -> None:
+def _unless_missing(function: object, path: str, raised: tuple[object, BaseException, object]) -> None:
     if not isinstance(raised[1], FileNotFoundError):
         raise raised[1]
 
@@ -136,19 +136,19 @@ def _split_unfinished(folders: list[str]) -> list[str]:
     return unfinished
 
 
-def remove_if_dead(place: Path) -> bool:
+def remove_if_dead(unfinished: Path) -> bool:
     """Remove an unfinished file or folder unless its writer lives; True if it was removed.
 
     It is renamed first: a worker that outlived its run finds nothing at the old path, instead of what is left of it.
     """
     try:
-        descriptor = os.open(place, os.O_RDONLY)
+        descriptor = os.open(unfinished, os.O_RDONLY)
     except OSError:
         return False
     try:
         if not lock(descriptor, wait=False):  # its writer lives
             return False
-        remove(place.rename(place.with_name(hidden_name())))
+        remove(unfinished.rename(unfinished.with_name(hidden_name())))
     except OSError:  # locks are unknown here, or another removed it
         return False
     finally:
@@ -159,43 +159,43 @@ def remove_if_dead(place: Path) -> bool:
 def _begin(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     """A new hidden place and its descriptor, which holds its lock."""
     for _ in range(_ATTEMPTS):
-        place = path.with_name(hidden_name())
+        unfinished = path.with_name(hidden_name())
         try:
             make_folders(path.parent)
-            descriptor = make(place)
+            descriptor = make(unfinished)
         except SweptError:
             raise
         except FileNotFoundError:  # another process removed the folder, which was empty until now
             continue
-        if _lock(place, descriptor):
-            return place, descriptor
+        if _lock(unfinished, descriptor):
+            return unfinished, descriptor
         os.close(descriptor)
     raise FileNotFoundError(errno.ENOENT, "is removed by others all the time", str(path.parent))
 
 
-def _make_file(place: Path) -> int:
-    return os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+def _make_file(path: Path) -> int:
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
 
 
-def _make_folder(place: Path) -> int:
-    place.mkdir()
-    return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+def _make_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _lock(place: Path, descriptor: int) -> bool:
+def _lock(path: Path, descriptor: int) -> bool:
     """Lock a new place for its writer; False if a sweep removed it between its making and its lock."""
     with suppress(OSError):  # file systems without locks: a sweep cannot lock there either, and removes nothing
         lock(descriptor, wait=True)
     try:
-        return os.path.samestat(place.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _rename(place: Path, target: Path) -> bool:
+def _rename(source: Path, target: Path) -> bool:
     """False if the target is occupied by something that a rename does not replace."""
     try:
-        place.rename(target)
+        source.rename(target)
     except OSError as error:
         if error.errno not in _OCCUPIED:
             raise
@@ -240,10 +240,10 @@ __all__ = [
     "hidden_name",
     "is_unfinished",
     "make_folders",
-    "put_in_place",
     "remove",
     "remove_empty_folders",
     "remove_if_dead",
+    "replace_path",
     "sweep",
     "unfinished_file",
     "unfinished_folder",

@@ -334,19 +334,19 @@ class _Walk:
     def link(self, entry: os.DirEntry[str], prefix: str, names: list[str]) -> None:
         relative = prefix + entry.name
         try:
-            found = entry.stat()
+            status = entry.stat()
         except OSError as error:
             self.warnings.append(f"The link {relative} leads nowhere: {explained(error)}.")
             return
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             self.links.append((entry.path, relative))
-        elif stat.S_ISREG(found.st_mode):
+        elif stat.S_ISREG(status.st_mode):
             names.append(entry.name)
-            self.keep(relative, found)
+            self.keep(relative, status)
 
-    def keep(self, relative: str, found: os.stat_result) -> None:
-        self.known[relative] = ListedFile(relative, found.st_size, found.st_mtime_ns)
+    def keep(self, relative: str, status: os.stat_result) -> None:
+        self.known[relative] = ListedFile(relative, status.st_size, status.st_mtime_ns)
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -15,7 +15,7 @@ from openhcs_engine.microscopes.file_names.declared_wells import UNSAID, WellNum
 from openhcs_engine.microscopes.file_names.handler import PatternHandler, PresetHandler, pattern_handler
 from openhcs_engine.microscopes.file_names.planes_csv import CsvHandler
 from openhcs_engine.microscopes.handler import MicroscopeHandler
-from openhcs_engine.microscopes.plate_map.file import doses_told, join_plate_map, load_plate_map
+from openhcs_engine.microscopes.plate_map.file import dose_notes, join_plate_map, load_plate_map
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMapColumns
 from openhcs_engine.model.system_errors import explained
@@ -114,7 +114,7 @@ class ReadOptions:
         table, columns = _declared_map(Path(self.plate_map))
         loaded = load_plate_map(table, columns, (plate.plate_id, plate.name))
         joined, differences = join_plate_map(loaded.plate_map, plate)
-        notes, warnings = doses_told(loaded, joined.wells)
+        notes, warnings = dose_notes(loaded, joined.wells)
         return replace(
             plate,
             plate_map=joined,

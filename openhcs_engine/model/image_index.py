@@ -238,8 +238,8 @@ class ImageIndex:
         for plane in self.planes:
             key = plane.key
             if plane.x_um is not None and plane.y_um is not None and key.site is not None:
-                place = SitePosition(well=key.well, site=key.site, x_um=plane.x_um, y_um=plane.y_um)
-                found.setdefault((key.well, key.site), place)
+                position = SitePosition(well=key.well, site=key.site, x_um=plane.x_um, y_um=plane.y_um)
+                found.setdefault((key.well, key.site), position)
         return tuple(found.values())
 
     def group_stacks(self, variable: Sequence[Component]) -> tuple[Stack, ...]:

@@ -164,8 +164,8 @@ class PlateMap:
         """All conditions of one well; empty if the map does not name it."""
         if well not in self.wells:
             return {}
-        place = self.wells.index(well)
-        return {condition.name: condition.values[place] for condition in self.conditions}
+        index = self.wells.index(well)
+        return {condition.name: condition.values[index] for condition in self.conditions}
 
     def role(self, well: str) -> WellRole | None:
         """What a well is for; None if the map does not say."""
@@ -182,15 +182,15 @@ class PlateMap:
     def restricted(self, wells: Iterable[str]) -> PlateMap:
         """The part of the map that speaks of these wells."""
         wanted = set(wells)
-        kept = [place for place, well in enumerate(self.wells) if well in wanted]
+        indexes = [index for index, well in enumerate(self.wells) if well in wanted]
         return replace(
             self,
-            wells=tuple(self.wells[place] for place in kept),
-            roles=tuple(self.roles[place] for place in kept),
-            cells=tuple(self.cells[place] for place in kept),
-            doses=tuple(self.doses[place] for place in kept) if self.doses else (),
+            wells=tuple(self.wells[index] for index in indexes),
+            roles=tuple(self.roles[index] for index in indexes),
+            cells=tuple(self.cells[index] for index in indexes),
+            doses=tuple(self.doses[index] for index in indexes) if self.doses else (),
             conditions=tuple(
-                replace(condition, values=tuple(condition.values[place] for place in kept))
+                replace(condition, values=tuple(condition.values[index] for index in indexes))
                 for condition in self.conditions
             ),
         )

@@ -95,19 +95,19 @@ class _Reader:
     """Reads the patterns of one filter."""
 
     def __init__(self, wells: Sequence[str], absent: Collection[str]) -> None:
-        self._places = {well: row_and_column(well) for well in wells}
+        self._positions = {well: row_and_column(well) for well in wells}
         self._absent = absent
         self._named: set[str] = set()
         self._faults: list[FilterFault] = []
 
     def read(self, patterns: list[str]) -> ChosenWells:
-        kept, taken = set[str](), set[str]()
+        added, taken = set[str](), set[str]()
         for pattern in patterns:
             negated = pattern.lower().startswith("not:")
-            (taken if negated else kept).update(self._wells_of(pattern[4:].strip() if negated else pattern, pattern))
+            (taken if negated else added).update(self._wells_of(pattern[4:].strip() if negated else pattern, pattern))
         if all(pattern.lower().startswith("not:") for pattern in patterns):
-            kept = set(self._places)
-        chosen = tuple(well for well in self._places if well in kept and well not in taken)
+            added = set(self._positions)
+        chosen = tuple(well for well in self._positions if well in added and well not in taken)
         if not chosen and not self._faults:
             self._refuse(
                 f"The well filter {','.join(patterns)!r} leaves no well; widen it, or leave it out for all wells.",
@@ -125,7 +125,7 @@ class _Reader:
             return set()
 
     def _in_area(self, inside: Callable[[int, int], bool], written: str) -> set[str]:
-        found = {well for well, (row, column) in self._places.items() if inside(row, column)}
+        found = {well for well, (row, column) in self._positions.items() if inside(row, column)}
         if not found:
             self._refuse(f"{written!r} of the well filter meets no well of this plate ({self._known()}).", written)
         return found
@@ -136,7 +136,7 @@ class _Reader:
                 f"Well {written!r} of the well filter was selected for acquisition but has no images; leave it out.",
                 written,
             )
-        elif well not in self._places:
+        elif well not in self._positions:
             self._refuse(f"Well {written!r} of the well filter is not on this plate ({self._known()}).", written)
         elif well in self._named:
             self._refuse(f"The well filter names well {well} twice; name it once.", written)
@@ -146,7 +146,7 @@ class _Reader:
         return set()
 
     def _known(self) -> str:
-        wells = tuple(self._places)
+        wells = tuple(self._positions)
         shown = wells if len(wells) <= 6 else (*wells[:3], "…", *wells[-2:])
         return f"its {len(wells)} wells: {', '.join(shown)}"
 

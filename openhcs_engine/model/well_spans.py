@@ -28,10 +28,10 @@ def well_spans(wells: Collection[str], among: Iterable[str] = ()) -> tuple[str, 
     tuple of str
         In plate order of the first corners. No block holds a well of ``among`` that is not in ``wells``.
     """
-    places = {row_and_column(well) for well in wells}
-    known = {row_and_column(well) for well in among} | places if among else None
+    positions = {row_and_column(well) for well in wells}
+    known = {row_and_column(well) for well in among} | positions if among else None
     blocks: list[_Block] = []
-    for row, first, last in _runs(places, known):
+    for row, first, last in _runs(positions, known):
         above = next((block for block in blocks if block[2:] == (first, last) and _adjoins(block[1], row, known)), None)
         if above is None:
             blocks.append((row, row, first, last))
@@ -49,9 +49,9 @@ def format_spans(wells: Collection[str], among: Iterable[str] = (), most: int = 
     return listed_first(ordered, most)
 
 
-def _runs(places: set[tuple[int, int]], known: set[tuple[int, int]] | None) -> Iterable[tuple[int, int, int]]:
+def _runs(positions: set[tuple[int, int]], known: set[tuple[int, int]] | None) -> Iterable[tuple[int, int, int]]:
     """Row, first and last column of each run of neighbours, in plate order."""
-    for row, of_row in groupby(sorted(places), key=lambda place: place[0]):
+    for row, of_row in groupby(sorted(positions), key=lambda position: position[0]):
         columns = [column for _, column in of_row]
         start = columns[0]
         for before, column in zip(columns, [*columns[1:], None], strict=True):

@@ -117,7 +117,7 @@ class OmeZarrImage:
         """Length of an axis; 1 if the array has none of the kind."""
         return self.sizes[self.axes.index(kind)] if kind in self.axes else 1
 
-    def places(self) -> Iterator[tuple[tuple[int, ...], int, int, int]]:
+    def positions(self) -> Iterator[tuple[tuple[int, ...], int, int, int]]:
         """(index on the leading axes, t, c, z from 0) of every plane, in the array's order."""
         t, c, z = (self.axes.index(kind) if kind in self.axes else None for kind in _KINDS)
         for index in product(*map(range, self.sizes)):

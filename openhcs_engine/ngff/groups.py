@@ -64,13 +64,13 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     return attributes_in(_read(folder, (NODE_V3, ATTRIBUTES_V2, GROUP_V2)))
 
 
-def attributes_in(found: dict[str, Any]) -> dict[str, Any]:
+def attributes_in(document: dict[str, Any]) -> dict[str, Any]:
     """Attributes that a group's document of either version states, as in 0.5."""
-    if "zarr_format" in found:
-        attributes = found.get("attributes", {})
+    if "zarr_format" in document:
+        attributes = document.get("attributes", {})
         return attributes if isinstance(attributes, dict) else {}
-    own = {OWN: found[OWN]} if OWN in found else {}
-    return {"ome": {name: part for name, part in found.items() if name != OWN}, **own}
+    own = {OWN: document[OWN]} if OWN in document else {}
+    return {"ome": {name: part for name, part in document.items() if name != OWN}, **own}
 
 
 def read_array_document(folder: Path) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def plate_attributes(name: str, sites: int, wells: Sequence[str], own: Mapping[s
 
     ``sites`` is the most that a well has; ``own`` is kept beside ``ome``.
     """
-    places = [row_and_column(well) for well in wells]
-    rows, columns = (sorted({place[axis] for place in places}) for axis in (0, 1))
+    positions = [row_and_column(well) for well in wells]
+    rows, columns = (sorted({position[axis] for position in positions}) for axis in (0, 1))
     fields = max(sites, 1)
     return {
         "ome": {
@@ -85,7 +85,7 @@ def plate_attributes(name: str, sites: int, wells: Sequence[str], own: Mapping[s
                 "wells": [
                     # The places of their names among those of the plate's rows and columns that are listed.
                     {"path": well_path(well), "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
-                    for well, (row, column) in zip(wells, places, strict=True)
+                    for well, (row, column) in zip(wells, positions, strict=True)
                 ],
             },
         },

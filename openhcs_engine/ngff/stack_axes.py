@@ -46,7 +46,7 @@ class StackAxes:
         return [(t, c, z) for t in self.timepoints for c in self.channels for z in self.z_indexes]
 
     @staticmethod
-    def place(key: ImageKey) -> Coordinate:
+    def coordinate(key: ImageKey) -> Coordinate:
         """Coordinate of a plane."""
         return key.timepoint, key.channel, key.z_index
 
@@ -86,7 +86,7 @@ class LabelAxes:
         return [(t, z) for t in self.timepoints for z in self.z_indexes]
 
     @staticmethod
-    def place(key: ImageKey) -> Coordinate:
+    def coordinate(key: ImageKey) -> Coordinate:
         """Coordinate of a plane."""
         return key.timepoint, key.z_index
 

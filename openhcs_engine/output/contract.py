@@ -47,7 +47,7 @@ class PlateOutput(ABC):
         """A folder of this host, made or not, on whose file system wells are written before they are published."""
 
     @property
-    def results_place(self) -> Path | None:
+    def results_folder(self) -> Path | None:
         """A folder of this host, made or not, on whose file system results take space; None: they take none here."""
         return None
 
@@ -57,7 +57,7 @@ class PlateOutput(ABC):
         """What is there, as a verification sees it."""
 
     @abstractmethod
-    def check_place(self, plate_root: str | Path) -> None:
+    def check_usable(self, plate_root: str | Path) -> None:
         """Refuse, before anything is written, a place in or around the raw plate, and one that holds something else.
 
         Raises
@@ -72,11 +72,11 @@ class PlateOutput(ABC):
 
     @abstractmethod
     def prepare(
-        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
+        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, materialized: Collection[MaterializePlan] = ()
     ) -> None:
         """Make the place ready for wells of a plate; changes no well.
 
-        ``kept`` are the image sets in which steps keep their planes.
+        ``materialized`` are the image sets in which steps keep their planes.
 
         Raises
         ------
@@ -120,10 +120,10 @@ class PlateOutput(ABC):
             If the place cannot be read.
         """
 
-    def zarr_sets(self, kept: Iterable[MaterializePlan]) -> tuple[str, ...]:
+    def zarr_sets(self, materialized: Iterable[MaterializePlan]) -> tuple[str, ...]:
         """The OME-Zarr plates of a run: that of the results, and those in which steps keep their planes."""
         results = (ZARR_IMAGES,) if self.backend == "zarr" else ()
-        return *results, *(each.place for each in kept if each.backend == "zarr")
+        return *results, *(each.place for each in materialized if each.backend == "zarr")
 
     @abstractmethod
     def save_contexts(self, document: bytes, fingerprint: str) -> Path | str:

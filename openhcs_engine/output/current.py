@@ -30,8 +30,8 @@ class CurrentWells:
 
 def current_wells(output: PlateOutput, contexts: Mapping[str, ProcessingContext]) -> CurrentWells:
     """The wells of a plan that an output holds already, for its backend; reads manifests, and asks for sizes."""
-    whole = output.unchanged(dict.fromkeys(contexts))
-    found = {well: manifest for well, manifest in whole.items() if manifest.backend == output.backend}
+    published = output.unchanged(dict.fromkeys(contexts))
+    found = {well: manifest for well, manifest in published.items() if manifest.backend == output.backend}
     unchanged = {well: each for well, each in found.items() if each.fingerprint == contexts[well].fingerprint}
     earlier = EarlierWells()
     made_before = {

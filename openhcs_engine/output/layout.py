@@ -29,7 +29,7 @@ IMAGE_SETS: Final = frozenset({ZARR_IMAGES, DISK_IMAGES})
 """Folders of every output that hold images; steps that keep theirs add more."""
 
 
-def image_place(backend: str, well: str) -> str:
+def image_path(backend: str, well: str) -> str:
     """Where a well's images are, relative to the output folder."""
     return place_in_set(ZARR_IMAGES if backend == "zarr" else DISK_IMAGES, well)
 
@@ -44,7 +44,7 @@ def is_zarr(image_set: str) -> bool:
     return image_set.endswith(".zarr")
 
 
-def place_of_file(path: str) -> str:
+def published_path(path: str) -> str:
     """The folder or file that goes in by one rename and holds a file of a well, both relative."""
     parts = path.split("/")
     if parts[0] == TABLES:
@@ -56,14 +56,14 @@ def well_of_path(path: str, image_sets: Collection[str] = IMAGE_SETS) -> tuple[s
     """The well among whose results a file lies, and their place; None for a file that lies among no well's."""
     match path.split("/"):
         case [image_set, row, column, _, *_] if is_zarr(image_set) and image_set in image_sets:
-            well, place = row + column, f"{image_set}/{row}/{column}"
+            well, folder = row + column, f"{image_set}/{row}/{column}"
         case [image_set, well, _, *_] if not is_zarr(image_set) and image_set in image_sets:
-            place = f"{image_set}/{well}"
+            folder = f"{image_set}/{well}"
         case [kind, _, name] if kind == TABLES:
-            well, place = name.split(".")[0], path
+            well, folder = name.split(".")[0], path
         case _:
             return None
-    return (well, place) if is_well(well) else None
+    return (well, folder) if is_well(well) else None
 
 
 def image_sets_of(files: Iterable[str]) -> frozenset[str]:
@@ -71,17 +71,17 @@ def image_sets_of(files: Iterable[str]) -> frozenset[str]:
     return frozenset(path.split("/")[0] for path in files) - {TABLES}
 
 
-def places_of_well(folder: Path, well: str, image_sets: Collection[str] = IMAGE_SETS) -> Iterator[str]:
+def paths_of_well(folder: Path, well: str, image_sets: Collection[str] = IMAGE_SETS) -> Iterator[str]:
     """Everything there that belongs to a well, its manifest left out; ``image_sets`` are those to look into."""
     for image_set in sorted(IMAGE_SETS.union(image_sets)):
-        place = place_in_set(image_set, well)
-        if (folder / place).exists():
-            yield place
+        path = place_in_set(image_set, well)
+        if (folder / path).exists():
+            yield path
     for table in find(folder / TABLES, f"*/{well}.*"):
         yield table.relative_to(folder).as_posix()
 
 
-def wells_with_places(folder: Path, image_sets: Collection[str] = IMAGE_SETS) -> dict[str, list[str]]:
+def paths_by_well(folder: Path, image_sets: Collection[str] = IMAGE_SETS) -> dict[str, list[str]]:
     """Everything there that lies where a well's results lie, by well."""
     found: dict[str, list[str]] = {}
     for path, name in _candidates(folder, IMAGE_SETS.union(image_sets)):

@@ -21,7 +21,7 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PresentFile:
     """One file that is there."""
 
     size: int
@@ -42,7 +42,7 @@ class OutputFiles(ABC):
         """The folder or URL, for messages."""
 
     @abstractmethod
-    def found(self) -> Mapping[str, Found]:
+    def by_path(self) -> Mapping[str, PresentFile]:
         """Every file that a manifest or a rule must account for."""
 
     @abstractmethod
@@ -99,10 +99,10 @@ class FolderFiles(OutputFiles):
         """The folder."""
         return str(self.folder)
 
-    def found(self) -> Mapping[str, Found]:
+    def by_path(self) -> Mapping[str, PresentFile]:
         """Every file, links to nothing included."""
         return {
-            path.relative_to(self.folder).as_posix(): Found(about.st_size, about.st_mtime_ns)
+            path.relative_to(self.folder).as_posix(): PresentFile(about.st_size, about.st_mtime_ns)
             for path in self._walk()
             if (about := _stat(path)) is not None
         }
@@ -146,4 +146,4 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-__all__ = ["LITTER", "FolderFiles", "Found", "OutputFiles"]
+__all__ = ["LITTER", "FolderFiles", "OutputFiles", "PresentFile"]

@@ -56,10 +56,10 @@ def read_given_plan(address: str) -> GivenPlan:
     """
     if is_remote(address):
         return _of_output(address, _remote_documents(address))
-    place = local_folder(address)
-    if place.is_dir():
-        return _of_output(str(place), _local_documents(place))
-    return GivenPlan(source=str(place), contexts=_contexts(_content(place), str(place)))
+    path = local_folder(address)
+    if path.is_dir():
+        return _of_output(str(path), _local_documents(path))
+    return GivenPlan(source=str(path), contexts=_contexts(_content(path), str(path)))
 
 
 def published_with(output: str, contexts: Mapping[str, ProcessingContext]) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _local_documents(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _remote_documents(address: str) -> Iterator[tuple[str, bytes]]:
     files = files_of(address)
-    return ((path, files.read(path)) for path in reversed(plan_documents(files.found())))
+    return ((path, files.read(path)) for path in reversed(plan_documents(files.by_path())))
 
 
 def _content(path: Path) -> bytes:

@@ -30,32 +30,32 @@ def open_output(address: str | PathLike[str], backend: str = "zarr", fsync: bool
     OutputPlaceError
         If the URL is none of an object store.
     """
-    place = os.fspath(address)
-    if is_remote(place):
+    path = os.fspath(address)
+    if is_remote(path):
         from openhcs_engine.output.bucket.output import PlateBucket
 
-        return PlateBucket.at(place, backend)
+        return PlateBucket.at(path, backend)
     from openhcs_engine.output.folder.output import PlateFolder
 
-    return PlateFolder(local_folder(place), backend, fsync)
+    return PlateFolder(local_folder(path), backend, fsync)
 
 
 def folder_of(address: str | PathLike[str]) -> Path:
     """The folder of an output, for what only folders can do; OutputPlaceError for a URL."""
-    place = os.fspath(address)
-    if is_remote(place):
+    path = os.fspath(address)
+    if is_remote(path):
         raise OutputPlaceError(
-            f"{place} is a URL, and what is asked for here needs a folder of this host or of a network drive; copy the "
+            f"{path} is a URL, and what is asked for here needs a folder of this host or of a network drive; copy the "
             "plate there.",
-            path=place,
+            path=path,
         )
-    return local_folder(place)
+    return local_folder(path)
 
 
 def files_of(address: str | PathLike[str]) -> OutputFiles:
     """The files of one plate's output; raises as ``open_output``."""
-    place = os.fspath(address)
-    return open_output(place).files if is_remote(place) else FolderFiles(local_folder(place))
+    path = os.fspath(address)
+    return open_output(path).files if is_remote(path) else FolderFiles(local_folder(path))
 
 
 __all__ = ["files_of", "folder_of", "open_output"]

@@ -14,7 +14,7 @@ from openhcs_engine.files.keys import check_key
 from openhcs_engine.files.present import find
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.layout import CONTEXTS
-from openhcs_engine.output.listing import Found, OutputFiles
+from openhcs_engine.output.listing import OutputFiles, PresentFile
 from openhcs_engine.plan.context import MaterializePlan, ProcessingContext
 from openhcs_engine.plan.document import contexts_from_json, unpacked
 
@@ -24,7 +24,7 @@ PLAN_ENDINGS: Final = (".json.gz", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptPlans:
+class SavedPlans:
     """Everything in ``contexts/``."""
 
     plans: tuple[Plan, ...]
@@ -46,10 +46,10 @@ class KeptPlans:
         return frozenset(step.materialize.place for step in steps if step.materialize is not None)
 
 
-def read_plans(files: OutputFiles) -> KeptPlans:
+def read_plans(files: OutputFiles) -> SavedPlans:
     """Read and check all plans of an output."""
     plans, unreadable, others = [], [], []
-    for path, content in files.read_all(plan_documents(files.found())):
+    for path, content in files.read_all(plan_documents(files.by_path())):
         if isinstance(content, OSError):
             unreadable.append(f"{path} cannot be read ({explained(content)})")
             continue
@@ -59,10 +59,10 @@ def read_plans(files: OutputFiles) -> KeptPlans:
             others.append(path)
         except ContextFileError as error:
             unreadable.append(f"{path}: {error}")
-    return KeptPlans(plans=tuple(plans), unreadable=tuple(unreadable), other_versions=tuple(others))
+    return SavedPlans(plans=tuple(plans), unreadable=tuple(unreadable), other_versions=tuple(others))
 
 
-def plan_documents(found: Mapping[str, Found]) -> list[str]:
+def plan_documents(found: Mapping[str, PresentFile]) -> list[str]:
     """Paths of the plans among an output's files, the one written last at the end."""
 
     def age(path: str) -> tuple[int, str]:
@@ -78,7 +78,7 @@ def _is_plan(parts: list[str]) -> bool:
 
 def image_sets_of_plans(documents: Iterable[bytes]) -> frozenset[str]:
     """Folders in which the steps of any plan keep their planes; reads no plan's wells, and passes damaged ones over."""
-    return frozenset(kept.place for document in documents for kept in _kept(document))
+    return frozenset(plan.place for document in documents for plan in _materialized(document))
 
 
 def plan_name(fingerprint: str) -> str:
@@ -114,7 +114,7 @@ class _Steps(msgspec.Struct):
     steps: list[_Step] = []
 
 
-def _kept(document: bytes) -> Iterator[MaterializePlan]:
+def _materialized(document: bytes) -> Iterator[MaterializePlan]:
     try:
         steps = _DECODER.decode(unpacked(document)).steps
     except (msgspec.MsgspecError, ContextFileError):
@@ -126,8 +126,8 @@ _DECODER = msgspec.json.Decoder(_Steps)
 
 __all__ = [
     "PLAN_ENDINGS",
-    "KeptPlans",
     "Plan",
+    "SavedPlans",
     "find_plan",
     "image_sets_of_plans",
     "plan_documents",

@@ -19,24 +19,24 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
-def output_errors(place: Path, doing: str) -> Iterator[None]:
+def output_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn a failed system call into an OutputPlaceError that says where and at what, e.g. ``writing well B03``."""
     try:
         yield
     except OpenHCSError:
         raise
     except OSError as error:
-        raise OutputPlaceError(_sentence(error, place, doing), path=str(place)) from error
+        raise OutputPlaceError(_sentence(error, path, doing), path=str(path)) from error
 
 
-def _sentence(error: OSError, place: Path, doing: str) -> str:
-    where = named_file(error) or str(place)
+def _sentence(error: OSError, path: Path, doing: str) -> str:
+    where = named_file(error) or str(path)
     if error.errno in _FULL:
         return f"No space left on {where} while {doing}: {explained(error)}; finished wells are kept."
     return f"{where} cannot be used while {doing}: {explained(error)}; finished wells are kept."
 
 
-def check_place(folder: Path, plate_root: Path | None) -> None:
+def check_usable(folder: Path, plate_root: Path | None) -> None:
     """Refuse a folder in or around the raw plate, one that cannot be written, and one that holds something else.
 
     ``plate_root`` None: the raw plate lies on no file system of this host.
@@ -49,33 +49,33 @@ def check_place(folder: Path, plate_root: Path | None) -> None:
         If the folder is a link, or there is one in it. The folders above it may be links.
     """
     refuse_links(folder.parent, [folder.name])
-    place, raw = folder.resolve(), plate_root and plate_root.resolve()
-    if raw is not None and (place == raw or raw in place.parents):
+    resolved, raw = folder.resolve(), plate_root and plate_root.resolve()
+    if raw is not None and (resolved == raw or raw in resolved.parents):
         raise OutputPlaceError(
             f"The output {folder} lies inside the raw plate {plate_root}, which is never written to; choose another "
             "output.",
             path=str(folder),
         )
-    if raw is not None and place in raw.parents:
+    if raw is not None and resolved in raw.parents:
         raise OutputPlaceError(
             f"The raw plate {plate_root} lies inside its own output {folder}; choose another output.", path=str(folder)
         )
-    _refuse_unwritable(folder, place)
-    others = [name for name in (ZARR_IMAGES, DISK_IMAGES, TABLES) if (place / name).exists()]
-    if others and not (place / WELLS).is_dir():
+    _refuse_unwritable(folder, resolved)
+    others = [name for name in (ZARR_IMAGES, DISK_IMAGES, TABLES) if (resolved / name).exists()]
+    if others and not (resolved / WELLS).is_dir():
         raise OutputPlaceError(
             f"{folder} holds {' and '.join(others)} of something else (there is no folder {WELLS}/ in it); choose "
             "another output or plate id.",
             path=str(folder),
         )
-    refuse_links_below(place)
+    refuse_links_below(resolved)
 
 
-def _refuse_unwritable(folder: Path, place: Path) -> None:
-    there = nearest_existing(place)
+def _refuse_unwritable(folder: Path, resolved: Path) -> None:
+    there = nearest_existing(resolved)
     if not there.is_dir():
         raise OutputPlaceError(f"The output {folder} cannot be made: {there} is a file.", path=str(folder))
-    for part in (there, *(place / name for name in (WELLS, ZARR_IMAGES, DISK_IMAGES))):
+    for part in (there, *(resolved / name for name in (WELLS, ZARR_IMAGES, DISK_IMAGES))):
         if part.exists() and not os.access(part, os.W_OK | os.X_OK):
             raise OutputPlaceError(
                 f"The output {folder} cannot be written: no permission to write in {part}, or it is read-only; choose "

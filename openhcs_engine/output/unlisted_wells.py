@@ -33,8 +33,8 @@ def list_published_wells(address: str, backend: str = "zarr") -> None:
     output.list_wells()
     for plan in _plans_of_published(output):
         first = next(iter(plan.values()))
-        kept = [step.materialize for step in first.steps if step.materialize is not None]
-        output.list_wells(PlateGroup.of(first.plate, first.output.images, plan), output.zarr_sets(kept))
+        materialized = [step.materialize for step in first.steps if step.materialize is not None]
+        output.list_wells(PlateGroup.of(first.plate, first.output.images, plan), output.zarr_sets(materialized))
 
 
 def _plans_of_published(output: PlateOutput) -> Iterator[Plan]:

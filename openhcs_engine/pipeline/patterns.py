@@ -85,24 +85,24 @@ def _routes(pattern: Mapping[Any, object], refuse: Refuse) -> Iterator[DeclaredR
             yield DeclaredRoute(key, _chain(entry, f"func[{key!r}]", refuse))
 
 
-def _chain(entry: object, place: str, refuse: Refuse) -> tuple[DeclaredCall, ...]:
+def _chain(entry: object, where: str, refuse: Refuse) -> tuple[DeclaredCall, ...]:
     if not isinstance(entry, list):
-        return tuple(_call(entry, place, refuse))
+        return tuple(_call(entry, where, refuse))
     if not entry:
-        refuse(f"{place} is an empty list; give at least one function.", place)
-    return tuple(call for position, item in enumerate(entry) for call in _call(item, f"{place}[{position}]", refuse))
+        refuse(f"{where} is an empty list; give at least one function.", where)
+    return tuple(call for position, item in enumerate(entry) for call in _call(item, f"{where}[{position}]", refuse))
 
 
-def _call(item: object, place: str, refuse: Refuse) -> Iterator[DeclaredCall]:
+def _call(item: object, where: str, refuse: Refuse) -> Iterator[DeclaredCall]:
     """The call that an item means; none if it means nothing."""
     if isinstance(item, tuple):
         if len(item) != 2 or not _is_function(item[0]) or not isinstance(item[1], Mapping):
-            refuse(f"{place} holds {_shown(item)}; a tuple must be (function, {{parameters}}).", place)
+            refuse(f"{where} holds {_shown(item)}; a tuple must be (function, {{parameters}}).", where)
         else:
             yield DeclaredCall(item[0], dict(item[1]))
     elif not _is_function(item):
         nested = " Lists are not nested: write one list." if isinstance(item, list) else ""
-        refuse(f"{place} holds {_shown(item)}; expected {_SHAPES}.{nested}", place)
+        refuse(f"{where} holds {_shown(item)}; expected {_SHAPES}.{nested}", where)
     else:
         assert callable(item)
         yield DeclaredCall(item, {})

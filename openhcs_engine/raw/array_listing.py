@@ -89,7 +89,7 @@ class ArrayListing:
     memory: FolderMemory | None = None
     documents: dict[str, bytes] = field(default_factory=dict)
     """Metadata of arrays that were read already, by path."""
-    found: dict[str, StoredArray] = field(default_factory=dict)
+    arrays: dict[str, StoredArray] = field(default_factory=dict)
     """The arrays that were asked for, by path."""
     _remote: _RemoteFolders | None = None
 
@@ -106,9 +106,9 @@ class ArrayListing:
         OSError
             If it cannot be listed; FileNotFoundError if there is no such folder.
         """
-        if path not in self.found:
-            self.found[path] = self._list(path)
-        return self.found[path]
+        if path not in self.arrays:
+            self.arrays[path] = self._list(path)
+        return self.arrays[path]
 
     def stamp_of(self, path: str) -> tuple[int, int]:
         """Bytes of a file of the plate, and the time of its last change in ns; OSError if it cannot be asked."""
@@ -119,7 +119,7 @@ class ArrayListing:
 
     def unstored_parts(self) -> tuple[str, ...]:
         """One sentence about the arrays of which a part is not stored; none if there is no such array."""
-        return unstored_parts(self.found)
+        return unstored_parts(self.arrays)
 
     def _list(self, path: str) -> StoredArray:
         names: list[str] = []
@@ -162,16 +162,16 @@ class ArrayListing:
 
 def unstored_parts(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:
     """One sentence about the arrays of which a part is not stored; none if there is no such array."""
-    told = [_told(path, array) for path, array in sorted(arrays.items()) if array.is_partial]
-    if not told:
+    sentences = [_unstored_part(path, array) for path, array in sorted(arrays.items()) if array.is_partial]
+    if not sentences:
         return ()
     return (
-        f"Parts of these arrays are not stored: {listed_first(told, separator='; ')}. Writers leave out chunks that "
-        "hold nothing but the fill value; if images were taken there, copy them again.",
+        f"Parts of these arrays are not stored: {listed_first(sentences, separator='; ')}. Writers leave out chunks "
+        "that hold nothing but the fill value; if images were taken there, copy them again.",
     )
 
 
-def _told(path: str, array: StoredArray) -> str:
+def _unstored_part(path: str, array: StoredArray) -> str:
     assert array.grid is not None
     missing = array.grid.count - array.chunks
     named = f" ({', '.join(array.absent)}{', …' if missing > len(array.absent) else ''})" if array.absent else ""
@@ -244,14 +244,14 @@ class _RemoteFolders:
 
     @classmethod
     def of(cls, listed: Iterable[tuple[str, int, int]]) -> _RemoteFolders:
-        found = cls()
+        arrays = cls()
         for path, size, mtime_ns in listed:
             folder, _, name = path.rpartition("/")
-            found.files.setdefault(folder, []).append((name, size, mtime_ns))
-            while folder and folder not in found.folders.get(above := folder.rpartition("/")[0], ()):
-                found.folders.setdefault(above, set()).add(folder)
+            arrays.files.setdefault(folder, []).append((name, size, mtime_ns))
+            while folder and folder not in arrays.folders.get(above := folder.rpartition("/")[0], ()):
+                arrays.folders.setdefault(above, set()).add(folder)
                 folder = above
-        return found
+        return arrays
 
     def stamp_of(self, path: str) -> tuple[int, int]:
         folder, _, wanted = path.rpartition("/")
@@ -272,8 +272,8 @@ def _join(folder: str, name: str) -> str:
 
 
 def _digest(lines: Iterable[str]) -> str:
-    found = blake2b("\n".join(lines).encode(), digest_size=9).digest()
-    return urlsafe_b64encode(found).decode()[:DIGEST_LETTERS]
+    arrays = blake2b("\n".join(lines).encode(), digest_size=9).digest()
+    return urlsafe_b64encode(arrays).decode()[:DIGEST_LETTERS]
 
 
 __all__ = ["DIGEST_LETTERS", "ArrayListing", "FolderMemory", "ListedFolder", "StoredArray", "unstored_parts"]

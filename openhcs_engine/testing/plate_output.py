@@ -100,9 +100,9 @@ class PlateOutputContract:
 
     def test_it_refuses_the_raw_plate(self, output: PlateOutput, tmp_path: Path) -> None:
         """Results never go into a plate."""
-        output.check_place(tmp_path / "elsewhere")
+        output.check_usable(tmp_path / "elsewhere")
         with pytest.raises(OutputPlaceError):
-            output.check_place(output.address)
+            output.check_usable(output.address)
 
     def test_preparing_publishes_no_well(self, plate: Published) -> None:
         """Neither the first time nor again."""
@@ -201,6 +201,6 @@ class PlateOutputContract:
     def test_what_will_not_fit_is_refused(self, output: PlateOutput) -> None:
         """Where results take space of this host; a byte always fits."""
         output.check_free_space(1)
-        if output.results_place is not None:
+        if output.results_folder is not None:
             with pytest.raises(OutputPlaceError):
                 output.check_free_space(2**70)

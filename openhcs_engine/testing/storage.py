@@ -25,7 +25,7 @@ class StorageContract:
         raise AssertionError("a subclass gives the backend")
 
     @pytest.fixture
-    def same_place(self, backend: StorageBackend) -> StorageBackend:
+    def reopened(self, backend: StorageBackend) -> StorageBackend:
         """What another process has that was given the same backend."""
         clone: StorageBackend = pickle.loads(pickle.dumps(backend))  # noqa: S301 # pickled here
         return clone
@@ -72,9 +72,9 @@ class StorageContract:
         backend.save("a/b", np.full((2, 3), 7, np.uint8))
         if not backend.persistent:
             with pytest.raises(StorageError, match="process"):
-                request.getfixturevalue("same_place")
+                request.getfixturevalue("reopened")
             return
-        other: StorageBackend = request.getfixturevalue("same_place")
+        other: StorageBackend = request.getfixturevalue("reopened")
         np.testing.assert_array_equal(other.load("a/b"), backend.load("a/b"))
         assert backend.list() == other.list() == ("a/b",)
         other.save("a/b", np.full((2, 3), 8, np.uint8))

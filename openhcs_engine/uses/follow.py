@@ -336,15 +336,15 @@ class _Follower(Values):
         text = self.texts.file(module_file, vars(sys.modules[home]) if home in sys.modules else None).of_class(
             kind.__qualname__
         )
-        told = [text, *(self.of_class(base) for base in kind.__bases__ if base is not object)]
+        texts = [text, *(self.of_class(base) for base in kind.__bases__ if base is not object)]
         if type(kind) is not type:
-            told.append(self.of_class(type(kind)))
+            texts.append(self.of_class(type(kind)))
         for name, member in sorted(members.items()):
             inner = list(functions_of([member]))
             for function in inner:
                 is_in_text = text and self.texts.of_code(function.__code__)[0] in text
                 layer = self._layer(function, (kind,), top=False)
-                told.append("" if is_in_text and not holds_values(function) else f"{name}{layer}")
+                texts.append("" if is_in_text and not holds_values(function) else f"{name}{layer}")
             if (
                 inner
                 or name in _OF_CLASSES
@@ -352,8 +352,8 @@ class _Follower(Values):
                 or name in self.memories.attributes(kind)
             ):
                 continue
-            told.append(f"{name}{self._in(home, member, (kind,), f'{kind.__qualname__}.{name}')}")
-        return "".join(told)
+            texts.append(f"{name}{self._in(home, member, (kind,), f'{kind.__qualname__}.{name}')}")
+        return "".join(texts)
 
     def instance(self, value: object, callers: Callers) -> str:
         """An object of a class of the user's own by what it holds, but for what its methods write to."""

@@ -88,7 +88,7 @@ class Memories:
         self, writes: Writes, scope: Mapping[str, Any], written: Mapping[int, set[str]]
     ) -> Iterator[tuple[str, Path]]:
         for callee, where, path in writes.handed:
-            for layer in layers(found) if (found := _found(callee, scope)) is not None else ():
+            for layer in layers(found) if (found := _resolved(callee, scope)) is not None else ():
                 if id(layer) not in self._seen:
                     continue
                 names = self._seen[id(layer)][1].parameters
@@ -111,7 +111,7 @@ class Memories:
             self._attributes.setdefault((holder.__module__, holder.__qualname__), set()).add(rest[0])
 
 
-def _found(path: Path, scope: Mapping[str, Any]) -> Any:
+def _resolved(path: Path, scope: Mapping[str, Any]) -> Any:
     """What a path of names leads to, through modules only."""
     value = scope.get(path[0])
     for name in path[1:]:

@@ -82,7 +82,7 @@ class Values(ABC):
     def text(self, value: Any, callers: Callers = ()) -> str:  # Any: whatever a module holds
         """The value as text; what cannot be followed is noted, and told by its type."""
         if type(value) in _PLAIN:
-            return f"{self._placed(value)!r};" if isinstance(value, str) else f"{value!r};"
+            return f"{self._relative(value)!r};" if isinstance(value, str) else f"{value!r};"
         if any(value is caller for caller in callers):
             return "recursion;"
         try:
@@ -103,7 +103,7 @@ class Values(ABC):
         if isinstance(value, types.ModuleType):
             return self.of_module(value)
         if isinstance(value, PurePath):
-            return f"path {self._placed(str(value))!r};"
+            return f"path {self._relative(str(value))!r};"
         if isinstance(value, re.Pattern):
             return f"pattern {value.pattern!r}{value.flags};"
         if isinstance(value, _AS_TEXT):
@@ -182,8 +182,8 @@ class Values(ABC):
             return f"{kind}{self.text([(each.name, str(each.dtype), each.to_list()) for each in columns], callers)}"
         raise UnfollowedError(kind)
 
-    def _placed(self, text: str) -> str:
-        """A path in the module's folder, told from there: a pipeline that was moved is the same."""
+    def _relative(self, text: str) -> str:
+        """A path in the module's folder, relative to it: a pipeline that was moved is the same."""
         if not self.folder or not text.startswith(self.folder):
             return text
         rest = text[len(self.folder) :]

@@ -62,7 +62,7 @@ def writes_of(node: FunctionNode | None, code: CodeType) -> Writes:
 def _by_text(node: FunctionNode) -> Writes:
     reader = _Reader(node)
     reader.read()
-    return reader.found()
+    return reader.writes()
 
 
 def _by_bytecode(code: CodeType) -> Writes:
@@ -101,7 +101,7 @@ class _Reader:
         self.aliases = dict(self._find_aliases())
         self.paths: set[Path] = set()
 
-    def found(self) -> Writes:
+    def writes(self) -> Writes:
         calls = [inner for inner in self.nodes if isinstance(inner, ast.Call)]
         return Writes(
             paths=frozenset(self.paths),

@@ -185,8 +185,8 @@ def open_scratch(plan: ScratchPlan, staging: Path, well: str) -> Iterator[Storag
         finally:
             memory.clear()
         return
-    with _own_place(plan, staging, well) as place:
-        backend = _soon_read_again(default_storage(place)).get(plan.backend)
+    with _own_root(plan, staging, well) as root:
+        backend = _soon_read_again(default_storage(root)).get(plan.backend)
         try:
             yield backend
         except BaseException:
@@ -207,7 +207,7 @@ def swept_scratch(plan: ScratchPlan) -> Iterator[None]:
 
 
 @contextmanager
-def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
+def _own_root(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
     if plan.root is not None and is_remote(plan.root):
         yield f"{plan.root.rstrip('/')}/{_FOLDER}/{well}-{uuid.uuid4().hex}"
         return
@@ -220,7 +220,7 @@ def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
                 else:
                     make_private_folder(folder, _ANOTHER)
                 sweep(folder)
-                place = held.enter_context(unfinished_folder(folder / well))
+                root = held.enter_context(unfinished_folder(folder / well))
                 if plan.folder is not None:  # another well's end may have removed it, and this one's begin made it anew
                     make_private_folder(folder, _ANOTHER)
             except UnsafePathError:
@@ -230,7 +230,7 @@ def _own_place(plan: ScratchPlan, staging: Path, well: str) -> Iterator[str]:
                     f"Intermediates cannot be kept in {folder} ({explained(error)}); choose another scratch folder.",
                     path=str(folder),
                 ) from error
-            yield str(place)
+            yield str(root)
     finally:
         _remove_if_empty(folder)
 

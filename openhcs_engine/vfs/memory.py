@@ -58,9 +58,9 @@ class MemoryBackend(StorageBackend):
         check_array(array, check_key(key))
         with self._lock:
             self._make_room(key, array.nbytes)
-            kept = (array if give else copy_aligned(array)).view()
-            kept.flags.writeable = False
-            self._keep(key, kept)
+            held = (array if give else copy_aligned(array)).view()
+            held.flags.writeable = False
+            self._hold(key, held)
             self._infos[key] = info or ImageInfo()
 
     def load(self, key: str) -> NDArray[Any]:
@@ -87,7 +87,7 @@ class MemoryBackend(StorageBackend):
     def save_bytes(self, key: str, content: bytes) -> None:
         with self._lock:
             self._make_room(check_key(key), len(content))
-            self._keep(key, bytes(content))
+            self._hold(key, bytes(content))
 
     def load_bytes(self, key: str) -> bytes:
         value = self._value(key)
@@ -137,7 +137,7 @@ class MemoryBackend(StorageBackend):
                 asked=asked,
             )
 
-    def _keep(self, key: str, value: NDArray[Any] | bytes) -> None:
+    def _hold(self, key: str, value: NDArray[Any] | bytes) -> None:
         if key in self._values:
             self.delete(key)
         self._values[key] = value

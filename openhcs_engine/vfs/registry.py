@@ -126,7 +126,7 @@ def import_backend(reference: str) -> type[StorageBackend]:
     return found
 
 
-def _memory(place: str, *, budget_bytes: int | None) -> MemoryBackend:
+def _memory(root: str, *, budget_bytes: int | None) -> MemoryBackend:
     return MemoryBackend(budget_bytes=budget_bytes)
 
 

@@ -80,7 +80,7 @@ def read_tiff(file: BinaryIO) -> NDArray[Any]:
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
-        shape, dtype = _marked(tiff)
+        shape, dtype = _marker(tiff)
         array = empty_aligned(shape, dtype)  # a false shape takes no memory: it is refused before it is touched
         if array.size:
             _fill(array.view(np.uint8) if array.dtype == bool else array, tiff, file)
@@ -92,7 +92,7 @@ def read_info(file: BinaryIO) -> ImageInfo:
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
-        _marked(tiff)
+        _marker(tiff)
         return read_ome(tiff.pages.first.description) if tiff.pages.first.is_ome else ImageInfo()
 
 
@@ -115,13 +115,13 @@ def read_ome(document: str) -> ImageInfo:
 
 
 def _ome(dimensions: int, marker: str, info: ImageInfo) -> dict[str, object]:
-    told: dict[str, object] = {"axes": _OME_AXES[dimensions], "Description": marker}
+    metadata: dict[str, object] = {"axes": _OME_AXES[dimensions], "Description": marker}
     if info.channel is not None:
-        told["Channel"] = {"Name": info.channel}
+        metadata["Channel"] = {"Name": info.channel}
     if info.pixel_size_um is not None:
         for axis in "XY":
-            told |= {f"PhysicalSize{axis}": info.pixel_size_um, f"PhysicalSize{axis}Unit": "µm"}
-    return told
+            metadata |= {f"PhysicalSize{axis}": info.pixel_size_um, f"PhysicalSize{axis}Unit": "µm"}
+    return metadata
 
 
 def _has_predictor(dtype: np.dtype[Any]) -> bool:
@@ -135,7 +135,7 @@ def _as_pages(stored: NDArray[Any]) -> NDArray[Any]:
     return stored.reshape(-1, stored.shape[-1] if stored.ndim else 1)
 
 
-def _marked(tiff: tifffile.TiffFile) -> tuple[tuple[int, ...], str]:
+def _marker(tiff: tifffile.TiffFile) -> tuple[tuple[int, ...], str]:
     found = _MARKER.search(tiff.pages.first.description)
     if found is None:
         raise ValueError("another program wrote it")

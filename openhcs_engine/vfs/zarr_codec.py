@@ -55,9 +55,9 @@ def encode_array(array: NDArray[Any], info: ImageInfo, compression: str | None) 
     """
     chunk = _chunk_shape(array.shape, array.dtype.itemsize)
     settings = COMPRESSIONS[compression]
-    for place, region in _grid(array.shape, chunk):
+    for position, region in _grid(array.shape, chunk):
         content = _encode(_padded(array[region], chunk), settings)
-        yield _chunk_name(place, "."), content + _checksum(content)
+        yield _chunk_name(position, "."), content + _checksum(content)
     yield METADATA, json.dumps(_document(array, chunk, info, settings), indent=1).encode()
 
 
@@ -80,8 +80,8 @@ def decode_array(read: ReadFile) -> NDArray[Any]:
     if codecs[:1] != ["bytes"] or codecs != [name for name in _CODECS if name in codecs]:
         raise ValueError(f"its codecs {', '.join(codecs)} are not those of this engine")
     array = empty_aligned(shape, dtype)
-    for place, region in _grid(shape, chunk):
-        name = _chunk_name(place, separator)
+    for position, region in _grid(shape, chunk):
+        name = _chunk_name(position, separator)
         content = _content(read, name, "crc32c" in codecs)
         _decode_into(array[region], chunk, content, name, "blosc" in codecs)
     return array
@@ -89,15 +89,15 @@ def decode_array(read: ReadFile) -> NDArray[Any]:
 
 def decode_info(read: ReadFile) -> ImageInfo:
     """The info that ``encode_array`` was given; raises as ``decode_array``."""
-    told = json.loads(read(METADATA))["attributes"].get(ATTRIBUTES, {})
-    return ImageInfo(pixel_size_um=told.get("pixel_size_um"), channel=told.get("channel"))
+    attributes = json.loads(read(METADATA))["attributes"].get(ATTRIBUTES, {})
+    return ImageInfo(pixel_size_um=attributes.get("pixel_size_um"), channel=attributes.get("channel"))
 
 
 def _document(
     array: NDArray[Any], chunk: tuple[int, ...], info: ImageInfo, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     blosc = {"name": "blosc", "configuration": {**settings, "typesize": array.dtype.itemsize, "blocksize": 0}}
-    told = {"pixel_size_um": info.pixel_size_um, "channel": info.channel}
+    attributes = {"pixel_size_um": info.pixel_size_um, "channel": info.channel}
     document: dict[str, Any] = {
         "zarr_format": 3,
         "node_type": "array",
@@ -111,7 +111,7 @@ def _document(
             *([blosc] if settings else []),
             _CHECKSUM,
         ],
-        "attributes": {ATTRIBUTES: {name: value for name, value in told.items() if value is not None}},
+        "attributes": {ATTRIBUTES: {name: value for name, value in attributes.items() if value is not None}},
         "storage_transformers": [],
     }
     if array.ndim >= 2:
@@ -131,14 +131,14 @@ def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 def _grid(shape: tuple[int, ...], chunk: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Region]]:
     """Place of each chunk in the grid, and the index of what it holds of the array."""
     counts = [-(-size // edge) for size, edge in zip(shape, chunk, strict=True)]
-    for place in product(*(range(count) for count in counts)):
-        edges = (slice(at * edge, (at + 1) * edge) for at, edge in zip(place, chunk, strict=True))
+    for position in product(*(range(count) for count in counts)):
+        edges = (slice(at * edge, (at + 1) * edge) for at, edge in zip(position, chunk, strict=True))
         # The dots: without them an array of no axes gives a number, and no view to write to.
-        yield place, (..., *edges)
+        yield position, (..., *edges)
 
 
-def _chunk_name(place: tuple[int, ...], separator: str) -> str:
-    return separator.join(("c", *map(str, place)))
+def _chunk_name(position: tuple[int, ...], separator: str) -> str:
+    return separator.join(("c", *map(str, position)))
 
 
 def _padded(part: NDArray[Any], chunk: tuple[int, ...]) -> NDArray[Any]:

@@ -95,8 +95,8 @@ def test_an_output_in_an_object_store(folder: Path, bucket: str) -> None:
     assert openhcs(folder, "verify", f"{root}/small").code == 0
 
     objects = Bucket(f"{root}/small")
-    shard = next(path for path in sorted(objects.found("images.zarr/A/02")) if "/c." in path)
-    objects.put(shard, bytes(objects.found()[shard].size))
+    shard = next(path for path in sorted(objects.objects("images.zarr/A/02")) if "/c." in path)
+    objects.put(shard, bytes(objects.objects()[shard].size))
     found = openhcs(folder, "verify", f"{root}/small")
     assert found.code == 1 and "well A02" in found.out and shard in found.out
     assert openhcs(folder, "verify", f"{root}/small", "--repair").code == 0

@@ -63,7 +63,7 @@ def published(
 def contents(output: PlateOutput) -> dict[str, bytes]:
     """Every file, logs and marks included, with its content."""
     if isinstance(output, PlateBucket):
-        return {path: output.bucket.read(path) for path in output.bucket.found()}
+        return {path: output.bucket.read(path) for path in output.bucket.objects()}
     assert isinstance(output, PlateFolder)
     files = (path for path in output.folder.rglob("*") if path.is_file())
     return {path.relative_to(output.folder).as_posix(): path.read_bytes() for path in files}

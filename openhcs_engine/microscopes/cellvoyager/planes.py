@@ -134,7 +134,7 @@ def read_planes(records: Sequence[ImageRecord], files: PlateFiles, remarks: Rema
         groups.setdefault(_coordinate(record), []).append(record)
     repeats = _Repeats()
     planes = [
-        _plane(group[0], files) if len(group) == 1 else repeats.keep([(one, _plane(one, files)) for one in group])
+        _plane(group[0], files) if len(group) == 1 else repeats.choose([(one, _plane(one, files)) for one in group])
         for group in groups.values()
     ]
     repeats.report(remarks)
@@ -213,19 +213,19 @@ class _Repeats:
         self.same_file = 0
         self.other_files: list[str] = []
 
-    def keep(self, found: list[tuple[ImageRecord, ImagePlane]]) -> ImagePlane:
+    def choose(self, planes: list[tuple[ImageRecord, ImagePlane]]) -> ImagePlane:
         """Of records of one file the last, as it wrote over those before; of several files the first action's."""
         by_path: dict[str | None, tuple[ImageRecord, ImagePlane]] = {}
-        for record, plane in found:
+        for record, plane in planes:
             by_path[plane.path] = record, plane
-        self.same_file += len(found) - len(by_path)
-        record, kept = min(by_path.values(), key=lambda pair: (not pair[1].present, pair[0].action))
+        self.same_file += len(planes) - len(by_path)
+        record, chosen = min(by_path.values(), key=lambda pair: (not pair[1].present, pair[0].action))
         self.other_files += [
             f"{other.file} (action {other.action}) was left out: {record.file} (action {record.action})"
             for other, plane in by_path.values()
-            if plane is not kept
+            if plane is not chosen
         ]
-        return kept
+        return chosen
 
     def report(self, remarks: Remarks) -> None:
         if self.same_file:

@@ -21,7 +21,7 @@ class Origin(NamedTuple):
 
 
 def with_origins(planes: Sequence[DeclaredPlane], origins: Sequence[Origin]) -> tuple[list[DeclaredPlane], list[str]]:
-    """The planes with sites and channels that are told apart by their origins, and notes on how they were numbered."""
+    """The planes with sites and channels that differ by their origins, and notes on how they were numbered."""
     gridded, about_grid = _by_grid(planes, origins)
     sited, about_sites = _by_region(gridded, origins)
     named, about_channels = _by_acquisition(sited, origins)
@@ -49,9 +49,9 @@ def _by_region(planes: Sequence[DeclaredPlane], origins: Sequence[Origin]) -> tu
     places = [(origin.region or "", plane.site) for plane, origin in zip(planes, origins, strict=True)]
     ordered = sorted(set(places), key=lambda place: (natural_order(place[0]), place[1]))
     numbers = {place: number for number, place in enumerate(ordered, start=1)}
-    told = [f"{number}: region {region}, site {site}" for (region, site), number in numbers.items()]
+    shown = [f"{number}: region {region}, site {site}" for (region, site), number in numbers.items()]
     moved = [plane._replace(site=numbers[place]) for plane, place in zip(planes, places, strict=True)]
-    return moved, [f"Sites of all regions of interest were numbered 1 to {len(told)} ({examples(told)})."]
+    return moved, [f"Sites of all regions of interest were numbered 1 to {len(shown)} ({examples(shown)})."]
 
 
 def _by_acquisition(
@@ -69,7 +69,7 @@ def _by_acquisition(
         )
         for plane, origin in zip(planes, origins, strict=True)
     ]
-    told = examples(sorted({str(acquisition) for acquisition in acquisitions}, key=natural_order))
+    shown = examples(sorted({str(acquisition) for acquisition in acquisitions}, key=natural_order))
     return apart, [
-        f"Several reads ({told}) took the same channels of the same sites: each read's are channels of their own."
+        f"Several reads ({shown}) took the same channels of the same sites: each read's are channels of their own."
     ]

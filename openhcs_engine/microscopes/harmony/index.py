@@ -180,7 +180,7 @@ class _Reader:
         self.local = _LocalNames()
         self.attributes: _Attributes = []
         self.fields: _Fields = {}
-        self.kept: frozenset[str] = frozenset()
+        self.wanted: frozenset[str] = frozenset()
         self.close: Callable[[], None] | None = None
         self.record_depth = 0
         self.entry_channel: int | None = None
@@ -221,8 +221,8 @@ class _Reader:
         elif (self.section, local) == ("Plates", "Plate"):
             self.open(_PLATE_KEYS, self.add_plate)
 
-    def open(self, kept: frozenset[str], close: Callable[[], None]) -> None:
-        self.fields, self.kept, self.close, self.record_depth = {}, kept, close, self.depth
+    def open(self, wanted: frozenset[str], close: Callable[[], None]) -> None:
+        self.fields, self.wanted, self.close, self.record_depth = {}, wanted, close, self.depth
 
     def end(self, name: str) -> None:
         self.depth -= 1
@@ -231,7 +231,7 @@ class _Reader:
         if self.depth < self.record_depth:
             self.close()
             self.close = None
-        elif (local := self.local[name]) in self.kept:
+        elif (local := self.local[name]) in self.wanted:
             value = "".join(self.text)[:MAX_VALUE]
             has_unit = self.attributes and local in _MEASURED
             self.fields[local] = f"{value}\0{_unit(self.attributes)}" if has_unit else value

@@ -109,7 +109,7 @@ def is_index(head: bytes) -> bool:
     return _ROOT_ELEMENT in head.replace(b"\0", b"")
 
 
-def url_places(url: str, folder: str, base: str) -> tuple[str, ...]:
+def url_paths(url: str, folder: str, base: str) -> tuple[str, ...]:
     """Where the URL of an index in ``folder`` may lead to, relative to the listing's root, the likeliest first.
 
     Absolute URLs (another computer's drive, a server) only tell the file's name. Empty if the URL, as it is or
@@ -121,12 +121,12 @@ def url_places(url: str, folder: str, base: str) -> tuple[str, ...]:
         return (posixpath.join(folder, url),)
     text = url.replace("\\", "/")
     readings = dict.fromkeys((text, unquote(text)))
-    places = [_place(reading, folder, base) for reading in readings]
-    sound = tuple(place for place in places if place is not None)
-    return sound if len(sound) == len(places) else ()
+    paths = [_path_of_url(reading, folder, base) for reading in readings]
+    sound = tuple(path for path in paths if path is not None)
+    return sound if len(sound) == len(paths) else ()
 
 
-def _place(url: str, folder: str, base: str) -> str | None:
+def _path_of_url(url: str, folder: str, base: str) -> str | None:
     if not url.isprintable():
         return None
     relative = url.rpartition("/")[2] if _ABSOLUTE.match(url) else url

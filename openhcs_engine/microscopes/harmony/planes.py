@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import structs
 
 from openhcs_engine.microscopes.harmony.index import HarmonyImage, HarmonyIndex
-from openhcs_engine.microscopes.harmony.names import HarmonyName, image_base, parse_harmony_name, url_places
+from openhcs_engine.microscopes.harmony.names import HarmonyName, image_base, parse_harmony_name, url_paths
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, sha256_of, start_of
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane
@@ -84,16 +84,16 @@ class HarmonyFiles:
         ordered = sorted(self.images.items(), key=lambda item: (item[1].fast, item[1].lifetime), reverse=True)
         return {name[:5]: path for path, name in ordered}
 
-    def find(self, places: Sequence[str]) -> str | None:
+    def find(self, candidates: Sequence[str]) -> str | None:
         """The file that one of these paths leads to: exactly, in another case, or in another of the plate's folders."""
-        for place in places:
-            if place in self.paths:
-                return place
-        for place in places:
-            if (path := self.by_folded_path.get(place.lower())) is not None:
+        for candidate in candidates:
+            if candidate in self.paths:
+                return candidate
+        for candidate in candidates:
+            if (path := self.by_folded_path.get(candidate.lower())) is not None:
                 return path
-        for place in places:
-            if (path := self.by_stem.get(_stem(place))) is not None:
+        for candidate in candidates:
+            if (path := self.by_stem.get(_stem(candidate))) is not None:
                 return path
         return None
 
@@ -175,7 +175,7 @@ class _Placing:
 
     def plane(self, image: HarmonyImage) -> ImagePlane:
         key = _key_of(image)
-        path, is_there = self.place(image)
+        path, is_there = self.path_of(image)
         if is_there and path is not None and (self.used.setdefault(path, key) or key) != key:
             self.taken.append(path)
             is_there = False
@@ -192,7 +192,7 @@ class _Placing:
             z_um=image.z_um if self.relative_z else image.absolute_z_um,
         )
 
-    def place(self, image: HarmonyImage) -> tuple[str | None, bool]:
+    def path_of(self, image: HarmonyImage) -> tuple[str | None, bool]:
         """Where the image lies, or should lie; True if it is there."""
         located, url = self.located, image.url
         if url is None:
@@ -204,14 +204,14 @@ class _Placing:
         beside = self.start + url
         if beside in self.files.paths:  # a path of the listing leads nowhere else
             return beside, True
-        places = url_places(url, located.folder, located.base)
-        if not places:
+        candidates = url_paths(url, located.folder, located.base)
+        if not candidates:
             self.outside.append(ascii(url[:120]))
             return None, False
-        found = self.files.find(places)
-        if found is None and places[0].rpartition("/")[0] == located.folder:
-            return self.expected(places[0].rpartition("/")[2]), False
-        return (places[0], False) if found is None else (found, True)
+        found = self.files.find(candidates)
+        if found is None and candidates[0].rpartition("/")[0] == located.folder:
+            return self.expected(candidates[0].rpartition("/")[2]), False
+        return (candidates[0], False) if found is None else (found, True)
 
     def expected(self, name: str) -> str:
         folder = self.image_folder
@@ -238,7 +238,7 @@ class _Placing:
 
     def refuse(self, image: HarmonyImage) -> None:
         """A record of an image that was not acquired: an error of the instrument, never a plane."""
-        path, is_there = self.place(image)
+        path, is_there = self.path_of(image)
         if is_there and path is not None:
             self.used.setdefault(path, None)
         self.failed[_key_of(image)] = None
@@ -286,13 +286,13 @@ def planes_of_names(
     for path, (well, site, plane, channel, timepoint, *_) in names.items():
         found.setdefault(ImageKey(well, site, channel, plane, timepoint), []).append(listing.file(path))
     copies, rivals = 0, list[str]()
-    for kept, *others in found.values():
+    for chosen, *others in found.values():
         for other in others:
-            if _same_bytes(listing, kept, other):
+            if _same_bytes(listing, chosen, other):
                 copies += 1
             else:
                 rivals.append(
-                    f"{other.path} was left out: it differs from {kept.path}, but both are the same well, site, "
+                    f"{other.path} was left out: it differs from {chosen.path}, but both are the same well, site, "
                     "channel, z and time point."
                 )
     if copies:

@@ -91,8 +91,8 @@ class RecordPattern:
         values = found.group(*self.groups)
         if self.units:
             measured = list(values)
-            for place, unit in self.units:
-                measured[place] += unit
+            for number, unit in self.units:
+                measured[number] += unit
             return found.end(), tuple(measured)
         return found.end(), values
 

@@ -29,7 +29,7 @@ class Series(NamedTuple):
     lifetime: int = 1
 
 
-class _Place(NamedTuple):
+class _Coordinates(NamedTuple):
     timepoint: int
     channel: int
     series: Series
@@ -37,15 +37,15 @@ class _Place(NamedTuple):
 
 def index_with_series(index: HarmonyIndex, remarks: Remarks) -> HarmonyIndex:
     """The index with time points and channels for the images of a series, if several of them share a coordinate."""
-    places = [_Place(image.timepoint, image.channel, _series_of_url(image.url)) for image in index.images]
-    if all(place.series == Series() for place in places):
+    coordinates = [_Coordinates(image.timepoint, image.channel, _series_of_url(image.url)) for image in index.images]
+    if all(each.series == Series() for each in coordinates):
         return index
     keys = [(image.well, image.field, image.plane, image.channel, image.timepoint) for image in index.images]
-    if len({(key, place.series) for key, place in zip(keys, places, strict=True)}) == len(set(keys)):
+    if len({(key, each.series) for key, each in zip(keys, coordinates, strict=True)}) == len(set(keys)):
         return index  # its time points tell the series apart already
-    numbers = _Numbers(places)
+    numbers = _Numbers(coordinates)
     numbers.report(remarks)
-    images = tuple(_moved(image, place, numbers) for image, place in zip(index.images, places, strict=True))
+    images = tuple(_moved(image, each, numbers) for image, each in zip(index.images, coordinates, strict=True))
     return replace(index, images=images, channels={**index.channels, **numbers.channels_of(index.channels)})
 
 
@@ -53,21 +53,25 @@ def names_with_series(
     names: Mapping[str, HarmonyName], remarks: Remarks
 ) -> tuple[Mapping[str, HarmonyName], Mapping[int, str]]:
     """The same for images that are known by their names alone, by path; and names of the channels that are added."""
-    places = {
-        path: _Place(name.timepoint, name.channel, Series(name.fast, name.lifetime)) for path, name in names.items()
+    coordinates = {
+        path: _Coordinates(name.timepoint, name.channel, Series(name.fast, name.lifetime))
+        for path, name in names.items()
     }
-    told_apart = len({name[:5] for name in names.values()}) == len(names)
-    if told_apart or len({place.series for place in places.values()}) < 2:
+    are_distinct = len({name[:5] for name in names.values()}) == len(names)
+    if are_distinct or len({each.series for each in coordinates.values()}) < 2:
         return names, {}
-    numbers = _Numbers(places.values())
+    numbers = _Numbers(coordinates.values())
     numbers.report(remarks)
     moved = {
         path: name._replace(
-            timepoint=numbers.timepoint(places[path]), channel=numbers.channel(places[path]), fast=1, lifetime=1
+            timepoint=numbers.timepoint(coordinates[path]),
+            channel=numbers.channel(coordinates[path]),
+            fast=1,
+            lifetime=1,
         )
         for path, name in names.items()
     }
-    added = numbers.channels_of({place.channel: HarmonyChannel() for place in places.values()})
+    added = numbers.channels_of({each.channel: HarmonyChannel() for each in coordinates.values()})
     return moved, {number: channel.name for number, channel in added.items() if channel.name is not None}
 
 
@@ -78,22 +82,22 @@ def _series_of_url(url: str | None) -> Series:
     return Series() if name is None else Series(name.fast, name.lifetime)
 
 
-def _moved(image: HarmonyImage, place: _Place, numbers: _Numbers) -> HarmonyImage:
-    return structs.replace(image, timepoint=numbers.timepoint(place), channel=numbers.channel(place))
+def _moved(image: HarmonyImage, coordinates: _Coordinates, numbers: _Numbers) -> HarmonyImage:
+    return structs.replace(image, timepoint=numbers.timepoint(coordinates), channel=numbers.channel(coordinates))
 
 
 class _Numbers:
     """Time points and channels of series, numbered."""
 
-    def __init__(self, places: Iterable[_Place]) -> None:
-        found = set(places)
-        self.moments = sorted({(place.timepoint, place.series.fast) for place in found})
+    def __init__(self, coordinates: Iterable[_Coordinates]) -> None:
+        found = set(coordinates)
+        self.moments = sorted({(each.timepoint, each.series.fast) for each in found})
         self.is_fast = len({fast for _, fast in self.moments}) > 1
         first = self.moments[0][0]  # Harmony 5 counts from 0
         self.times = {moment: number for number, moment in enumerate(self.moments, start=first)}
-        decays = {place.channel: set[int]() for place in found}
-        for place in found:
-            decays[place.channel].add(place.series.lifetime)
+        decays = {each.channel: set[int]() for each in found}
+        for each in found:
+            decays[each.channel].add(each.series.lifetime)
         following = max(decays)
         self.waves: dict[tuple[int, int], int] = {}
         self.divided = {channel: sorted(seen) for channel, seen in sorted(decays.items()) if len(seen) > 1}
@@ -103,13 +107,13 @@ class _Numbers:
                 following += 1
                 self.waves[channel, lifetime] = following
 
-    def timepoint(self, place: _Place) -> int:
+    def timepoint(self, coordinates: _Coordinates) -> int:
         """The time point of an image."""
-        return self.times[place.timepoint, place.series.fast] if self.is_fast else place.timepoint
+        return self.times[coordinates.timepoint, coordinates.series.fast] if self.is_fast else coordinates.timepoint
 
-    def channel(self, place: _Place) -> int:
+    def channel(self, coordinates: _Coordinates) -> int:
         """The channel of an image."""
-        return self.waves.get((place.channel, place.series.lifetime), place.channel)
+        return self.waves.get((coordinates.channel, coordinates.series.lifetime), coordinates.channel)
 
     def channels_of(self, known: Mapping[int, HarmonyChannel]) -> dict[int, HarmonyChannel]:
         """The channels of lifetimes, named by what is known of the channel that they divide."""

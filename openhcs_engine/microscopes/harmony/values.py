@@ -35,8 +35,8 @@ def within(value: int | None, limit: int) -> int | None:
 @lru_cache(maxsize=4096)
 def well(row: str | None, column: str | None) -> str | None:
     """Canonical name of a well by its row and column, counted from 1; None outside of any plate."""
-    place = within(number(row), MAX_ROWS), within(number(column), MAX_COLUMNS)
-    return None if place[0] is None or place[1] is None else well_name(place[0] - 1, place[1] - 1)
+    position = within(number(row), MAX_ROWS), within(number(column), MAX_COLUMNS)
+    return None if position[0] is None or position[1] is None else well_name(position[0] - 1, position[1] - 1)
 
 
 @lru_cache(maxsize=8192)

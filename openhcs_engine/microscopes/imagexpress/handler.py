@@ -12,7 +12,7 @@ from openhcs_engine.microscopes.handler import MicroscopeHandler, is_inside, one
 from openhcs_engine.microscopes.image_forms import normal_forms
 from openhcs_engine.microscopes.imagexpress.htd import MAX_HTD_BYTES, Htd, is_htd, parse_htd
 from openhcs_engine.microscopes.imagexpress.missing import Seen, missing_planes, warn_of_absent
-from openhcs_engine.microscopes.imagexpress.names import FolderPlace, parse_folder, parse_image_name
+from openhcs_engine.microscopes.imagexpress.names import FolderInfo, parse_folder, parse_image_name
 from openhcs_engine.microscopes.imagexpress.planes import (
     ImageFile,
     ImageGroup,
@@ -21,7 +21,7 @@ from openhcs_engine.microscopes.imagexpress.planes import (
     read_header,
     read_planes,
 )
-from openhcs_engine.microscopes.imagexpress.repeats import repeated_places
+from openhcs_engine.microscopes.imagexpress.repeats import repeated_groups
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, start_of
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane
@@ -72,7 +72,7 @@ class ImageXpressHandler(MicroscopeHandler):
         htd = _read_htd(listing, htd_files, prefixes, remarks)
         _warn_of_no_htds(listing, base, htd_files, remarks)
         groups = read_groups(listing, images, remarks)
-        planes = read_planes(listing, groups, remarks, repeated_places(listing, groups))
+        planes = read_planes(listing, groups, remarks, repeated_groups(listing, groups))
         seen = Seen.of(planes)
         missing: tuple[ImagePlane, ...] = ()
         if htd is not None:
@@ -136,9 +136,9 @@ class _Source:
     """What each channel's images normally are."""
 
 
-def _speaks_for_us(text: str, place: FolderPlace) -> bool:
+def _speaks_for_us(text: str, info: FolderInfo) -> bool:
     name = parse_image_name(text)
-    return name is not None and not name.thumbnail and (name.is_typical or place.is_numbered)
+    return name is not None and not name.thumbnail and (name.is_typical or info.is_numbered)
 
 
 def _has_images(listing: FolderListing, base: str) -> bool:

@@ -55,28 +55,28 @@ def parse_metaseries(description: str) -> MetaSeries | None:
     return _of_properties(found)
 
 
-def _of_properties(found: dict[str, str]) -> MetaSeries:
-    z_step = _number(found.get("Z Step"))
-    projection = found.get("Z Projection Method") or None
-    wavelength = _number(found.get("wavelength"))
-    x, y = _number(found.get("stage-position-x")), _number(found.get("stage-position-y"))
+def _of_properties(properties: dict[str, str]) -> MetaSeries:
+    z_step = _number(properties.get("Z Step"))
+    projection = properties.get("Z Projection Method") or None
+    wavelength = _number(properties.get("wavelength"))
+    x, y = _number(properties.get("stage-position-x")), _number(properties.get("stage-position-y"))
     return MetaSeries(
-        pixel_size_um=_pixel_size(found),
+        pixel_size_um=_pixel_size(properties),
         z_step=int(z_step) if z_step is not None and projection is None else None,
         projection=projection,
-        z_step_um=_positive(found.get("Z Projection Step Size")),
-        z_um=_number(found.get("z-position")),
+        z_step_um=_positive(properties.get("Z Projection Step Size")),
+        z_um=_number(properties.get("z-position")),
         stage_um=None if x is None or y is None else (x, y),
-        illumination=found.get("_IllumSetting_") or None,
+        illumination=properties.get("_IllumSetting_") or None,
         wavelength_nm=wavelength if wavelength else None,  # 0: not set, as with transmitted light
-        plate_name=_plate_name(found.get("Description", "")),
+        plate_name=_plate_name(properties.get("Description", "")),
     )
 
 
-def _pixel_size(found: dict[str, str]) -> float | None:
-    calibrated = found.get("spatial-calibration-state", "").lower() in {"on", "true", "1"}
-    in_um = found.get("spatial-calibration-units", "").strip().lower() in _MICROMETRES
-    return _positive(found.get("spatial-calibration-x")) if calibrated and in_um else None
+def _pixel_size(properties: dict[str, str]) -> float | None:
+    calibrated = properties.get("spatial-calibration-state", "").lower() in {"on", "true", "1"}
+    in_um = properties.get("spatial-calibration-units", "").strip().lower() in _MICROMETRES
+    return _positive(properties.get("spatial-calibration-x")) if calibrated and in_um else None
 
 
 def _number(text: str | None) -> float | None:

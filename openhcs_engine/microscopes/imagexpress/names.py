@@ -137,7 +137,7 @@ def _read_tail(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderPlace:
+class FolderInfo:
     """What a folder's path says about the images in it."""
 
     base: str
@@ -151,7 +151,7 @@ class FolderPlace:
         return self.timepoint is not None or self.z_step is not None
 
 
-def parse_folder(path: str) -> FolderPlace:
+def parse_folder(path: str) -> FolderInfo:
     """Split ``a/b/TimePoint_1/ZStep_2`` into the plate folder, the time point and the z step, in either order."""
     parts = path.split("/") if path else []
     timepoint = z_step = None
@@ -163,4 +163,4 @@ def parse_folder(path: str) -> FolderPlace:
         else:
             break
         parts.pop()
-    return FolderPlace(base="/".join(parts), timepoint=timepoint, z_step=z_step)
+    return FolderInfo(base="/".join(parts), timepoint=timepoint, z_step=z_step)

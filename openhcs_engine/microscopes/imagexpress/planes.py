@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from openhcs_engine.microscopes.image_forms import why_unreadable
 from openhcs_engine.microscopes.imagexpress.metaseries import MetaSeries, parse_metaseries
-from openhcs_engine.microscopes.imagexpress.names import FolderPlace, ImageName
+from openhcs_engine.microscopes.imagexpress.names import FolderInfo, ImageName
 from openhcs_engine.microscopes.listing import FolderListing, ListedFile, sha256_of
 from openhcs_engine.microscopes.remarks import Remarks
 from openhcs_engine.model.image_index import ImageKey, ImagePlane, PlaneKind
@@ -34,7 +34,7 @@ class ImageFile(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000
     path: str
     """Relative to the listing's root."""
     name: ImageName
-    place: FolderPlace
+    folder: FolderInfo
 
     @property
     def channel(self) -> int:
@@ -44,9 +44,9 @@ class ImageFile(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000
 
     def key(self, z_index: int | None) -> ImageKey:
         """Its coordinates, where names leave out what there is one of; ``z_index`` is used if the name has none."""
-        name, place = self.name, self.place
+        name, folder = self.name, self.folder
         site, channel = name.site, name.channel
-        timepoint = name.timepoint if place.timepoint is None else place.timepoint
+        timepoint = name.timepoint if folder.timepoint is None else folder.timepoint
         return ImageKey(
             name.well,
             1 if site is None else site,
@@ -61,7 +61,7 @@ class ImageGroup:
     """The files of one channel in one folder, and what one of them says of all."""
 
     channel: int
-    place: FolderPlace
+    folder: FolderInfo
     files: tuple[ImageFile, ...]
     metaseries: MetaSeries | None = None
     """None if no file could be read, too."""
@@ -83,7 +83,7 @@ def read_groups(
 
 
 def _read_group(listing: FolderListing, channel: int, files: list[ImageFile], remarks: Remarks) -> ImageGroup:
-    group = ImageGroup(channel=channel, place=files[0].place, files=tuple(files))
+    group = ImageGroup(channel=channel, folder=files[0].folder, files=tuple(files))
     for image in files[:_TRIES]:
         try:
             header, metaseries = read_header(listing, image.path)
@@ -114,7 +114,7 @@ def z_of(group: ImageGroup, neighbours: frozenset[int | None]) -> int | None:
         return None
     if said is not None and said.z_step is not None:
         return said.z_step
-    step, others = group.place.z_step, neighbours - {group.place.z_step}
+    step, others = group.folder.z_step, neighbours - {group.folder.z_step}
     if (step is None and others) or (step == 0 and others - {None}):
         return None
     return 1 if step is None else step
@@ -124,7 +124,7 @@ def read_planes(
     listing: FolderListing,
     groups: Iterable[ImageGroup],
     remarks: Remarks,
-    repeated: Collection[tuple[int, FolderPlace]] = (),
+    repeated: Collection[tuple[int, FolderInfo]] = (),
 ) -> tuple[ImagePlane, ...]:
     """One plane for each image that was acquired; copies are confirmed by their bytes and counted once.
 
@@ -135,8 +135,8 @@ def read_planes(
     images = [image for group in groups for image in group.files]
     keys: list[ImageKey] = []
     for group in groups:
-        shared = z_of(group, neighbours[group.place.timepoint])
-        if (group.channel, group.place) in repeated:
+        shared = z_of(group, neighbours[group.folder.timepoint])
+        if (group.channel, group.folder) in repeated:
             shared = 1
         # A z in the file's own name is exact; the metadata were read from one file for the whole folder.
         keys += [image.key(shared) for image in group.files]
@@ -154,7 +154,7 @@ def _without_copies(
     for key, image in keyed:
         images.setdefault(key, []).append(image)
     copies = _Copies(listing)
-    kept = {key: files[0] if len(files) == 1 else copies.keep(key, files) for key, files in images.items()}
+    kept = {key: files[0] if len(files) == 1 else copies.choose(key, files) for key, files in images.items()}
     copies.report(remarks)
     return kept
 
@@ -162,7 +162,7 @@ def _without_copies(
 def _neighbours(groups: tuple[ImageGroup, ...]) -> Mapping[int | None, frozenset[int | None]]:
     steps: dict[int | None, set[int | None]] = {}
     for group in groups:
-        steps.setdefault(group.place.timepoint, set()).add(group.place.z_step)
+        steps.setdefault(group.folder.timepoint, set()).add(group.folder.z_step)
     return {timepoint: frozenset(found) for timepoint, found in steps.items()}
 
 
@@ -180,17 +180,17 @@ class _Copies:
         self.equal: dict[int, list[ImageFile]] = {}
         self.different: list[str] = []
 
-    def keep(self, key: ImageKey, images: list[ImageFile]) -> ImageFile:
+    def choose(self, key: ImageKey, images: list[ImageFile]) -> ImageFile:
         """The file to read: a plane's in the folder of its own z, a projection's in the lowest folder."""
-        kept, *others = sorted(images, key=lambda image: _preference(key, image))
-        as_large = {other.path for other in others if self.listing.are_as_large(other.path, kept.path)}
-        kept_digest = self.digest(kept) if as_large else None
+        chosen, *others = sorted(images, key=lambda image: _preference(key, image))
+        as_large = {other.path for other in others if self.listing.are_as_large(other.path, chosen.path)}
+        digest = self.digest(chosen) if as_large else None
         for other in others:
-            if other.path in as_large and kept_digest is not None and self.digest(other) == kept_digest:
+            if other.path in as_large and digest is not None and self.digest(other) == digest:
                 self.equal.setdefault(other.channel, []).append(other)
             else:
-                self.different.append(f"{other.path} was left out: it differs from {kept.path}")
-        return kept
+                self.different.append(f"{other.path} was left out: it differs from {chosen.path}")
+        return chosen
 
     def digest(self, image: ImageFile) -> str | None:
         try:
@@ -213,7 +213,7 @@ class _Copies:
 
 
 def _preference(key: ImageKey, image: ImageFile) -> tuple[bool, int, str]:
-    step = -1 if image.place.z_step is None else image.place.z_step
+    step = -1 if image.folder.z_step is None else image.folder.z_step
     return key.z_index is not None and step != key.z_index, step, image.path
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from openhcs_engine.microscopes.imagexpress.names import FolderPlace
+from openhcs_engine.microscopes.imagexpress.names import FolderInfo
 from openhcs_engine.microscopes.imagexpress.planes import ImageFile, ImageGroup
 from openhcs_engine.microscopes.listing import FolderListing
 
@@ -20,7 +20,7 @@ _Stacks = Mapping[tuple[int, int | None], Sequence[ImageGroup]]
 """Groups without metadata by channel and time point."""
 
 
-def repeated_places(listing: FolderListing, groups: Iterable[ImageGroup]) -> frozenset[tuple[int, FolderPlace]]:
+def repeated_groups(listing: FolderListing, groups: Iterable[ImageGroup]) -> frozenset[tuple[int, FolderInfo]]:
     """Channel and folder of all groups that show one image, stored in every ZStep folder, well by well, site by site.
 
     Files are compared as far as they are equal: a real stack is known by the first block of two files.
@@ -28,18 +28,18 @@ def repeated_places(listing: FolderListing, groups: Iterable[ImageGroup]) -> fro
     stacks: dict[tuple[int, int | None], list[ImageGroup]] = {}
     for group in groups:
         if group.metaseries is None:
-            stacks.setdefault((group.channel, group.place.timepoint), []).append(group)
+            stacks.setdefault((group.channel, group.folder.timepoint), []).append(group)
     found = (repeated for stack in stacks.values() for repeated in _repeated(listing, stack, stacks))
-    return frozenset((group.channel, group.place) for group in found)
+    return frozenset((group.channel, group.folder) for group in found)
 
 
 def _repeated(listing: FolderListing, stack: Sequence[ImageGroup], stacks: _Stacks) -> list[ImageGroup]:
     """The groups of one channel that hold the same images; none if its ZStep folders differ."""
-    steps = [group for group in stack if group.place.z_step]
+    steps = [group for group in stack if group.folder.z_step]
     if len(steps) < 2 or not _is_repeated(listing, steps) or not _differ_elsewhere(listing, steps[0], stacks):
         return []
     # ZStep_0 and the folder above are for projections: there, too, a channel that was acquired once may lie again.
-    others = [group for group in stack if not group.place.z_step]
+    others = [group for group in stack if not group.folder.z_step]
     return [*steps, *(group for group in others if _is_repeated(listing, [steps[0], group]))]
 
 

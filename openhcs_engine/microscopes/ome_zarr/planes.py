@@ -146,7 +146,7 @@ def _planes(
     gone = metadata_only or (image.own is not None and image.array in listing.empty_arrays)
     absent = _absent(image)
     chunks = None if listing.arrays is None else listing.arrays.of(image.array).digest
-    for index, t, c, z in image.places():
+    for index, t, c, z in image.positions():
         kind, z_index = depths[z]
         yield ImagePlane(
             key=ImageKey(well, site, channels[c], z_index, times[t]),

@@ -13,7 +13,7 @@ from openhcs_engine.errors import PlateMapError
 from openhcs_engine.microscopes.plate_map.grid import PlateGrid, find_grids
 from openhcs_engine.microscopes.plate_map.rows import (
     CellValue,
-    Found,
+    TableContents,
     column_called,
     cut,
     read_list,
@@ -110,7 +110,7 @@ def join_plate_map(plate_map: PlateMap, plate: Plate) -> tuple[PlateMap, tuple[s
     return plate_map.restricted(acquired), tuple(notes)
 
 
-def doses_told(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def dose_notes(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Notes about how the doses of these wells were read, and warnings of those that could not be read as numbers.
 
     Controls and empty wells are left out: what they hold is told by their role.
@@ -132,7 +132,7 @@ def doses_told(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...]
     return tuple(notes), (warning,) if problems else ()
 
 
-def _read(tables: Sequence[Table], declared: PlateMapColumns, plate_names: Sequence[str]) -> Found:
+def _read(tables: Sequence[Table], declared: PlateMapColumns, plate_names: Sequence[str]) -> TableContents:
     if not tables or not any(any(row) for table in tables for row in table.rows):
         raise TableError("it is empty")
     headers = [next(number for number, row in enumerate(table.rows) if any(row)) for table in tables]
@@ -140,33 +140,33 @@ def _read(tables: Sequence[Table], declared: PlateMapColumns, plate_names: Seque
     if lists:
         named = [table for table, _ in lists]
         _refuse_more_sheets(named, [table for table in tables if table not in named])
-        return _told(read_list(*lists[0], declared, plate_names), named[:1], tables)
+        return _with_notes(read_list(*lists[0], declared, plate_names), named[:1], tables)
     grids = {table: grids for table in tables if (grids := find_grids(table))}
     if not grids and (below := [pair for table in tables if (pair := _below_preamble(table, declared)) is not None]):
         _refuse_more_sheets([table for table, _ in below], [])
-        return _told(read_list(*below[0], declared, plate_names), [below[0][0]], tables)
+        return _with_notes(read_list(*below[0], declared, plate_names), [below[0][0]], tables)
     if not grids:
         raise TableError(_unreadable(tables, declared))
-    return _told(_read_grids([grid for found in grids.values() for grid in found], declared), list(grids), tables)
+    return _with_notes(_read_grids([grid for found in grids.values() for grid in found], declared), list(grids), tables)
 
 
-def _told(found: Found, used: Sequence[Table], tables: Sequence[Table]) -> Found:
+def _with_notes(contents: TableContents, used: Sequence[Table], tables: Sequence[Table]) -> TableContents:
     """What was found, with notes about the sheets that it was found on and those that were not read."""
     names = ", ".join(f'"{table.name}"' for table in tables if table not in used)
     passed = (f"Sheets that describe no wells were not read: {names}.",) if names else ()
-    return replace(found, notes=(*found.notes, *(note for table in used for note in table.notes), *passed))
+    return replace(contents, notes=(*contents.notes, *(note for table in used for note in table.notes), *passed))
 
 
-def _read_grids(grids: Sequence[PlateGrid], declared: PlateMapColumns) -> Found:
+def _read_grids(grids: Sequence[PlateGrid], declared: PlateMapColumns) -> TableContents:
     if declared.plate is not None:
         raise TableError(
             f'plate was declared to be "{declared.plate}", but it holds grids, which have no column of plates'
         )
     titles = tuple(grid.title for grid in grids)
-    if twice := next((grid for place, grid in enumerate(grids) if grid.title in titles[:place]), None):
+    if twice := next((grid for index, grid in enumerate(grids) if grid.title in titles[:index]), None):
         raise TableError(f'two of its grids have the title "{twice.title}", the second at cell {twice.cell}')
     values = tuple(CellValue(grid.title, *value) for grid in grids for value in grid.values)
-    return Found(titles=titles, wells={value.well: value.cell for value in reversed(values)}, values=values)
+    return TableContents(titles=titles, wells={value.well: value.cell for value in reversed(values)}, values=values)
 
 
 def _below_preamble(table: Table, declared: PlateMapColumns) -> tuple[Table, int] | None:
@@ -200,22 +200,22 @@ def _unreadable(tables: Sequence[Table], declared: PlateMapColumns) -> str:
     )
 
 
-def _load(name: str, found: Found, declared: PlateMapColumns, path: str) -> LoadedMap:
+def _load(name: str, contents: TableContents, declared: PlateMapColumns, path: str) -> LoadedMap:
     """Tell roles from conditions, read doses as numbers, and put everything in plate order."""
-    wells = tuple(sorted(found.wells, key=plate_order))
+    wells = tuple(sorted(contents.wells, key=plate_order))
     try:
-        purposes = _purposes(found.titles, declared)
-        roles = _roles(found, purposes, declared)
+        purposes = _purposes(contents.titles, declared)
+        roles = _roles(contents, purposes, declared)
     except TableError as error:
         raise PlateMapError(f"{name} cannot be used as a plate map: {error}.", path=path) from error
-    by_title: dict[str, dict[str, str | None]] = {title: {} for title in found.titles}
-    for value in found.values:
+    by_title: dict[str, dict[str, str | None]] = {title: {} for title in contents.titles}
+    for value in contents.values:
         by_title[value.title][value.well] = value.text or None
-    doses, unit, no_numbers = _doses(found, purposes)
+    doses, unit, no_numbers = _doses(contents, purposes)
     plate_map = PlateMap(
         name=name,
         wells=wells,
-        cells=tuple(found.wells[well] for well in wells),
+        cells=tuple(contents.wells[well] for well in wells),
         roles=tuple(roles.get(well) for well in wells),
         conditions=tuple(
             Condition(name=purposes[title], values=tuple(texts.get(well) for well in wells))
@@ -225,27 +225,29 @@ def _load(name: str, found: Found, declared: PlateMapColumns, path: str) -> Load
         doses=tuple(doses.get(well) for well in wells) if doses else (),
         dose_unit=unit,
     )
-    return LoadedMap(plate_map=plate_map, notes=found.notes, no_numbers=no_numbers)
+    return LoadedMap(plate_map=plate_map, notes=contents.notes, no_numbers=no_numbers)
 
 
-def _doses(found: Found, purposes: Mapping[str, str]) -> tuple[dict[str, float | None], str | None, dict[str, str]]:
+def _doses(
+    contents: TableContents, purposes: Mapping[str, str]
+) -> tuple[dict[str, float | None], str | None, dict[str, str]]:
     """The doses by well, their unit, and why a well that has a dose has no number."""
     title = next((title for title, purpose in purposes.items() if purpose == "dose"), None)
     if title is None:
         return {}, None, {}
-    values = [value for value in found.values if value.title == title]
+    values = [value for value in contents.values if value.title == title]
     unit = unit_of_title(title)
-    cells = [*((value.text, value.exact) for value in values), *found.elsewhere.get(title, ())]
+    cells = [*((value.text, value.exact) for value in values), *contents.elsewhere.get(title, ())]
     read = read_numbers(
         [text for text, _ in cells],
         unit=unit and unit.name,
-        exact={place for place, (_, exact) in enumerate(cells) if exact},
+        exact={index for index, (_, exact) in enumerate(cells) if exact},
     )
     doses = {value.well: number for value, number in zip(values, read.values, strict=False)}
     problems = {
-        value.well: f"cell {value.cell}: {shown(value.text)} {read.problems[place]}"
-        for place, value in enumerate(values)
-        if place in read.problems
+        value.well: f"cell {value.cell}: {shown(value.text)} {read.problems[index]}"
+        for index, value in enumerate(values)
+        if index in read.problems
     }
     return doses, read.unit, problems
 
@@ -254,13 +256,13 @@ def _purposes(titles: Sequence[str], declared: PlateMapColumns) -> dict[str, str
     """Name of each title's condition; ``role`` for the roles."""
     names = {title: title for title in titles}
     for purpose, wanted in (("compound", declared.compound), ("dose", declared.dose), ("role", declared.role)):
-        place = column_called(titles, purpose, wanted)
-        if place is None and wanted is None and purpose == "dose":
+        index = column_called(titles, purpose, wanted)
+        if index is None and wanted is None and purpose == "dose":
             bare = [without_unit(title) for title in titles]
-            place = column_called(bare, purpose, None)
-            place = None if place is not None and column_called(bare[place + 1 :], purpose, None) is not None else place
-        if place is not None:
-            names[titles[place]] = purpose
+            index = column_called(bare, purpose, None)
+            index = None if index is not None and column_called(bare[index + 1 :], purpose, None) is not None else index
+        if index is not None:
+            names[titles[index]] = purpose
         elif wanted is not None:
             has = ", ".join(f'"{title}"' for title in titles) or "none"
             raise TableError(
@@ -273,11 +275,11 @@ def _purposes(titles: Sequence[str], declared: PlateMapColumns) -> dict[str, str
     return names
 
 
-def _roles(found: Found, purposes: Mapping[str, str], declared: PlateMapColumns) -> dict[str, WellRole]:
+def _roles(contents: TableContents, purposes: Mapping[str, str], declared: PlateMapColumns) -> dict[str, WellRole]:
     codes = declared.role_codes
     folded = {code.casefold(): word for code, word in codes.items()}
     roles: dict[str, WellRole] = {}
-    for value in found.values:
+    for value in contents.values:
         if purposes[value.title] != "role" or (not value.text and "" not in codes):
             continue
         plain = re.sub(r"(?<=\d)\.0+$", "", value.text)  # pandas writes the code -1 as -1.0 in a column with a gap

@@ -38,7 +38,7 @@ class CellValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class TableContents:
     """Everything that a table says, before roles are told from conditions."""
 
     titles: tuple[str, ...]
@@ -71,7 +71,7 @@ def well_columns(table: Table, header: int, declared: PlateMapColumns) -> tuple[
     return None
 
 
-def read_list(table: Table, header: int, declared: PlateMapColumns, plate_names: Sequence[str]) -> Found:
+def read_list(table: Table, header: int, declared: PlateMapColumns, plate_names: Sequence[str]) -> TableContents:
     """Read the rows of the plate that is called so; all rows where no column names plates.
 
     Raises
@@ -94,7 +94,7 @@ def read_list(table: Table, header: int, declared: PlateMapColumns, plate_names:
         shown = ", ".join(filter(None, table.rows[header]))
         raise TableError(f"it has the columns {cut(shown)}, but no row below them")
     others = sorted({*filled} - {*rows})
-    return Found(
+    return TableContents(
         titles=tuple(titles.values()),
         wells=wells,
         values=tuple(
@@ -240,4 +240,4 @@ def _no_such_plate(table: Table, header: int, rows: Sequence[int], column: int, 
     )
 
 
-__all__ = ["CellValue", "Found", "column_called", "cut", "read_list", "shown", "well_columns"]
+__all__ = ["CellValue", "TableContents", "column_called", "cut", "read_list", "shown", "well_columns"]

@@ -37,9 +37,9 @@ class Table:
     notes: tuple[str, ...] = ()
     """What a person should know of how it was read, as sentences."""
 
-    def __getitem__(self, place: tuple[int, int]) -> str:
+    def __getitem__(self, position: tuple[int, int]) -> str:
         """The cell at (row, column), counted from 0; empty text outside the table."""
-        row, column = place
+        row, column = position
         inside = 0 <= row < len(self.rows) and 0 <= column < len(self.rows[row])
         return self.rows[row][column] if inside else ""
 

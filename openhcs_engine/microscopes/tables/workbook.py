@@ -133,7 +133,7 @@ class _Page:
         self.rows: list[list[str]] = []
         self.written: set[tuple[int, int]] = set()
         """Numbers that are kept as texts."""
-        self._told = f"its sheet {title!r}"
+        self._name = f"its sheet {title!r}"
         self._cells = 0
 
     def put(self, row: int, column: int, text: str) -> None:
@@ -154,12 +154,12 @@ class _Page:
 
     def _reach(self, row: int, width: int) -> None:
         if row >= _MAX_ROWS:
-            raise TableError(f"{self._told} has more than {_MAX_ROWS} rows")
+            raise TableError(f"{self._name} has more than {_MAX_ROWS} rows")
         self.rows += [[] for _ in range(row + 1 - len(self.rows))]
         missing = width - len(self.rows[row])
         if missing > 0:
             self._cells += missing
-            refuse_size(self._cells, width, self._told)
+            refuse_size(self._cells, width, self._name)
             self.rows[row] += [""] * missing
 
 

@@ -81,12 +81,12 @@ def read_numbers(
     shown = {cell.shows for cell in cells.values() if cell.shows} | ({decimal} if decimal else set())
     separator = shown.pop() if len(shown) == 1 else ""
     titled = None if unit is None else read_unit(unit)
-    kept, sure = (titled, True) if titled else _unit_of_most([cells[key] for key in keys if key])
-    results = {key: _number(cell, separator, titled, kept, sure=sure) for key, cell in cells.items()}
+    common, sure = (titled, True) if titled else _unit_of_most([cells[key] for key in keys if key])
+    results = {key: _number(cell, separator, titled, common, sure=sure) for key, cell in cells.items()}
     found = [results[key] if key else None for key in keys]
     return NumberColumn(
         values=tuple(None if isinstance(result, str) else result for result in found),
-        unit=kept and kept.name,
+        unit=common and common.name,
         problems={position: result for position, result in enumerate(found) if isinstance(result, str)},
     )
 
@@ -138,10 +138,10 @@ def _digits(text: str, *, has_power: bool) -> dict[str, str]:
     return found
 
 
-def _number(cell: _Cell, separator: str, titled: Unit | None, kept: Unit | None, *, sure: bool) -> float | str:
+def _number(cell: _Cell, separator: str, titled: Unit | None, wanted: Unit | None, *, sure: bool) -> float | str:
     """The number of a cell in the unit that is kept, or why it has none, as a clause."""
     value = _value(cell, separator)
-    return value if isinstance(value, str) else _brought(value, cell.unit or titled, kept, sure=sure)
+    return value if isinstance(value, str) else _converted(value, cell.unit or titled, wanted, sure=sure)
 
 
 def _value(cell: _Cell, separator: str) -> Decimal | str:
@@ -170,18 +170,18 @@ def _is_bare_zero(cell: _Cell) -> bool:
     return cell.unit is None and not any(cell.meanings.values())
 
 
-def _brought(value: Decimal, own: Unit | None, kept: Unit | None, *, sure: bool) -> float | str:
+def _converted(value: Decimal, own: Unit | None, wanted: Unit | None, *, sure: bool) -> float | str:
     """A value in the unit that is kept, or why it cannot be."""
     if own is None and not value:
         return 0.0
     if not sure:
         return "cannot be compared: the column has different units, none of them in its title"
-    if (own and own.kind) != (kept and kept.kind):
+    if (own and own.kind) != (wanted and wanted.kind):
         if own is None:
-            return f"has no unit, beside values in {kept.name if kept else 'another'}"
-        return f"cannot be compared with values {f'in {kept.name}' if kept else 'without a unit'}"
+            return f"has no unit, beside values in {wanted.name if wanted else 'another'}"
+        return f"cannot be compared with values {f'in {wanted.name}' if wanted else 'without a unit'}"
     # Decimal, so that 500 nM and 0.5 µM are one number.
-    number = float(value.scaleb(own.exponent - kept.exponent) if own and kept else value)
+    number = float(value.scaleb(own.exponent - wanted.exponent) if own and wanted else value)
     return number if isfinite(number) else "is no number that can be kept"
 
 

@@ -29,7 +29,7 @@ class ArrayReader(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
 
-    def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
+    def plane(self, position: tuple[int, ...], window: Window) -> NDArray[Any]:
         """A window of the plane at an index of the leading axes; PlaneReadError if it is missing or damaged."""
 
 
@@ -74,7 +74,7 @@ class LazyPlanes(ABC):
         return self.shape[0]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, selection: Any) -> NDArray[Any]:  # Any: integers, slices and ... as NumPy takes them
         """Pixels as an array; as a masked array if planes of the selection do not exist, never as zeros.
@@ -91,12 +91,12 @@ class LazyPlanes(ABC):
         window = _window(y, self.shape[-2]), _window(x, self.shape[-1])
         inside = _inside(y, self.shape[-2]), _inside(x, self.shape[-1])
         wanted = np.broadcast_to(np.zeros((), self.dtype), self.shape)[indexes]
-        places = np.arange(prod(self.shape[:-2])).reshape(self.shape[:-2])[leading]
-        pixels = np.zeros((places.size, *wanted.shape[places.ndim :]), self.dtype)
-        missing = np.broadcast_to(self.absence, self.shape[:-2]).reshape(-1)[places.reshape(-1)]
+        positions = np.arange(prod(self.shape[:-2])).reshape(self.shape[:-2])[leading]
+        pixels = np.zeros((positions.size, *wanted.shape[positions.ndim :]), self.dtype)
+        missing = np.broadcast_to(self.absence, self.shape[:-2]).reshape(-1)[positions.reshape(-1)]
         for number in np.flatnonzero(~missing) if pixels.size else ():
-            place = np.unravel_index(places.flat[number], self.shape[:-2])
-            pixels[number] = self._reader.plane(tuple(int(index) for index in place), window)[inside]
+            position = np.unravel_index(positions.flat[number], self.shape[:-2])
+            pixels[number] = self._reader.plane(tuple(int(index) for index in position), window)[inside]
         whole = pixels.reshape(wanted.shape)
         if not missing.any():
             return whole
@@ -206,9 +206,9 @@ class _ForeignReader:
         dtype: np.dtype[Any] = np.dtype(self.array.dtype)
         return dtype
 
-    def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
+    def plane(self, position: tuple[int, ...], window: Window) -> NDArray[Any]:
         try:
-            return np.asarray(self.array[(*place, *window)])
+            return np.asarray(self.array[(*position, *window)])
         except (ValueError, RuntimeError, OSError) as error:
             raise PlaneReadError(f"{self.folder} {unreadable(error)}.", path=str(self.folder)) from error
 

@@ -40,22 +40,22 @@ def open_plate(folder: str | PathLike[str], wells: Collection[str] | None = None
     NotAnOutputError
         If the folder is no OME-Zarr plate.
     """
-    place = _place(folder)
-    if version_of(place / "images.zarr") is not None:
-        place /= "images.zarr"
-    attributes = read_attributes(place)
+    path = _as_path(folder)
+    if version_of(path / "images.zarr") is not None:
+        path /= "images.zarr"
+    attributes = read_attributes(path)
     listed = attributes.get("ome", {}).get("plate", {}).get("wells")
     if not isinstance(listed, list):
-        raise NotAnOutputError(f"{place} is not an OME-Zarr plate (its group lists no wells).", path=str(place))
+        raise NotAnOutputError(f"{path} is not an OME-Zarr plate (its group lists no wells).", path=str(path))
     names = {normalise_well(str(well["path"]).replace("/", "")) for well in listed}
     if wells is None:
-        wells = [name for name in names if _is_written(f"{place}/{well_path(name)}")]
+        wells = [name for name in names if _is_written(f"{path}/{well_path(name)}")]
     own = PlateGroup.read(attributes, "")
     known = () if own is None else (*own.own.wells, *(own.own.asked or ()))
-    return PlateReader(place, attributes, in_plate_order((*names, *known, *wells)), in_plate_order(wells))
+    return PlateReader(path, attributes, in_plate_order((*names, *known, *wells)), in_plate_order(wells))
 
 
-def _place(folder: str | PathLike[str]) -> Path:
+def _as_path(folder: str | PathLike[str]) -> Path:
     if not is_remote(os.fspath(folder)):
         return Path(folder)
     from upath import UPath
@@ -72,8 +72,8 @@ def open_well(folder: Path, well: str) -> WellReader:
     NotAnOutputError
         If it is not written.
     """
-    place = folder / well_path(well)
-    return WellReader(place, well, read_attributes(place))
+    path = folder / well_path(well)
+    return WellReader(path, well, read_attributes(path))
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class WellReader(Mapping[int | None, "FieldReader"]):
         return {site: str(image["path"]) for site, image in zip(sites, images, strict=True)}
 
     def __getitem__(self, site: int | None) -> FieldReader:
-        place = self.folder / self._paths[site]
-        return FieldReader(place, self.well, site, read_attributes(place))
+        path = self.folder / self._paths[site]
+        return FieldReader(path, self.well, site, read_attributes(path))
 
     def __iter__(self) -> Iterator[int | None]:
         return iter(self._paths)
@@ -160,7 +160,7 @@ class LabelReader:
     @property
     def absent(self) -> frozenset[Coordinate]:
         """Planes (timepoint, z_index) that the array has room for and that do not exist."""
-        return frozenset(tuple(place) for place in _own(self.folder, self.attributes)["absent"])
+        return frozenset(tuple(coordinate) for coordinate in _own(self.folder, self.attributes)["absent"])
 
     def array(self, level: int = 0) -> LazyArray:
         """The array (t, z, y, x) at a resolution, 0 the full one; IndexError if there is no such level."""
@@ -223,7 +223,7 @@ class FieldReader(LazyField):
     @property
     def absent(self) -> frozenset[Coordinate]:
         """Planes (timepoint, channel, z_index) that the array has room for and that do not exist."""
-        return frozenset(tuple(place) for place in self.attributes[OWN]["absent"])
+        return frozenset(tuple(coordinate) for coordinate in self.attributes[OWN]["absent"])
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -237,8 +237,8 @@ class FieldReader(LazyField):
         if name not in self.labels:
             known = ", ".join(self.labels) or "none"
             raise KeyError(f"Well {self.well}, site {self.site} has no label {name!r} (has: {known}).")
-        place = self.folder / "labels" / name
-        return LabelReader(place, self.well, self.site, read_attributes(place))
+        path = self.folder / "labels" / name
+        return LabelReader(path, self.well, self.site, read_attributes(path))
 
     def array(self, level: int = 0) -> LazyArray:
         """The array (t, c, z, y, x) at a resolution, 0 the full one; IndexError if there is no such level."""
@@ -275,10 +275,10 @@ def _level_array(reader: Reader, level: int) -> LazyArray:
 def _plane(
     array: LazyArray, axes: tuple[tuple[int | None, ...], ...], wanted: tuple[int | None, ...]
 ) -> NDArray[Any] | None:
-    place = tuple(_only(values, value) for values, value in zip(axes, wanted, strict=True))
-    if None in place or array.absence[place]:
+    position = tuple(_only(values, value) for values, value in zip(axes, wanted, strict=True))
+    if None in position or array.absence[position]:
         return None
-    return array[place]
+    return array[position]
 
 
 def _only(values: tuple[int | None, ...], wanted: int | None) -> int | None:

@@ -45,7 +45,7 @@ class ShardReader(FormedArray):
             return None
         return cls(tuple(stack), form, folder / shard_key(len(names)))
 
-    def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
+    def plane(self, index: tuple[int, ...], window: Window) -> NDArray[Any]:
         """A window of the plane at an index of the leading axes.
 
         Raises
@@ -54,18 +54,18 @@ class ShardReader(FormedArray):
             If the plane was never written, or the file is missing or damaged.
         """
         try:
-            return self.form.assemble(self._chunks(place, self.form.numbers_in(window)))[window]
+            return self.form.assemble(self._chunks(index, self.form.numbers_in(window)))[window]
         except (OSError, ValueError) as error:
             raise PlaneReadError(f"{self.path} {unreadable(error)}.", path=str(self.path)) from error
 
-    def _chunks(self, place: tuple[int, ...], numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        first = int(np.ravel_multi_index(place, self.stack)) * self.form.count
+    def _chunks(self, position: tuple[int, ...], numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        first = int(np.ravel_multi_index(position, self.stack)) * self.form.count
         with self.path.open("rb") as file:
             index = self._index(file)
             for number in numbers:
                 offset, length = (int(value) for value in index[first + number])
                 if offset == ABSENT:
-                    raise ValueError(f"it holds no plane at {list(place)}")
+                    raise ValueError(f"it holds no plane at {list(position)}")
                 file.seek(offset)
                 yield number, file.read(length)
 

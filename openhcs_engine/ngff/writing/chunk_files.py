@@ -107,7 +107,7 @@ class ChunkFileReader(FormedArray):
             return None
         return cls(tuple(stack), form, folder)
 
-    def plane(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
+    def plane(self, index: tuple[int, ...], window: Window) -> NDArray[Any]:
         """A window of the plane at an index of the leading axes.
 
         Raises
@@ -115,7 +115,7 @@ class ChunkFileReader(FormedArray):
         PlaneReadError
             If one of its files is missing or damaged.
         """
-        folder = self.folder.joinpath(*map(str, place))
+        folder = self.folder.joinpath(*map(str, index))
         try:
             return self.form.assemble(self._chunks(folder, self.form.numbers_in(window)))[window]
         except (OSError, ValueError) as error:

@@ -121,7 +121,7 @@ class LabelWriter:
                 f"{described} a label has no channel axis, and its planes before are of channel "
                 f"{self.keys[0].channel}; give the objects of each channel a name of their own."
             )
-        self.pixels.add(LabelAxes.place(key), _as_label(plane, described), described)
+        self.pixels.add(LabelAxes.coordinate(key), _as_label(plane, described), described)
         self.keys.append(key)
 
     def finish(self, axes: LabelAxes, scale: PixelScale, ngff: str, own: Mapping[str, Any]) -> list[StoredFile]:
@@ -162,7 +162,7 @@ class FieldWriter:
         _refuse_other_than_planes(plane, "biuf", f"{describe(key)}:")
         if key in self.keys:
             raise StorageError(f"{describe(key)} was written twice; every plane of a well is written once.")
-        self._note_range(key, self._pixels.add(StackAxes.place(key), plane, describe(key)))
+        self._note_range(key, self._pixels.add(StackAxes.coordinate(key), plane, describe(key)))
         self.keys.append(key)
 
     def write_label(self, name: str, key: ImageKey, plane: NDArray[Any]) -> None:

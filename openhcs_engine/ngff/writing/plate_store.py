@@ -57,13 +57,13 @@ def refuse_other_version(folder: Path, ngff: str) -> None:
     refuse_version(str(folder), version_of(folder), ngff)
 
 
-def refuse_version(place: str, found: str | None, ngff: str) -> None:
-    """The same of a place with a plate of the version ``found``."""
-    if found not in (None, ngff):
+def refuse_version(address: str, present: str | None, ngff: str) -> None:
+    """The same of an address with a plate of the version ``present``."""
+    if present not in (None, ngff):
         raise OutputPlaceError(
-            f"{place} is an OME-Zarr plate of version {found}, and wells of version {ngff} cannot stand beside its "
-            f"wells; write version {found} (--ngff {found}), or choose another output.",
-            path=place,
+            f"{address} is an OME-Zarr plate of version {present}, and wells of version {ngff} cannot stand beside its "
+            f"wells; write version {present} (--ngff {present}), or choose another output.",
+            path=address,
         )
 
 
@@ -199,7 +199,7 @@ class _Left:
             "well": self.well,
             "site": self.site,
             **values,
-            "absent": [StackAxes.place(key) for key in self.absent()],
+            "absent": [StackAxes.coordinate(key) for key in self.absent()],
             "collapsed": [name for name, numbers in {**values, "site": (self.site,)}.items() if numbers == (None,)],
         }
 
@@ -212,7 +212,7 @@ class _Left:
                 Component.TIMEPOINT.value: self.label_axes[name].timepoints,
                 Component.Z_INDEX.value: self.label_axes[name].z_indexes,
                 "found_in_channel": self.label_axes[name].channel,
-                "absent": [LabelAxes.place(key) for key in self.absent_of(name)],
+                "absent": [LabelAxes.coordinate(key) for key in self.absent_of(name)],
             }
             for name in self.writer.labels
         }
@@ -259,8 +259,8 @@ def default_label(channel: int | None) -> str:
 def _never_written(
     axes: StackAxes | LabelAxes, well: str, site: int | None, keys: Collection[ImageKey]
 ) -> list[ImageKey]:
-    written = {axes.place(key) for key in keys}
-    return [key for key in axes.keys(well, site) if axes.place(key) not in written]
+    written = {axes.coordinate(key) for key in keys}
+    return [key for key in axes.keys(well, site) if axes.coordinate(key) not in written]
 
 
 def _scale_of(axes: StackAxes, scale: PixelScale) -> PixelScale:

@@ -13,7 +13,7 @@ from openhcs_engine.output.bucket.object_names import is_as_listed, stored
 from openhcs_engine.output.bucket.objects import Bucket
 from openhcs_engine.output.bucket.write_lock import Mark, read_marks
 from openhcs_engine.output.layout import CONTEXTS, FREE, PUBLISHING, manifest_name
-from openhcs_engine.output.listing import LITTER, Found, OutputFiles
+from openhcs_engine.output.listing import LITTER, OutputFiles, PresentFile
 from openhcs_engine.output.manifest import WellManifest, manifest_of_well
 
 
@@ -33,9 +33,9 @@ class BucketFiles(OutputFiles):
         """The URL."""
         return self.bucket.url
 
-    def found(self) -> Mapping[str, Found]:
+    def by_path(self) -> Mapping[str, PresentFile]:
         """Every object but reports, logs, and what belongs to no published version of a well."""
-        return self._view.found
+        return self._view.by_path
 
     def read(self, path: str) -> bytes:
         """Content of an object; of a group that is about to be replaced, the content that counts."""
@@ -47,7 +47,7 @@ class BucketFiles(OutputFiles):
         content = self._view.groups.get(path)
         if content is not None:
             return stored(path, content).crc32c
-        return self.bucket.checksum(path, self._view.found[path].size)
+        return self.bucket.checksum(path, self._view.by_path[path].size)
 
     def is_output(self) -> bool:
         """True if there is a plan, which every run puts before it writes a well."""
@@ -59,7 +59,7 @@ class BucketFiles(OutputFiles):
 
     @cached_property
     def _view(self) -> _View:
-        everything = self.bucket.found()
+        everything = self.bucket.objects()
         view = _View({path: about for path, about in everything.items() if _counts(path)})
         for mark in read_marks(self.bucket, everything).values():
             if mark is not None:
@@ -69,7 +69,7 @@ class BucketFiles(OutputFiles):
 
 @dataclass(slots=True)
 class _View:
-    found: dict[str, Found]
+    by_path: dict[str, PresentFile]
     groups: dict[str, bytes] = field(default_factory=dict)
     """Contents that count instead of what is there."""
 
@@ -78,18 +78,18 @@ class _View:
         for path in self._in(mark.places):
             if listed is None:
                 if mark.token in path:
-                    del self.found[path]
+                    del self.by_path[path]
             elif path not in listed:
-                del self.found[path]
+                del self.by_path[path]
         for path, text in mark.groups:
             content = text.encode()
-            if path in self.found and listed and path in listed and is_as_listed(listed[path], content):
+            if path in self.by_path and listed and path in listed and is_as_listed(listed[path], content):
                 self.groups[path] = content
-                self.found[path] = Found(len(content), self.found[path].changed_ns)
+                self.by_path[path] = PresentFile(len(content), self.by_path[path].changed_ns)
 
-    def _in(self, places: Iterable[str]) -> list[str]:
-        prefixes = tuple(f"{place}/" for place in places)
-        return [path for path in self.found if path.startswith(prefixes) or path in places]
+    def _in(self, paths: Iterable[str]) -> list[str]:
+        prefixes = tuple(f"{each}/" for each in paths)
+        return [path for path in self.by_path if path.startswith(prefixes) or path in paths]
 
 
 def listed_files(bucket: Bucket, well: str) -> dict[str, StoredFile] | None:

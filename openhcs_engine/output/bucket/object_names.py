@@ -69,8 +69,8 @@ def versioned(path: str, well: str, token: str) -> str:
             return f"{kind}/{name}/{well}.{token}{file.removeprefix(well)}"
         case [image_set, row, column, image, _, *_] if is_zarr(image_set):
             return path.replace(f"{image_set}/{row}/{column}/{image}", f"{image_set}/{row}/{column}/{token}{image}", 1)
-        case [image_set, place, name] if not is_zarr(image_set):
-            return f"{image_set}/{place}/{token}/{name}"
+        case [image_set, folder, name] if not is_zarr(image_set):
+            return f"{image_set}/{folder}/{token}/{name}"
         case _:
             return path
 

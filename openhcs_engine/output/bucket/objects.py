@@ -14,7 +14,7 @@ import google_crc32c
 
 from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.files.address import OBJECT_STORES, changed_ns, remote, store_errors
-from openhcs_engine.output.listing import Found
+from openhcs_engine.output.listing import PresentFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -54,12 +54,12 @@ class Bucket:
         """Requests in flight; fsspec's own memory is one dictionary, which threads share unguarded."""
         return 1 if self.protocol == MEMORY else _AT_ONCE
 
-    def found(self, prefix: str = "") -> dict[str, Found]:
+    def objects(self, prefix: str = "") -> dict[str, PresentFile]:
         """Every object below a folder, as it is now."""
         with self._bucket_needed(), self._errors(f"listing {prefix or 'the output'}"):
             listed = self._store.find(self._path(prefix), detail=True)
         return {
-            path: Found(int(about.get("size") or 0), changed_ns(about))
+            path: PresentFile(int(about.get("size") or 0), changed_ns(about))
             for name, about in (listed or {}).items()
             if (path := str(name).removeprefix(f"{self._folder}/")) and about.get("type") != "directory"
         }
@@ -156,17 +156,17 @@ class Bucket:
                 raise
 
     @cached_property
-    def _place(self) -> tuple[AbstractFileSystem, str]:
+    def _remote(self) -> tuple[AbstractFileSystem, str]:
         # Listings are never kept: what others just put decides who may write.
         return remote(self.url, use_listings_cache=False)
 
     @property
     def _store(self) -> AbstractFileSystem:
-        return self._place[0]
+        return self._remote[0]
 
     @property
     def _folder(self) -> str:
-        return self._place[1]
+        return self._remote[1]
 
     def _path(self, path: str) -> str:
         return f"{self._folder}/{path}" if path else self._folder

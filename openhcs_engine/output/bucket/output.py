@@ -1,6 +1,6 @@
 """A plate's output behind a URL of an object store, which puts objects whole and renames nothing.
 
-A well is published in four steps, under a mark that keeps others from it (see ``marks``): its images and tables are
+A well is published in four steps, under a mark that keeps others from it (see ``write_lock``): images and tables are
 put under names that were never used before; its group, one request, names them; its manifest, one request, decides;
 what the version before left is removed. Whoever finds the mark of a dead publisher settles it: what the manifest lists
 stays, all else of the well goes, and the group is again what the manifest says.
@@ -48,16 +48,16 @@ from openhcs_engine.output.layout import (
     TABLES,
     WELLS,
     ZARR_IMAGES,
-    image_place,
+    image_path,
     image_sets_of,
     is_zarr,
     manifest_name,
     place_in_set,
-    place_of_file,
+    published_path,
     well_of_manifest,
     well_of_path,
 )
-from openhcs_engine.output.listing import Found
+from openhcs_engine.output.listing import PresentFile
 from openhcs_engine.output.manifest import StagedWell, WellManifest, manifest_of_well, manifest_to_json, removed
 from openhcs_engine.output.plans import image_sets_of_plans, plan_name
 from openhcs_engine.plan.context import MaterializePlan
@@ -82,8 +82,8 @@ class PlateBucket(PlateOutput):
     @classmethod
     def at(cls, url: str, backend: str = "zarr") -> PlateBucket:
         """The output at a URL; OutputPlaceError if it is none of an object store."""
-        protocol, _, place = url.partition("://")
-        if not place.strip("/"):
+        protocol, _, path = url.partition("://")
+        if not path.strip("/"):
             raise OutputPlaceError(
                 f"The URL {url} names no bucket; give one, such as {protocol}://bucket/results.", path=url
             )
@@ -109,7 +109,7 @@ class PlateBucket(PlateOutput):
         """What is there now, as a verification sees it."""
         return BucketFiles(self.bucket)
 
-    def check_place(self, plate_root: str | Path) -> None:
+    def check_usable(self, plate_root: str | Path) -> None:
         """Refuse a URL in or around the raw plate's, and one that holds something else; see PlateOutput."""
         raw = str(plate_root)
         if is_remote(raw) and (is_around(raw, self.address) or is_around(self.address, raw)):
@@ -131,11 +131,11 @@ class PlateBucket(PlateOutput):
         """Object stores do not fill."""
 
     def prepare(
-        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
+        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, materialized: Collection[MaterializePlan] = ()
     ) -> None:
         """Refuse images of another version of OME-Zarr; see PlateOutput."""
-        self.bucket.found(PUBLISHING)  # a bucket that does not exist is named before anything is computed
-        for image_set in self.zarr_sets(kept):
+        self.bucket.objects(PUBLISHING)  # a bucket that does not exist is named before anything is computed
+        for image_set in self.zarr_sets(materialized):
             refuse_version(f"{self.address}/{image_set}", self._version(image_set), options.ngff)
 
     def list_wells(
@@ -145,7 +145,7 @@ class PlateBucket(PlateOutput):
         known = known or KnownManifests()
         self._update(known)  # most of it while others may write
         if known.read or image_sets:
-            with self._whole_plate():
+            with self._plate_lock():
                 self._list(group, image_sets, known)
 
     def present(self, known: KnownManifests) -> Mapping[str, PresentWell]:
@@ -169,9 +169,9 @@ class PlateBucket(PlateOutput):
         """A folder among this host's temporary files; see ``sweep`` for what killed runs left there."""
         make_private_folder(self.unfinished_place, _REMEDY)
         with unfinished_folder(self.unfinished_place / "run") as hidden:
-            place = hidden / check_key(run_id).replace("/", "_")
-            place.mkdir()
-            yield place
+            folder = hidden / check_key(run_id).replace("/", "_")
+            folder.mkdir()
+            yield folder
 
     def publish(self, staged: StagedWell, manifest: WellManifest) -> None:
         """Put a staged well in place of what was published before; see PlateOutput."""
@@ -195,13 +195,13 @@ class PlateBucket(PlateOutput):
 
     def store_path(self, well: str) -> str:
         """URL of the well's images."""
-        return f"{self.address}/{image_place(self.backend, well)}"
+        return f"{self.address}/{image_path(self.backend, well)}"
 
     def open_images(self) -> PlateReader:
         """A lazy reader of the published wells of the zarr backend; see PlateOutput."""
         from openhcs_engine.ngff.reading.reader import open_plate
 
-        images = (path for path in self.bucket.found(ZARR_IMAGES) if not is_well_group(path))
+        images = (path for path in self.bucket.objects(ZARR_IMAGES) if not is_well_group(path))
         written = {owner[0] for path in images if (owner := well_of_path(path)) is not None}
         return open_plate(f"{self.address}/{ZARR_IMAGES}", written.intersection(self.wells()))
 
@@ -209,7 +209,7 @@ class PlateBucket(PlateOutput):
         """Remove wells, so that the next run makes them again; nothing published is fine."""
         if not wells:
             return
-        with self._whole_plate():
+        with self._plate_lock():
             self._list(without=wells)  # first: programs fail at listed wells without images
             for well in wells:
                 with self._well(well) as held:
@@ -224,21 +224,21 @@ class PlateBucket(PlateOutput):
         Living ones, and wells whose manifest is damaged, are left alone.
         """
         sweep(make_private_folder(self.unfinished_place, _REMEDY))
-        found = self.bucket.found(PUBLISHING)
+        found = self.bucket.objects(PUBLISHING)
         marks = read_marks(self.bucket, found)
         # By this host's clock; who gets in goes by the store's own.
         ages = {path: (time.time_ns() - found[path].changed_ns) / 1e9 for path in marks}
         living = {path.split("/")[1] for path, mark in marks.items() if not is_dead(mark, ages[path])}
         for what in sorted({path.split("/")[1] for path in marks} - living):
             if what == PLATE or is_well(what):
-                with self._whole_plate() if what == PLATE else self._well(what):
+                with self._plate_lock() if what == PLATE else self._well(what):
                     pass  # who gets in settles what the dead left
 
     def make_tables(self) -> Mapping[str, tuple[str, ...]]:
         """Make the plate's tables of the wells'; see PlateOutput."""
         if not self.bucket.names(TABLES):
             return {}
-        with self._whole_plate():
+        with self._plate_lock():
             return make_bucket_tables(self.bucket, self.wells())
 
     def log_folder(self) -> Path:
@@ -252,18 +252,18 @@ class PlateBucket(PlateOutput):
 
     def _published(self, fingerprints: Mapping[str, str | None]) -> dict[str, WellManifest]:
         files, found = self.files, dict[str, WellManifest]()
-        paths = {path: well for well in fingerprints if (path := manifest_name(well)) in files.found()}
+        paths = {path: well for well in fingerprints if (path := manifest_name(well)) in files.by_path()}
         for path, content in files.read_all(tuple(paths)):
             well = paths[path]
             manifest = None if isinstance(content, OSError) else _readable(content, path, well)
             if manifest is None or not self._is_wanted(manifest, fingerprints[well]):
                 continue
-            if _is_whole(manifest, files.found()):
+            if _is_complete(manifest, files.by_path()):
                 found[well] = manifest
         return found
 
     def _present(self, known: KnownManifests) -> dict[str, PresentWell]:
-        found = self.files.found()
+        found = self.files.by_path()
         self._update(known, found)
         return known.present(lambda path: found[path].size if path in found else None)
 
@@ -283,7 +283,7 @@ class PlateBucket(PlateOutput):
         if before is None:
             others = [*self._everywhere(version.well), *self._tables_of(version.well)]
         else:
-            others = [*self._usual(version.well), *map(place_of_file, before)]
+            others = [*self._usual(version.well), *map(published_path, before)]
         return tuple(sorted({*version.places, *others}))
 
     def _upload(self, version: WellVersion, staged: StagedWell) -> None:
@@ -311,7 +311,7 @@ class PlateBucket(PlateOutput):
                 raise
 
     @contextmanager
-    def _whole_plate(self) -> Iterator[None]:
+    def _plate_lock(self) -> Iterator[None]:
         """The right to write files of the whole plate, each of which is right or is written again."""
         with hold(self.bucket, PLATE) as held:
             self.bucket.remove([path for path, _ in held.dead])
@@ -324,8 +324,8 @@ class PlateBucket(PlateOutput):
     def _settle(self, mark: Mark) -> None:
         """Bring a well back to what its manifest says, whatever its publisher was at."""
         listed = listed_files(self.bucket, mark.what)
-        for place in mark.places:
-            self.bucket.abort_uploads(place)
+        for prefix in mark.places:
+            self.bucket.abort_uploads(prefix)
         if listed is None:
             self._forget(mark)
             return
@@ -343,20 +343,20 @@ class PlateBucket(PlateOutput):
     def _remove_own(self, mark: Mark) -> None:
         """Remove what a publisher put and no manifest lists: nobody else's objects have its token."""
         listed = listed_files(self.bucket, mark.what) or {}
-        self.bucket.remove([path for path in self._found(mark.places) if mark.token in path and path not in listed])
+        self.bucket.remove([path for path in self._objects(mark.places) if mark.token in path and path not in listed])
 
-    def _tidy(self, places: Collection[str], listed: Collection[str]) -> None:
+    def _tidy(self, paths: Collection[str], listed: Collection[str]) -> None:
         """Remove what is in these places of a well and not listed."""
-        self.bucket.remove([path for path in self._found(places) if path not in listed])
+        self.bucket.remove([path for path in self._objects(paths) if path not in listed])
 
-    def _found(self, places: Collection[str]) -> dict[str, Found]:
+    def _objects(self, prefixes: Collection[str]) -> dict[str, PresentFile]:
         """Objects in places of a well."""
-        found = dict[str, Found]()
-        for place in places:
-            if place.startswith(f"{TABLES}/"):
-                found |= {path: about for path, about in self.bucket.found(place).items() if path == place}
+        found = dict[str, PresentFile]()
+        for prefix in prefixes:
+            if prefix.startswith(f"{TABLES}/"):
+                found |= {path: about for path, about in self.bucket.objects(prefix).items() if path == prefix}
             else:
-                found |= self.bucket.found(place)
+                found |= self.bucket.objects(prefix)
         return found
 
     def _usual(self, well: str) -> list[str]:
@@ -365,13 +365,13 @@ class PlateBucket(PlateOutput):
 
     def _everywhere(self, well: str) -> list[str]:
         """Where anything of a well but its tables may lie."""
-        plans = (self.bucket.read_or_none(path) for path in self.bucket.found(CONTEXTS))
-        kept = image_sets_of_plans(plan for plan in plans if plan is not None)
-        image_sets = IMAGE_SETS | kept | image_sets_of(listed_files(self.bucket, well) or ())
+        plans = (self.bucket.read_or_none(path) for path in self.bucket.objects(CONTEXTS))
+        planned = image_sets_of_plans(plan for plan in plans if plan is not None)
+        image_sets = IMAGE_SETS | planned | image_sets_of(listed_files(self.bucket, well) or ())
         return [place_in_set(image_set, well) for image_set in sorted(image_sets)]
 
     def _tables_of(self, well: str) -> list[str]:
-        paths = self.bucket.found(TABLES)
+        paths = self.bucket.objects(TABLES)
         return [path for path in paths if (owner := well_of_path(path)) is not None and owner[0] == well]
 
     def _groups_now(self, paths: Collection[str]) -> tuple[tuple[str, str], ...]:
@@ -407,8 +407,8 @@ class PlateBucket(PlateOutput):
         old = [f"{image_set}/{name}" for name in names] + [
             f"{image_set}/{row}/{name}" for row in before for name in names
         ]
-        for gone in ([path for path in old if path.count("/") == level and path not in files] for level in (1, 2)):
-            self.bucket.remove(gone)
+        for level in (1, 2):
+            self.bucket.remove([path for path in old if path.count("/") == level and path not in files])
 
     def _group(self, image_set: str) -> tuple[str | None, dict[str, Any]]:
         """Version and attributes of a plate's group; nothing where there is none, or it is damaged."""
@@ -420,9 +420,9 @@ class PlateBucket(PlateOutput):
     def _version(self, image_set: str) -> str | None:
         return version_by_files(self.bucket.names(image_set))
 
-    def _update(self, known: KnownManifests, found: Mapping[str, Found] | None = None) -> None:
+    def _update(self, known: KnownManifests, found: Mapping[str, PresentFile] | None = None) -> None:
         """``found``: what was listed already."""
-        found = self.bucket.found(WELLS) if found is None else found
+        found = self.bucket.objects(WELLS) if found is None else found
         stamps = {well: about for path, about in found.items() if (well := well_of_manifest(path)) is not None}
         known.update(stamps, self._manifests)
 
@@ -444,7 +444,7 @@ class PlateBucket(PlateOutput):
         return fingerprint is None or (manifest.fingerprint, manifest.backend) == (fingerprint, self.backend)
 
 
-def _is_whole(manifest: WellManifest, found: Mapping[str, Found]) -> bool:
+def _is_complete(manifest: WellManifest, found: Mapping[str, PresentFile]) -> bool:
     return all(file.path in found and found[file.path].size == file.size for file in manifest.files)
 
 

@@ -40,7 +40,7 @@ from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.files.processes import Writer, seconds_awake
 from openhcs_engine.output.bucket.objects import Bucket
 from openhcs_engine.output.layout import PUBLISHING
-from openhcs_engine.output.listing import Found
+from openhcs_engine.output.listing import PresentFile
 
 PATIENCE_S: Final = 300.0
 """A mark that was not renewed for so long is a dead writer's, whatever host it is of."""
@@ -167,7 +167,7 @@ def hold(bucket: Bucket, what: str, run: str = "") -> Iterator[Held]:
     held.release()
 
 
-def read_marks(bucket: Bucket, found: Mapping[str, Found]) -> dict[str, Mark | None]:
+def read_marks(bucket: Bucket, found: Mapping[str, PresentFile]) -> dict[str, Mark | None]:
     """The marks among an output's objects, by path; None for one that cannot be read."""
     paths = [path for path in sorted(found) if path.startswith(f"{PUBLISHING}/")]
     contents = ((path, bucket.read_or_none(path)) for path in paths)
@@ -211,7 +211,7 @@ def _is_granted(held: Held) -> bool:
 
 def _others(held: Held) -> list[str] | None:
     """Marks of other living writers, in the order in which they came; None if one's own is gone."""
-    found = held.bucket.found(f"{PUBLISHING}/{held.mark.what}")
+    found = held.bucket.objects(f"{PUBLISHING}/{held.mark.what}")
     own = found.pop(held.path, None)
     if own is None:
         return None

@@ -26,9 +26,9 @@ def flush_tree(folder: Path) -> None:
         flush(place)
 
 
-def flush_names(places: Iterable[Path], top: Path) -> None:
+def flush_names(paths: Iterable[Path], top: Path) -> None:
     """Return when the names of these places are on the disk, and those of the folders above them up to ``top``."""
-    above = {folder for place in places for folder in place.parents if folder == top or top in folder.parents}
+    above = {folder for place in paths for folder in place.parents if folder == top or top in folder.parents}
     for folder in sorted(above, reverse=True):
         flush(folder)
 

@@ -38,19 +38,19 @@ from openhcs_engine.output.layout import (
     TABLES,
     WELLS,
     ZARR_IMAGES,
-    image_place,
+    image_path,
     image_sets_of,
     manifest_name,
     manifest_path,
     manifest_paths,
+    paths_by_well,
+    paths_of_well,
     place_in_set,
-    places_of_well,
-    wells_with_places,
 )
 from openhcs_engine.output.listing import FolderFiles, OutputFiles
 from openhcs_engine.output.manifest import STAGED_MANIFEST, StagedWell, WellManifest, manifest_to_json, read_manifest
 from openhcs_engine.output.plans import image_sets_of_plans, plan_name, plans_in
-from openhcs_engine.output.preflight import check_free_space, check_place, output_errors
+from openhcs_engine.output.preflight import check_free_space, check_usable, output_errors
 from openhcs_engine.output.tables.plate import make_plate_tables
 from openhcs_engine.plan.context import MaterializePlan
 from openhcs_engine.plan.document import packed
@@ -84,7 +84,7 @@ class PlateFolder(PlateOutput):
         return self.folder
 
     @property
-    def results_place(self) -> Path:
+    def results_folder(self) -> Path:
         """The folder itself."""
         return self.folder
 
@@ -93,21 +93,21 @@ class PlateFolder(PlateOutput):
         """What is there, as a verification sees it."""
         return FolderFiles(self.folder)
 
-    def check_place(self, plate_root: str | Path) -> None:
-        """Refuse the folder before anything is written; see ``place.check_place``. OutputPlaceError has the reason."""
-        check_place(self.folder, None if is_remote(str(plate_root)) else Path(plate_root))
+    def check_usable(self, plate_root: str | Path) -> None:
+        """Refuse the folder before anything is written; see ``preflight.check_usable``."""
+        check_usable(self.folder, None if is_remote(str(plate_root)) else Path(plate_root))
 
     def check_free_space(self, needed: int) -> None:
         """Refuse to start what will not fit; ``needed`` in bytes. OutputPlaceError says how much is missing."""
         check_free_space(self.folder, needed)
 
     def prepare(
-        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, kept: Collection[MaterializePlan] = ()
+        self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, materialized: Collection[MaterializePlan] = ()
     ) -> None:
         """Make the folder; see PlateOutput."""
         with self._lock(f"preparing the output of plate {plate.plate_id}"):
             (self.folder / CONTEXTS).mkdir(exist_ok=True)
-            for image_set in self.zarr_sets(kept):
+            for image_set in self.zarr_sets(materialized):
                 refuse_other_version(self.folder / image_set, options.ngff)
 
     def list_wells(
@@ -146,17 +146,17 @@ class PlateFolder(PlateOutput):
         OutputPlaceError
             If a run of the same id is writing here now.
         """
-        place = self.folder / STAGING / check_key(run_id).replace("/", "_")
-        refuse_links(self.folder, [place.relative_to(self.folder)])
+        folder = self.folder / STAGING / check_key(run_id).replace("/", "_")
+        refuse_links(self.folder, [folder.relative_to(self.folder)])
         with self._lock("starting a run"):
-            descriptor = self._claim(place)
+            descriptor = self._claim(folder)
         try:
-            yield place
+            yield folder
         finally:
             with suppress(OSError):  # the next sweep removes it
-                shutil.rmtree(_hidden(place), ignore_errors=True)
+                shutil.rmtree(_hidden(folder), ignore_errors=True)
             with self._lock("ending a run"), suppress(OSError):
-                place.parent.rmdir()
+                folder.parent.rmdir()
             os.close(descriptor)
 
     def publish(self, staged: StagedWell, manifest: WellManifest) -> None:
@@ -179,7 +179,7 @@ class PlateFolder(PlateOutput):
                 flush_tree(staged.folder)
         with self._lock(f"publishing well {staged.well}"):
             staged.refuse_if_removed()
-            before = self._places_before(staged)
+            before = self._paths_before(staged)
             refuse_links(self.folder, [*before, *staged.places, manifest_name(staged.well), REPLACED])
             replace_well(self.folder, staged, before, fsync=self.fsync)
         shutil.rmtree(staged.folder, ignore_errors=True)
@@ -201,17 +201,17 @@ class PlateFolder(PlateOutput):
         """Wells that have a manifest, in plate order."""
         return tuple(sorted((path.stem for path in manifest_paths(self.folder)), key=plate_order))
 
-    def well_place(self, well: str) -> Path:
+    def well_folder(self, well: str) -> Path:
         """Where the well's images are, or will be."""
-        return self.folder / image_place(self.backend, well)
+        return self.folder / image_path(self.backend, well)
 
     def store_path(self, well: str) -> str:
-        """``well_place`` as text."""
-        return str(self.well_place(well))
+        """``well_folder`` as text."""
+        return str(self.well_folder(well))
 
     def open_images(self) -> PlateReader:
         """A lazy reader of the published wells of the zarr backend; NotAnOutputError if there are no such images."""
-        wells = {well for well in self.wells() if (self.folder / image_place("zarr", well)).is_dir()}
+        wells = {well for well in self.wells() if (self.folder / image_path("zarr", well)).is_dir()}
         return open_plate(self.folder / ZARR_IMAGES, wells)
 
     def drop(self, *wells: str) -> None:
@@ -226,7 +226,7 @@ class PlateFolder(PlateOutput):
             for well in wells:
                 image_sets = planned | image_sets_of(self._listed(well))
                 self._withdraw(well)
-                self._remove(list(places_of_well(self.folder, well, image_sets)))
+                self._remove(list(paths_of_well(self.folder, well, image_sets)))
 
     def sweep(self) -> None:
         """Remove what dead runs left: their staging folders, unfinished files, and results that no manifest lists.
@@ -237,16 +237,16 @@ class PlateFolder(PlateOutput):
         if not (self.folder / WELLS).is_dir():
             return
         with self._lock("removing the remains of an interrupted run"):
-            found = wells_with_places(self.folder, image_sets_of_plans(plans_in(self.folder)))
+            found = paths_by_well(self.folder, image_sets_of_plans(plans_in(self.folder)))
             unfinished = find(self.folder, *_UNFINISHED)
             paths = (path.relative_to(self.folder) for path in (*self._staged(), *unfinished))
             refuse_links(self.folder, [*paths, *chain.from_iterable(found.values())])
             refuse_links_below(self.folder, REPLACED)
-            dead = [(_hidden(place), lock) for place in self._staged() if (lock := hold(place, wait=False)) is not None]
+            dead = [(_hidden(run), lock) for run in self._staged() if (lock := hold(run, wait=False)) is not None]
             settle_replaced(self.folder, lambda well: self.published(well) is not None)
             self._list()  # first: programs fail at listed wells without images
-            for well, places in found.items():
-                self._remove(self._debris(well, places))
+            for well, own in found.items():
+                self._remove(self._debris(well, own))
             for path in unfinished:
                 remove_if_dead(path)
         for staged, lock in dead:
@@ -266,10 +266,10 @@ class PlateFolder(PlateOutput):
     def keep_log(self, log: Path) -> None:
         """It is there already."""
 
-    def _places_before(self, staged: StagedWell) -> list[str]:
+    def _paths_before(self, staged: StagedWell) -> list[str]:
         """What the well leaves behind: its usual places, those of its manifest, and those that its new files take."""
         image_sets = image_sets_of((*self._listed(staged.well), *staged.places))
-        return list(places_of_well(self.folder, staged.well, image_sets))
+        return list(paths_of_well(self.folder, staged.well, image_sets))
 
     def _listed(self, well: str) -> list[str]:
         """Files that a well's manifest lists; none if it cannot be read."""
@@ -281,11 +281,11 @@ class PlateFolder(PlateOutput):
         if self.fsync:
             flush(self.folder / WELLS)
 
-    def _remove(self, places: list[str]) -> None:
+    def _remove(self, paths: list[str]) -> None:
         """Remove places of wells, and the folders above them that are empty then."""
-        for place in places:
-            remove(self.folder / place)
-            remove_empty_parents(self.folder / place, self.folder)
+        for path in paths:
+            remove(self.folder / path)
+            remove_empty_parents(self.folder / path, self.folder)
 
     def _list(
         self,
@@ -332,40 +332,40 @@ class PlateFolder(PlateOutput):
 
     def _group(self, image_set: str) -> PlateGroup | None:
         """What a plate's group that we wrote says; None without one, or if it is damaged."""
-        place = self.folder / image_set
-        ngff = version_of(place)
+        folder = self.folder / image_set
+        ngff = version_of(folder)
         try:
-            return None if ngff is None else PlateGroup.read(read_attributes(place), ngff)
+            return None if ngff is None else PlateGroup.read(read_attributes(folder), ngff)
         except NotAnOutputError:
             return None
 
-    def _claim(self, place: Path) -> int:
+    def _claim(self, folder: Path) -> int:
         """Make a run's staging folder anew and lock it; the caller holds the folder's lock."""
-        if place.exists():
-            before = hold(place, wait=False)
+        if folder.exists():
+            before = hold(folder, wait=False)
             if before is None:
                 raise OutputPlaceError(
-                    f"Run {place.name} is still writing to {self.folder}; wait for it or stop it.",
+                    f"Run {folder.name} is still writing to {self.folder}; wait for it or stop it.",
                     path=str(self.folder),
                 )
-            shutil.rmtree(_hidden(place))
+            shutil.rmtree(_hidden(folder))
             os.close(before)
-        place.mkdir(parents=True)
-        descriptor = hold(place, wait=True)
+        folder.mkdir(parents=True)
+        descriptor = hold(folder, wait=True)
         assert descriptor is not None, "a waiting lock is always granted"
         return descriptor
 
     def _staged(self) -> list[Path]:
-        return [place for place in find(self.folder / STAGING, "*") if place.is_dir()]
+        return [path for path in find(self.folder / STAGING, "*") if path.is_dir()]
 
-    def _debris(self, well: str, places: list[str]) -> list[str]:
+    def _debris(self, well: str, paths: list[str]) -> list[str]:
         """Places of a well that its manifest does not mention."""
         try:
             manifest = read_manifest(manifest_path(self.folder, well))
         except ManifestError:
             return []
         listed = () if manifest is None else manifest.files
-        return [place for place in places if not any(f"{file.path}/".startswith(f"{place}/") for file in listed)]
+        return [path for path in paths if not any(f"{file.path}/".startswith(f"{path}/") for file in listed)]
 
     @contextmanager
     def _lock(self, doing: str) -> Iterator[None]:

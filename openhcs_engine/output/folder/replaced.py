@@ -21,7 +21,7 @@ from openhcs_engine.files.present import find
 from openhcs_engine.model.system_errors import explained_with_file
 from openhcs_engine.model.wells import is_well
 from openhcs_engine.output.folder.fsync import flush_names
-from openhcs_engine.output.layout import REPLACED, TABLES, WELLS, manifest_name, places_of_well
+from openhcs_engine.output.layout import REPLACED, TABLES, WELLS, manifest_name, paths_of_well
 from openhcs_engine.output.manifest import STAGED_MANIFEST, StagedWell
 
 
@@ -71,14 +71,14 @@ def replace_well(folder: Path, staged: StagedWell, before: Collection[str], *, f
         aside.parent.rmdir()
 
 
-def settle_replaced(folder: Path, is_whole: Callable[[str], bool]) -> None:
+def settle_replaced(folder: Path, is_complete: Callable[[str], bool]) -> None:
     """Put back the old versions of wells whose new ones were not published, and remove the others.
 
-    The caller holds the lock of ``wells/``; ``is_whole`` says whether a well is published with all its files.
+    The caller holds the lock of ``wells/``; ``is_complete`` says whether a well is published with all its files.
     """
     for well, aside in _set_aside(folder):
         # One without a manifest was never published.
-        if (aside / manifest_name(well)).exists() and not is_whole(well):
+        if (aside / manifest_name(well)).exists() and not is_complete(well):
             _put_back(folder, well, aside)
         remove(aside)
     with suppress(OSError):
@@ -132,7 +132,7 @@ def _undo(moves: _Moves, folder: Path, well: str, aside: Path, error: BaseExcept
 
 def _put_back(folder: Path, well: str, aside: Path) -> None:
     image_sets = {path.name for path in aside.iterdir()} - {TABLES, WELLS}
-    paths = [*places_of_well(aside, well, image_sets), manifest_name(well)]
+    paths = [*paths_of_well(aside, well, image_sets), manifest_name(well)]
     refuse_links(folder, paths)
     for path in paths:
         remove(folder / path)

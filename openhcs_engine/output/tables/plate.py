@@ -246,9 +246,9 @@ def _cast(found: pa.Table, name: str, well: str, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _drift(name: str, well: str, column: str, told: str) -> TableError:
+def _drift(name: str, well: str, column: str, how: str) -> TableError:
     return TableError(
-        f"Table {name!r}: well {well} {told}; one pipeline must give every well the same columns. Correct the function "
+        f"Table {name!r}: well {well} {how}; one pipeline must give every well the same columns. Correct the function "
         "that makes the table and run again; the wells themselves are published.",
         table=name, well=well, column=column,
     )  # fmt: skip
@@ -282,10 +282,10 @@ def _made_of(path: Path) -> str | None:
     return None if found is None else str(found, "ascii")
 
 
-def _remove_orphans(tables: Path, kept: Mapping[str, object]) -> None:
+def _remove_orphans(tables: Path, names: Mapping[str, object]) -> None:
     """Remove plate tables of names that no well has any more."""
     for path in find(tables, "*.parquet"):
-        if path.stem not in kept and _made_of(path) is not None:
+        if path.stem not in names and _made_of(path) is not None:
             path.unlink()
 
 

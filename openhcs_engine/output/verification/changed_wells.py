@@ -64,12 +64,12 @@ def inspect(folder: Path, *, thoroughly: bool) -> Inspection:
     read = {well for well, stamp in now.items() if stamp != known.get(well)}
     report = verify(folder, checksums=thoroughly or read)
     with suppress(OSError):  # a full disk: all is read again
-        write_whole(memory, msgspec.json.encode(_whole(now, report.whole)))
+        write_whole(memory, msgspec.json.encode(_stamps_of(now, report.whole)))
     return Inspection(report, tuple(well for well in report.expected if well in read))
 
 
-def _whole(stamps: Stamps, whole: Collection[str]) -> Stamps:
-    return {well: stamps[well] for well in whole if well in stamps}
+def _stamps_of(stamps: Stamps, wells: Collection[str]) -> Stamps:
+    return {well: stamps[well] for well in wells if well in stamps}
 
 
 def _stamps(folder: Path) -> Stamps:

@@ -28,10 +28,10 @@ from openhcs_engine.output.layout import (
     well_of_manifest,
     well_of_path,
 )
-from openhcs_engine.output.listing import Found, OutputFiles
+from openhcs_engine.output.listing import OutputFiles, PresentFile
 from openhcs_engine.output.manifest import WellManifest, manifest_of_well
 from openhcs_engine.output.opening import files_of
-from openhcs_engine.output.plans import PLAN_ENDINGS, KeptPlans, Plan, read_plans
+from openhcs_engine.output.plans import PLAN_ENDINGS, Plan, SavedPlans, read_plans
 
 PLATE: Final = "plate"
 """Stands for a well's name where a file of the whole plate is damaged."""
@@ -92,12 +92,12 @@ def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = T
     files = files_of(folder)
     _refuse_other_folders(files)
     output = _Output.read(files)
-    manifests, broken, kept = output.manifests, output.broken, output.kept
-    expected = _in_order(kept.wells | manifests.keys() | broken.keys())
+    manifests, broken, saved = output.manifests, output.broken, output.saved
+    expected = _in_order(saved.wells | manifests.keys() | broken.keys())
     read = expected if checksums is True else checksums or ()
     faults = {well: output.faults(well, well in read) for well in manifests}
     faults |= broken
-    faults[PLATE] = [*kept.unreadable, *output.plate_faults()]
+    faults[PLATE] = [*saved.unreadable, *output.plate_faults()]
     return VerifyReport(
         expected=expected,
         whole=tuple(well for well in expected if well in manifests and not faults[well]),
@@ -107,8 +107,8 @@ def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = T
         ),
         foreign=output.foreign(),
         replaced=files.set_aside(),
-        plans=_wells_by_plan(kept.plans, manifests),
-        other_versions=kept.other_versions,
+        plans=_wells_by_plan(saved.plans, manifests),
+        other_versions=saved.other_versions,
     )
 
 
@@ -127,8 +127,8 @@ class _Output:
     """What lies in an output, and what its plans and manifests say should."""
 
     files: OutputFiles
-    found: Mapping[str, Found]
-    kept: KeptPlans
+    by_path: Mapping[str, PresentFile]
+    saved: SavedPlans
     manifests: Mapping[str, WellManifest]
     broken: Mapping[str, list[str]]
     """What is wrong with manifests that cannot be read, by well."""
@@ -143,21 +143,21 @@ class _Output:
     @classmethod
     def read(cls, files: OutputFiles) -> _Output:
         """List the output, and read its plans and manifests."""
-        found, kept = files.found(), read_plans(files)
+        found, saved = files.by_path(), read_plans(files)
         manifests, broken = _manifests(files, found)
         listed = frozenset(file.path for manifest in manifests.values() for file in manifest.files)
-        image_sets = IMAGE_SETS | kept.image_sets | image_sets_of(listed)
-        places = _places(found, image_sets)
-        empty = frozenset(place for _, place in places if _is_empty_group(place, places))
+        image_sets = IMAGE_SETS | saved.image_sets | image_sets_of(listed)
+        by_owner = _paths_by_owner(found, image_sets)
+        empty = frozenset(folder for _, folder in by_owner if _is_empty_group(folder, by_owner))
         own: dict[str, frozenset[str]] = {}
-        for (well, place), paths in places.items():
+        for (well, folder), paths in by_owner.items():
             # A table that no manifest lists is foreign, unless nobody knows what the manifest listed.
-            if place not in empty and (place not in paths or well in broken):
+            if folder not in empty and (folder not in paths or well in broken):
                 own[well] = own.get(well, frozenset()).union(paths)
         return cls(
             files=files,
-            found=found,
-            kept=kept,
+            by_path=found,
+            saved=saved,
             manifests=manifests,
             broken=broken,
             image_sets=image_sets,
@@ -189,7 +189,7 @@ class _Output:
         return [fault for fault in faults.values() if fault is not None]
 
     def _size_fault(self, file: StoredFile) -> str | None:
-        there = self.found.get(file.path)
+        there = self.by_path.get(file.path)
         if there is None:
             return f"{file.path} is missing"
         return None if there.size == file.size else f"{file.path} has {there.size} bytes instead of {file.size}"
@@ -197,7 +197,7 @@ class _Output:
     def foreign(self) -> tuple[str, ...]:
         """Files that no manifest and no rule accounts for."""
         own = frozenset[str]().union(*(self.own.get(well, ()) for well in (*self.manifests, *self.broken)))
-        others = self.found.keys() - self.listed - own
+        others = self.by_path.keys() - self.listed - own
         return tuple(sorted(path for path in others if not self._belongs_to_plate(path)))
 
     def plate_faults(self) -> Iterator[str]:
@@ -230,7 +230,7 @@ class _Output:
             yield f"{image_set}: its group lists {', '.join(absent)}, not published; the next run writes it again"
 
     def _version(self, group: str) -> str | None:
-        return version_by_files(name for name in GROUP_FILES if f"{group}/{name}" in self.found)
+        return version_by_files(name for name in GROUP_FILES if f"{group}/{name}" in self.by_path)
 
     def _damaged_file(self, group: str, names: Iterable[str]) -> str | None:
         """The first of a group's files that is missing or cannot be read."""
@@ -276,21 +276,21 @@ def _manifests(files: OutputFiles, found: Collection[str]) -> tuple[dict[str, We
     return manifests, broken
 
 
-def _places(found: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str, str], list[str]]:
+def _paths_by_owner(found: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str, str], list[str]]:
     """Files that lie among a well's results, by the well and the place that holds them."""
-    places: dict[tuple[str, str], list[str]] = {}
+    paths: dict[tuple[str, str], list[str]] = {}
     for path in found:
         if (owner := well_of_path(path, image_sets)) is not None:
-            places.setdefault(owner, []).append(path)
-    return places
+            paths.setdefault(owner, []).append(path)
+    return paths
 
 
-def _is_empty_group(place: str, places: Mapping[tuple[str, str], list[str]]) -> bool:
+def _is_empty_group(folder: str, by_owner: Mapping[tuple[str, str], list[str]]) -> bool:
     """True for the place of a well that has no images, as earlier versions left it for each unpublished well."""
-    image_set, *parts = place.split("/")
+    image_set, *parts = folder.split("/")
     if not is_zarr(image_set):
         return False
-    return all(path.removeprefix(f"{place}/") in GROUP_FILES for path in places["".join(parts), place])
+    return all(path.removeprefix(f"{folder}/") in GROUP_FILES for path in by_owner["".join(parts), folder])
 
 
 def _wells_by_plan(plans: Collection[Plan], manifests: Mapping[str, WellManifest]) -> dict[str, tuple[str, ...]]:

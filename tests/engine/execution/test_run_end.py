@@ -282,7 +282,7 @@ def test_the_end_of_a_run_lists_once_and_reads_no_manifest_again(
     output, known = open_output(f"{root}/plate"), KnownManifests()
     assert {*output.present(known)} == {*WELLS}
     listings = list[str]()
-    found = Bucket.found
+    found = Bucket.objects
 
     def listing(bucket: Bucket, prefix: str = "") -> object:
         listings.append(prefix)
@@ -291,7 +291,7 @@ def test_the_end_of_a_run_lists_once_and_reads_no_manifest_again(
     def no_reading(*given: object) -> object:
         raise AssertionError("a manifest was read again")
 
-    monkeypatch.setattr(Bucket, "found", listing)
+    monkeypatch.setattr(Bucket, "objects", listing)
     monkeypatch.setattr(Bucket, "read", no_reading)
     monkeypatch.setattr(PlateFolder, "_manifest", no_reading)
     again = open_output(f"{root}/plate").present(known)

@@ -12,7 +12,7 @@ from openhcs_engine.errors import NotAnOutputError, OpenHCSError
 from openhcs_engine.files.local_store import LocalStore
 from openhcs_engine.files.present import find, modified_ns, walk
 from openhcs_engine.output.folder.output import PlateFolder
-from openhcs_engine.output.layout import wells_with_places
+from openhcs_engine.output.layout import paths_by_well
 from openhcs_engine.output.named_plan import read_given_plan
 from openhcs_engine.output.reading.published_wells import PlateWells
 from openhcs_engine.output.reading.tiff_reader import open_tiff_well
@@ -88,7 +88,7 @@ LOOKS: list[tuple[str, Callable[[PlateFolder], object]]] = [
     ("drop a well", lambda output: output.drop("H12")),
     ("make the tables", lambda output: output.make_tables()),
     ("verify", lambda output: verify(output.folder)),
-    ("places", lambda output: wells_with_places(output.folder)),
+    ("places", lambda output: paths_by_well(output.folder)),
     ("read the wells", lambda output: [well[1] for well in PlateWells(output.folder, output.backend).values()]),
     ("measurements", lambda output: read_measurements(output.folder)),
     ("the plan", lambda output: read_given_plan(str(output.folder))),

@@ -73,7 +73,7 @@ def test_a_file_is_compared_with_an_output(output: Ran, tmp_path: Path) -> None:
 def test_plans_of_earlier_versions_stand_beside_todays(tmp_path: Path, output: Ran, format_: int) -> None:
     """Not compressed, of today's format or of the one before: the newest counts, and wells of the others are named."""
     files = files_of(output.address)
-    (path,) = plan_documents(files.found())
+    (path,) = plan_documents(files.by_path())
     earlier = FORMAT_2.read_bytes() if format_ == 2 else contexts_to_json(output.contexts)
     folder = tmp_path / "P"
     (folder / "contexts").mkdir()

@@ -109,7 +109,7 @@ def test_a_damaged_well_is_dark_and_the_others_are_drawn(tmp_path: Path) -> None
     folder = open_folder(tmp_path)
     publish_even(folder, "A01", 100)
     publish_even(folder, "B01", 700)
-    for shard in folder.well_place("B01").rglob("c.0.0.0.0.0"):
+    for shard in folder.well_folder("B01").rglob("c.0.0.0.0.0"):
         shard.write_bytes(b"short")
     made = write_overview(folder.folder)
     assert made is not None and list(made.tiles) == ["A01"]

@@ -234,10 +234,10 @@ def test_another_version_of_ome_zarr_is_refused(root: str) -> None:
 def test_places_that_hold_something_else_are_refused(root: str) -> None:
     """Images of another program are never written among."""
     output = open_output(f"{root}/P1")
-    output.check_place("/raw")
+    output.check_usable("/raw")
     change(output, "images.zarr/zarr.json", b"{}")
     with pytest.raises(OutputPlaceError, match=r"images\.zarr of something else"):
-        output.check_place("/raw")
+        output.check_usable("/raw")
 
 
 def test_places_around_the_raw_plate_are_refused(root: str) -> None:
@@ -245,8 +245,8 @@ def test_places_around_the_raw_plate_are_refused(root: str) -> None:
     output = open_output(f"{root}/P1")
     for raw in (f"{root}/P1", root, f"{root}/P1/raw"):
         with pytest.raises(OutputPlaceError, match="raw plate"):
-            output.check_place(raw)
-    output.check_place(f"{root}/P11")
+            output.check_usable(raw)
+    output.check_usable(f"{root}/P11")
 
 
 def test_what_is_no_output_is_refused_by_verify(any_root: str) -> None:

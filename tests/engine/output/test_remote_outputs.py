@@ -76,15 +76,15 @@ def test_a_run_is_verified_and_not_repeated(plate: Path, root: str, backend: str
     assert statuses(results) == DONE
     assert all(result.store_path.startswith(f"{address}/images") for result in results.values())
     assert verify(address).whole == WELLS and verify(address).ok and verify(address).foreign == ()
-    first = set(Bucket(address).found())
+    first = set(Bucket(address).objects())
 
     assert statuses(run(plate, root, ngff=ngff, backend=backend)) == UNCHANGED
-    assert {path for path in Bucket(address).found() if not path.startswith("logs/")} == {
+    assert {path for path in Bucket(address).objects() if not path.startswith("logs/")} == {
         path for path in first if not path.startswith("logs/")
     }
 
     assert statuses(run(plate, root, amount=2, ngff=ngff, backend=backend)) == DONE
-    second = set(Bucket(address).found())
+    second = set(Bucket(address).objects())
     assert verify(address).ok and verify(address).foreign == ()
     assert len(second) == len(first) + 3, "one more plan, and two more logs"
     images = {path for path in first if "/v" in path}
@@ -217,9 +217,9 @@ def test_a_run_that_has_only_begun_is_no_stranger() -> None:
     ours.prepare(make_plate()[0])
     foreign.bucket.put("images.zarr/zarr.json", b'{"zarr_format": 3, "node_type": "group", "attributes": {"ome": {}}}')
 
-    PlateBucket.at(ours.address).check_place("/raw/P1")
+    PlateBucket.at(ours.address).check_usable("/raw/P1")
     with pytest.raises(OutputPlaceError, match=r"images\.zarr of something else"):
-        foreign.check_place("/raw/P1")
+        foreign.check_usable("/raw/P1")
 
 
 def test_wells_in_threads_take_turns_in_the_memory_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +239,6 @@ def test_wells_in_threads_take_turns_in_the_memory_of_the_process(monkeypatch: p
         return {}
 
     monkeypatch.setattr(MemoryFileSystem, "find", find)
-    assert bucket.found("wells") == {}
+    assert bucket.objects("wells") == {}
     other.join()
     assert written.is_set()

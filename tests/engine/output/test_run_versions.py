@@ -78,7 +78,7 @@ def test_a_well_that_is_dropped_is_listed_no_more(raw: Path, tmp_path: Path, ngf
     run(raw, tmp_path, ImageOptions(ngff=ngff), wells="A01,A02")
     folder = PlateFolder(tmp_path / "plate", "zarr")
     folder.drop("A01")
-    assert not folder.well_place("A01").exists()
+    assert not folder.well_folder("A01").exists()
     assert list(opened_by_ngio(folder.folder / "images.zarr")["images"]) == ["A/02/0", "A/02/1"]
     report = verify(folder.folder)
     assert (report.whole, report.missing, report.foreign) == (("A02",), ("A01",), ())

@@ -202,11 +202,11 @@ def test_repair_drops_the_damaged_wells_alone(folder: PlateFolder) -> None:
     flip(folder.folder / SHARD)
     cut(folder.folder / "wells" / "B01.json")
     (folder.folder / "notes.txt").write_text("mine")
-    kept = {path: path.stat().st_mtime_ns for path in folder.well_place("A02").rglob("*")}
+    kept = {path: path.stat().st_mtime_ns for path in folder.well_folder("A02").rglob("*")}
     done = repair(folder.folder, verify(folder.folder))
     assert (done.dropped, done.ok) == (("A01", "B01"), True)
     assert (done.report.whole, done.report.missing, done.report.damaged) == (("A02",), ("A01", "B01"), ())
-    assert {path: path.stat().st_mtime_ns for path in folder.well_place("A02").rglob("*")} == kept
+    assert {path: path.stat().st_mtime_ns for path in folder.well_folder("A02").rglob("*")} == kept
     assert done.report.foreign == ("notes.txt",)
     publish(folder, "A01")
     publish(folder, "B01")

@@ -42,7 +42,7 @@ class TestMemory(StorageContract):
     def test_it_refuses_to_leave_its_process(self, request: pytest.FixtureRequest) -> None:
         """The error says which backends can."""
         with pytest.raises(StorageError, match="disk or zarr"):
-            request.getfixturevalue("same_place")
+            request.getfixturevalue("reopened")
 
     def test_it_counts_its_bytes(self) -> None:
         """Arrays and documents, until they are removed or replaced."""

@@ -13,7 +13,7 @@ import pytest
 
 from openhcs_engine.errors import MissingKeyError
 from openhcs_engine.files.atomic import write_whole
-from openhcs_engine.files.unfinished import put_in_place, sweep
+from openhcs_engine.files.unfinished import replace_path, sweep
 from openhcs_engine.vfs.backend import StorageBackend
 from openhcs_engine.vfs.disk import DiskBackend
 from openhcs_engine.vfs.zarr import ZarrBackend
@@ -225,4 +225,4 @@ def test_a_reader_sees_one_folder_even_if_it_is_replaced_meanwhile(tmp_path: Pat
 def test_putting_in_place_keeps_other_errors(tmp_path: Path) -> None:
     """What is not there cannot be put anywhere."""
     with pytest.raises(FileNotFoundError):
-        put_in_place(tmp_path / "nothing", tmp_path / "a")
+        replace_path(tmp_path / "nothing", tmp_path / "a")

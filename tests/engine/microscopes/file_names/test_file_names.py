@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openhcs_engine.microscopes.imagexpress.names import FolderPlace, ImageName, parse_folder, parse_image_name
+from openhcs_engine.microscopes.imagexpress.names import FolderInfo, ImageName, parse_folder, parse_image_name
 from openhcs_engine.model.wells import well_name
 
 GUIDS = st.uuids().map(lambda value: str(value).upper())
@@ -120,15 +120,15 @@ def test_names_of_others_are_not_taken(file: str) -> None:
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("", FolderPlace(base="")),
-        ("TimePoint_1", FolderPlace(base="", timepoint=1)),
-        ("a/TimePoint_2/ZStep_3", FolderPlace(base="a", timepoint=2, z_step=3)),
-        ("a/timepoint-2/ZSTEP0", FolderPlace(base="a", timepoint=2, z_step=0)),
-        ("2024-04-22/1697/ZStep_1", FolderPlace(base="2024-04-22/1697", z_step=1)),
-        ("ZStep_1/TimePoint_2", FolderPlace(base="", timepoint=2, z_step=1)),
-        ("TimePoint_1/analysis", FolderPlace(base="TimePoint_1/analysis")),
+        ("", FolderInfo(base="")),
+        ("TimePoint_1", FolderInfo(base="", timepoint=1)),
+        ("a/TimePoint_2/ZStep_3", FolderInfo(base="a", timepoint=2, z_step=3)),
+        ("a/timepoint-2/ZSTEP0", FolderInfo(base="a", timepoint=2, z_step=0)),
+        ("2024-04-22/1697/ZStep_1", FolderInfo(base="2024-04-22/1697", z_step=1)),
+        ("ZStep_1/TimePoint_2", FolderInfo(base="", timepoint=2, z_step=1)),
+        ("TimePoint_1/analysis", FolderInfo(base="TimePoint_1/analysis")),
     ],
 )
-def test_folders_tell_time_point_and_z_step(path: str, place: FolderPlace) -> None:
+def test_folders_tell_time_point_and_z_step(path: str, place: FolderInfo) -> None:
     """TimePoint and ZStep folders are found in any case and spelling; what is above them is the plate."""
     assert parse_folder(path) == place

@@ -13,7 +13,7 @@ from openhcs_engine.microscopes.harmony.names import (
     is_index,
     may_be_index,
     parse_harmony_name,
-    url_places,
+    url_paths,
 )
 from openhcs_engine.model.wells import MAX_COLUMNS, MAX_ROWS, well_name
 
@@ -106,7 +106,7 @@ def test_the_beginning_tells_an_index() -> None:
 def test_no_url_leads_out_of_the_plate(url: str, folder: str) -> None:
     """Whatever an index says, a place is a printable path below the plate folder."""
     base = index_base(folder)
-    for place in url_places(url, folder, base):
+    for place in url_paths(url, folder, base):
         assert place.isprintable()
         assert not place.startswith("/") and ".." not in place.split("/")
         assert base == "" or place.startswith(base + "/")

@@ -139,7 +139,7 @@ def test_whatever_request_is_the_last_the_well_is_old_new_or_absent(case: Case, 
         assert_whole(output, state)
         output.sweep()
         list_wells(output, case.ngff)
-        assert bucket_of(output).found(".publishing") == {}
+        assert bucket_of(output).objects(".publishing") == {}
         assert seed_of(output) == state
         assert_whole(output, state)
         assert verify(output.address).damaged == ()
@@ -242,7 +242,7 @@ def test_a_living_publisher_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(PlateBucket, "_upload", upload)
     with pytest.raises(OutputPlaceError, match="the network is gone"):
         published(output, "A01", seed=7)
-    assert seed_of(output) == 0 and bucket_of(output).found(".publishing") == {}
+    assert seed_of(output) == 0 and bucket_of(output).objects(".publishing") == {}
     assert verify(output.address).foreign == ()
 
 
@@ -255,7 +255,7 @@ def test_a_publisher_that_lost_its_mark_meddles_with_nothing() -> None:
 
         def upload(self: PlateBucket, version: Any, staged: Any) -> None:
             patch.undo()
-            marks = bucket_of(output).found(".publishing")
+            marks = bucket_of(output).objects(".publishing")
             bucket_of(output).remove(list(marks))  # as one does that takes it for dead
             published(open_output(output.address), "A01", seed=0)
             real(self, version, staged)
@@ -283,4 +283,4 @@ def test_parts_of_unfinished_objects_go(bucket: str, dead: Writer) -> None:
 
     assert len(unfinished()) == 1
     output.sweep()
-    assert unfinished() == [] and bucket_of(output).found(".publishing") == {}
+    assert unfinished() == [] and bucket_of(output).objects(".publishing") == {}

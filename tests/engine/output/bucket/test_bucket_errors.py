@@ -117,7 +117,7 @@ def assert_new(output: PlateOutput, ngff: str) -> None:
     list_wells(output, ngff)
     report = verify(output.address)
     assert (report.whole, report.damaged, report.foreign) == (("A01",), (), ())
-    assert bucket_of(output).found(".publishing") == {}
+    assert bucket_of(output).objects(".publishing") == {}
     listed = {file.path for file in manifest.files}
     images = {path for path in contents(output) if path.startswith(("images.zarr/A/01", "images/A01", "tables/"))}
     assert images == listed

@@ -102,7 +102,7 @@ def ended(process: subprocess.Popen[str], within: float) -> bool:
 
 def progress(bucket: Bucket) -> frozenset[tuple[str, int]]:
     """Every object of wells and of those who write them."""
-    return frozenset((path, about.size) for path, about in bucket.found().items() if not path.startswith("contexts/"))
+    return frozenset((path, about.size) for path, about in bucket.objects().items() if not path.startswith("contexts/"))
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_a_run_killed_at_any_instant_leaves_whole_wells_and_a_rerun_finishes(
     assert (report.whole, report.damaged, report.foreign) == (WELLS, (), ())
     assert place.unchanged(known["first"]).keys() == set(WELLS)
     listed = {file.path for well in WELLS for file in place.published(well).files}
-    left = {path for path in bucket.found() if path.startswith(("images.zarr/", "tables/cells/", ".publishing/"))}
+    left = {path for path in bucket.objects() if path.startswith(("images.zarr/", "tables/cells/", ".publishing/"))}
     groups = {"images.zarr/zarr.json", "images.zarr/A/zarr.json", "images.zarr/B/zarr.json"}
     assert left == listed | groups, "what the killed runs left must be gone"
     assert not list((folder / "temporary").rglob("*.zarr")), "nor may staged wells stay on this host"
@@ -171,6 +171,6 @@ def test_two_runs_on_one_plate_at_once(
         manifest = place.published(well)
         assert manifest is not None
         assert manifest.fingerprint in {known[ours[0]][well], known[theirs[0]][well]}
-    assert Bucket(place.address).found(".publishing") == {}
-    logs = [path for path in Bucket(place.address).found() if path.startswith("logs/")]
+    assert Bucket(place.address).objects(".publishing") == {}
+    logs = [path for path in Bucket(place.address).objects() if path.startswith("logs/")]
     assert len(logs) == 2

@@ -69,13 +69,13 @@ def test_of_many_writers_one_writes(bucket: Bucket) -> None:
     for thread in threads:
         thread.join(120)
     assert (most[0], turns[0]) == (1, 20)
-    assert bucket.found() == {}
+    assert bucket.objects() == {}
 
 
 def test_writers_of_different_wells_do_not_wait(bucket: Bucket) -> None:
     """Nor does one that writes files of the whole plate."""
     with hold(bucket, "A01"), hold(bucket, "A02"), hold(bucket, marks.PLATE):
-        assert len(read_marks(bucket, bucket.found())) == 3
+        assert len(read_marks(bucket, bucket.objects())) == 3
 
 
 def test_a_dead_writer_of_this_host_is_known_at_once(bucket: Bucket) -> None:
@@ -139,7 +139,7 @@ def test_a_writer_that_was_taken_for_dead_writes_no_more(bucket: Bucket) -> None
         held.check()
         bucket.remove([held.path])
         held.check()
-    assert bucket.found() == {}
+    assert bucket.objects() == {}
 
 
 def test_a_writer_whose_mark_cannot_be_renewed_stops(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,10 +154,10 @@ def test_marks_are_renewed_while_their_writer_works(bucket: Bucket, monkeypatch:
     """Each time the store's time of them is newer; the last renewal leaves nothing behind."""
     monkeypatch.setattr(marks, "BEAT_S", 0.001)
     with hold(bucket, "A01") as held:
-        first = bucket.found()[held.path].changed_ns
-        while bucket.found()[held.path].changed_ns == first:
+        first = bucket.objects()[held.path].changed_ns
+        while bucket.objects()[held.path].changed_ns == first:
             time.sleep(0.001)
-    assert bucket.found() == {}
+    assert bucket.objects() == {}
 
 
 def test_no_renewal_comes_after_the_release(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,11 +167,11 @@ def test_no_renewal_comes_after_the_release(bucket: Bucket, monkeypatch: pytest.
         with suppress(ZeroDivisionError), hold(bucket, "A01") as held:
             held.release()
             _ = 1 / 0
-        assert bucket.found() == {}
+        assert bucket.objects() == {}
 
 
 def test_after_an_error_the_mark_stays(bucket: Bucket) -> None:
     """What was begun must be settled first, by whoever releases or finds it."""
     with pytest.raises(ZeroDivisionError), hold(bucket, "A01"):
         _ = 1 / 0
-    assert len(bucket.found()) == 1
+    assert len(bucket.objects()) == 1

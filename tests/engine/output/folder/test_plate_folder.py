@@ -44,8 +44,8 @@ def test_a_published_well_is_found_with_its_files(tmp_path: Path, backend: str) 
     assert folder.published("A01", manifest.fingerprint) == manifest
     assert folder.published("A01", "another") is None and folder.published("A02") is None
     assert folder.wells() == ("A01",)
-    own = all_files(folder.well_place("A01"))
-    assert {f"{folder.well_place('A01').relative_to(folder.folder).as_posix()}/{name}" for name in own} == {
+    own = all_files(folder.well_folder("A01"))
+    assert {f"{folder.well_folder('A01').relative_to(folder.folder).as_posix()}/{name}" for name in own} == {
         file.path for file in manifest.files
     }
     assert sorted(path.name for path in folder.folder.iterdir()) == sorted(
@@ -67,11 +67,11 @@ def test_disk_wells_are_ome_tiff_with_names_and_pixel_size(tmp_path: Path) -> No
     """One file a plane; what was collapsed is said in the file."""
     folder = open_folder(tmp_path, "disk")
     publish(folder, "A01")
-    assert all_files(folder.well_place("A01")) == {
+    assert all_files(folder.well_folder("A01")) == {
         f"A01_s{site}_w{channel}_z1_t1.ome.tif" for site in (1, 2) for channel in (1, 2)
     }
     plane = make_images("A01")[ImageKey("A01", 2, 1, None, 1)]
-    with tifffile.TiffFile(folder.well_place("A01") / "A01_s2_w1_z1_t1.ome.tif") as tiff:
+    with tifffile.TiffFile(folder.well_folder("A01") / "A01_s2_w1_z1_t1.ome.tif") as tiff:
         np.testing.assert_array_equal(tiff.asarray(), plane)
         xml = str(tiff.ome_metadata)
     for part in ('PhysicalSizeX="0.65"', 'PhysicalSizeXUnit="µm"', 'Name="DAPI"', "collapsed: z_index"):
@@ -165,7 +165,7 @@ def test_dropping_removes_the_well_alone(tmp_path: Path) -> None:
     publish(folder, "A02")
     folder.drop("A01")
     folder.drop("B01")
-    assert folder.wells() == ("A02",) and not folder.well_place("A01").exists()
+    assert folder.wells() == ("A02",) and not folder.well_folder("A01").exists()
     assert verify(folder.folder).whole == ("A02",)
 
 
@@ -325,7 +325,7 @@ def test_a_sweep_removes_what_no_manifest_lists(tmp_path: Path) -> None:
         (folder.folder / name).write_text("debris")
     folder.sweep()
     assert not any((folder.folder / name).exists() for name in debris)
-    assert not folder.well_place("A02").exists() and folder.published("A01") is not None
+    assert not folder.well_folder("A02").exists() and folder.published("A01") is not None
 
 
 TWO_RUNS = """
@@ -371,30 +371,30 @@ def test_an_output_inside_the_raw_plate_is_refused(tmp_path: Path) -> None:
     """However it is spelt; nothing is made."""
     for how, place in inside(tmp_path):
         with pytest.raises(OutputPlaceError, match="inside the raw plate"):
-            PlateFolder(place, "zarr").check_place(tmp_path / "raw")
+            PlateFolder(place, "zarr").check_usable(tmp_path / "raw")
         assert list((tmp_path / "raw").rglob("*")) == [tmp_path / "raw" / "TimePoint_1"], how
-    PlateFolder(tmp_path / "raw2" / "P1", "zarr").check_place(tmp_path / "raw")
+    PlateFolder(tmp_path / "raw2" / "P1", "zarr").check_usable(tmp_path / "raw")
 
 
 def test_a_raw_plate_inside_its_output_is_refused(tmp_path: Path) -> None:
     """Sweeping must never come near it."""
     (tmp_path / "P1" / "images").mkdir(parents=True)
     with pytest.raises(OutputPlaceError, match="inside its own output"):
-        PlateFolder(tmp_path / "P1", "zarr").check_place(tmp_path / "P1" / "images")
+        PlateFolder(tmp_path / "P1", "zarr").check_usable(tmp_path / "P1" / "images")
 
 
 def test_a_folder_with_images_of_something_else_is_refused(tmp_path: Path) -> None:
     """What we did not write is never swept."""
     (tmp_path / "P1" / "images" / "A01").mkdir(parents=True)
     with pytest.raises(OutputPlaceError, match="holds images of something else"):
-        PlateFolder(tmp_path / "P1", "disk").check_place(tmp_path / "raw")
+        PlateFolder(tmp_path / "P1", "disk").check_usable(tmp_path / "raw")
 
 
 def test_a_place_without_permission_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names the folder that says no."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OutputPlaceError, match=rf"no permission to write in {tmp_path}"):
-        PlateFolder(tmp_path / "out" / "P1", "zarr").check_place(tmp_path / "raw")
+        PlateFolder(tmp_path / "out" / "P1", "zarr").check_usable(tmp_path / "raw")
 
 
 def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = PlateFolder(tmp_path / "file" / "P1", "zarr")
     with pytest.raises(OutputPlaceError, match="is a file"):
-        folder.check_place(tmp_path / "raw")
+        folder.check_usable(tmp_path / "raw")
     with pytest.raises(OutputPlaceError, match="Not a directory"):
         folder.prepare(make_context(tmp_path).plate)
 
