@@ -122,7 +122,8 @@ class Catalogue:
             If the id cannot be a name.
         """
         _check(entry)
-        clash = next((known for known in self.list() if _same(known.id, entry.id)), None)
+        folded = folded_plate_id(entry.id)
+        clash = next((known for known in self.list() if folded_plate_id(known.id) == folded), None)
         if clash is not None:
             raise CatalogueError(_clash_sentence(entry.id, clash), plate_id=entry.id)
         return self.replace(entry)
@@ -225,10 +226,6 @@ def remote_output(output: str) -> str | None:
         f"The output {output} is a URL, but Dagster keeps a plate's report, locks and lineage beside its wells, in a "
         "folder of this host or of a network drive; choose one, and copy the finished plate, or use `openhcs run`."
     )
-
-
-def _same(one: str, other: str) -> bool:
-    return folded_plate_id(one) == folded_plate_id(other)
 
 
 def _clash_sentence(plate_id: str, known: CatalogueEntry) -> str:

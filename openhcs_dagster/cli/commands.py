@@ -85,7 +85,7 @@ def list_() -> int:
 @openhcs_dagster.command()
 def remove(plate_id: IdArgument) -> int:
     """Forget a plate. Its raw folder and its results stay."""
-    entry = _catalogue().remove(plate_id)
+    entry = Catalogue(_settings().catalogue).remove(plate_id)
     print(f"Plate {entry.id} is forgotten; its results stay in {entry.output_plan.folder}.")
     return OK
 
@@ -160,10 +160,6 @@ def _settings() -> Settings:
     openhcs_dagster.warn_of_open_folders("the home", [settings.home])
     openhcs_dagster.warn_of_open_folders("the catalogue", [settings.catalogue])
     return settings
-
-
-def _catalogue() -> Catalogue:
-    return Catalogue(_settings().catalogue)
 
 
 def _warn_of_pipelines(entries: Iterable[CatalogueEntry]) -> None:

@@ -13,7 +13,7 @@ from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import counted
 from openhcs_engine.output.named_plan import GivenPlan, published_with, read_given_plan
 from openhcs_engine.plan.context import plan_fingerprint
-from openhcs_engine.plan.diff import Change, PlanDiff, StaleGroup, compare_plans
+from openhcs_engine.plan.diff import Change, PlanDiff, compare_plans
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
 _GROUPS: Final = 12
@@ -99,7 +99,7 @@ def _changes(screen: Console, heading: str, changes: list[Change], diff: PlanDif
 def _wells(screen: Console, diff: PlanDiff) -> None:
     screen.print("\n[bold]wells[/]", highlight=False)
     for group in diff.stale[:_GROUPS]:
-        _item(screen, f"[yellow]stale[/] {_span(group.wells, diff)}: {escape(_reasons(group))}")
+        _item(screen, f"[yellow]stale[/] {_span(group.wells, diff)}: {escape('; '.join(map(_short, group.reasons)))}")
     rest = sum(len(group.wells) for group in diff.stale[_GROUPS:])
     if rest:
         _item(screen, f"[yellow]stale[/] {rest} more wells, for other sets of these reasons")
@@ -123,10 +123,6 @@ def _published(screen: Console, compared: Comparison) -> None:
 
 def _span(wells: tuple[str, ...], diff: PlanDiff) -> str:
     return f"{format_spans(wells, diff.wells)} ({counted(len(wells), 'well')})"
-
-
-def _reasons(group: StaleGroup) -> str:
-    return "; ".join(_short(reason) for reason in group.reasons)
 
 
 def _short(change: Change) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 from openhcs_engine.compiler import Compilation
 from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.model.well_spans import format_spans
+from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.context import Route, plan_fingerprint
 from openhcs_engine.plan.facts import ArtifactLink, PlanFacts, Prediction, StepFacts, facts_of_plan
 from openhcs_engine.plan.facts.facts import Volume
@@ -65,7 +66,7 @@ def plan_blocks(facts: PlanFacts, width: int) -> Iterable[RenderableType]:
 
 def _block(row: Row, width: int) -> Iterable[RenderableType]:
     (_, heading), *cells = row.items()
-    yield Text(_joined(heading), style="bold")
+    yield Text(" ".join(heading), style="bold")
     if width < _WIDE:
         yield Padding(_sheet(cells), (0, 0, 1, 2))
         return
@@ -90,7 +91,7 @@ def _sheet(cells: Iterable[tuple[str, Lines]]) -> Table:
 def _totals(facts: PlanFacts) -> Table:
     table = Table("bytes", "raw pixels read", "at most at a time", "written", box=SIMPLE_HEAD, pad_edge=False)
     a_well = "a well" if facts.same_in_all else "the fullest well"
-    for name, volume in ((a_well, facts.a_well), (f"plate, {_wells(len(facts.contexts))}", facts.plate)):
+    for name, volume in ((a_well, facts.a_well), (f"plate, {counted(len(facts.contexts), 'well')}", facts.plate)):
         at_a_time = format_bytes(volume.peak) + (" a worker" if volume is facts.plate else "")
         table.add_row(name, format_bytes(volume.read), at_a_time, format_bytes(volume.output))
     return table
@@ -103,7 +104,7 @@ def _title(facts: PlanFacts) -> str:
     named = f' of "{first.output.pipeline}"' if first.output.pipeline else ""
     spans = format_spans(tuple(contexts), first.plate.wells)
     return escape(
-        f"Plan{named} for plate {first.plate.plate_id}: {_wells(len(contexts))} ({spans}), {planes} planes, "
+        f"Plan{named} for plate {first.plate.plate_id}: {counted(len(contexts), 'well')} ({spans}), {planes} planes, "
         f"fingerprint {fingerprint}\n"
     )
 
@@ -113,14 +114,6 @@ def _time(facts: PlanFacts) -> str:
     if time.seconds is None or time.plate_seconds is None:
         return time.told
     return f"{time.told}, {format_seconds(time.plate_seconds)} for the plate with one worker"
-
-
-def _wells(count: int) -> str:
-    return f"{count} well{'' if count == 1 else 's'}"
-
-
-def _joined(lines: Lines) -> str:
-    return " ".join(lines)
 
 
 def _step(facts: StepFacts) -> JsonRow:

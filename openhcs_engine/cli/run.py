@@ -17,6 +17,7 @@ from openhcs_engine.compiler import Compilation
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.memory.conversion.cast_loss import CastResult
 from openhcs_engine.model.wells import plate_order
+from openhcs_engine.model.wording import counted
 from openhcs_engine.output.current import RENEW_HINT
 
 _CastKey = tuple[int, str, str, str, str]
@@ -152,7 +153,7 @@ def _lost(results: Iterable[WellResult]) -> Iterator[tuple[str, str]]:
                 warned |= {key} if cast.warns else set()
         earlier += [result.well] if result.warnings and not result.steps else []
     for key, cast in joined.items():
-        count = f"{wells[key]} well{'s' if wells[key] > 1 else ''}"
+        count = counted(wells[key], "well")
         yield "warning" if key in warned else "note", f'step {key[0]} "{key[1]}", {count}: {cast.told}'
     if earlier:
         yield "warning", f"unchanged, and warned of when they were made: {well_span(tuple(earlier))}; see wells/*.json"

@@ -22,6 +22,7 @@ from openhcs_engine.memory.devices import DevicePolicy
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayLibrary, HostArray
 from openhcs_engine.memory.types import MemoryType
+from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.context import CPU, FunctionCall
 
 HELPED, NO_HELP, SKIPPED = "helped", "did not help", "skipped"
@@ -222,7 +223,7 @@ class _Ladder:
         if mode.rung is Rung.FREE:
             self._note(Rung.FREE, HELPED, self._what())
         elif mode.rung is Rung.BATCHES:
-            self._note(Rung.BATCHES, HELPED, f"{mode.call.reference}, {_planes(mode.batch or 1)} a batch")
+            self._note(Rung.BATCHES, HELPED, f"{mode.call.reference}, {counted(mode.batch or 1, 'plane')} a batch")
         elif mode.rung is Rung.CPU:
             self._note(Rung.CPU, HELPED, f"{mode.call.reference} ran on {mode.label}")
 
@@ -267,10 +268,6 @@ class _Ladder:
 
     def _note(self, rung: Rung, outcome: str, detail: str) -> None:
         self.results.append(RungResult(rung=rung, outcome=outcome, detail=detail))
-
-
-def _planes(count: int) -> str:
-    return "1 plane" if count == 1 else f"{count} planes"
 
 
 def _forget_arrays(error: BaseException | None) -> None:

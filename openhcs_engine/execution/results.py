@@ -10,6 +10,7 @@ from typing import Any
 
 from openhcs_engine.memory.conversion.cast_loss import Cast, CastNote, CastResult
 from openhcs_engine.memory.conversion.convert import Conversion
+from openhcs_engine.model.wording import counted
 
 
 class WellStatus(StrEnum):
@@ -73,11 +74,11 @@ class ArtifactRecord:
     @property
     def summary(self) -> str:
         """As a person reads it."""
-        of = f"of {self.stacks} stack{'s' if self.stacks != 1 else ''}"
+        of = f"of {counted(self.stacks, 'stack')}"
         if not self.is_stored:
             return f"object {self.name} {of}, which lives within the well only"
         what = "plane" if self.kind == "labels" else "row"
-        return f"{self.kind} {self.name}: {self.count} {what}{'s' if self.count != 1 else ''} {of}"
+        return f"{self.kind} {self.name}: {counted(self.count, what)} {of}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,12 +56,9 @@ class EarlierWells:
         """
         if manifest.law != one.LAW or context.law == one.LAW:
             return False
-        then = self._law.translated(context, _maker_of(manifest))
+        maker = Maker.of(_texts(manifest.provenance.get("versions")), _sources(manifest))
+        then = self._law.translated(context, maker)
         return then is not None and then.fingerprint == manifest.fingerprint
-
-
-def _maker_of(manifest: WellManifest) -> Maker:
-    return Maker.of(_texts(manifest.provenance.get("versions")), _sources(manifest))
 
 
 def _sources(manifest: WellManifest) -> Iterator[tuple[str, str]]:

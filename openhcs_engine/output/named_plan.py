@@ -15,6 +15,7 @@ from openhcs_engine.files.address import is_remote, local_folder
 from openhcs_engine.files.present import modified_ns
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.well_spans import format_spans
+from openhcs_engine.model.wording import counted
 from openhcs_engine.output.current import current_wells
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.opening import files_of, open_output
@@ -89,7 +90,7 @@ def _of_output(address: str, documents: Iterator[tuple[str, bytes]]) -> GivenPla
 def _other_wells(source: str, contexts: Mapping[str, ProcessingContext], older: Sequence[list[str]]) -> Iterator[str]:
     others = {well for wells in older for well in wells} - contexts.keys()
     if others:
-        count = f"{len(contexts)} well{'' if len(contexts) == 1 else 's'}"
+        count = counted(len(contexts), "well")
         yield (
             f"{source} is the plan that was written last, and is for {count} only; older plans beside it have "
             f"{format_spans(others)}, too. Name the file of one to compare with it."

@@ -381,12 +381,11 @@ def with_calls(step: StepPlan, change: Callable[[FunctionCall], FunctionCall]) -
 
 def steps_digest(steps: tuple[StepPlan, ...], law: int = now.LAW) -> str:
     """Digest of what a pipeline does, as a law writes it; backends left out."""
-    done = [replace(step, reads="", writes="", materialize=_without_backend(step.materialize)) for step in steps]
+    done = [
+        replace(step, reads="", writes="", materialize=step.materialize and replace(step.materialize, backend=""))
+        for step in steps
+    ]
     return one.steps_digest(done) if law == one.LAW else digest(now.worded(done))
-
-
-def _without_backend(plan: MaterializePlan | None) -> MaterializePlan | None:
-    return plan and replace(plan, backend="")
 
 
 def pixels_of_steps(steps: tuple[StepPlan, ...], well: str) -> list[StepPlan]:

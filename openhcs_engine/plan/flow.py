@@ -20,6 +20,7 @@ from openhcs_engine.model.artifacts import STAGE_POSITIONS, ArtifactKind
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, OnMissing
 from openhcs_engine.model.plate import Channel, Plate
+from openhcs_engine.model.wording import counted
 from openhcs_engine.ngff.stack_axes import LABEL_TYPE
 from openhcs_engine.plan.calls import dtype_at_entry
 from openhcs_engine.plan.context import ProcessingContext, Route, StepPlan
@@ -73,7 +74,7 @@ class StackFacts:
     def name(self) -> str:
         """E.g. ``36 planes 2160 x 2160 uint16``, size as (y, x)."""
         size = f" {self.pixels.shape[0]} x {self.pixels.shape[1]}" if self.pixels.shape else ""
-        return f"{self.planes} plane{'s' if self.planes != 1 else ''}{size} {self.pixels.dtype or ''}".rstrip()
+        return f"{counted(self.planes, 'plane')}{size} {self.pixels.dtype or ''}".rstrip()
 
     def widest(self, position: int) -> str | None:
         """The larger one of the pixel types that a call of the route is given and returns."""

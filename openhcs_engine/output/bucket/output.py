@@ -258,7 +258,8 @@ class PlateBucket(PlateOutput):
             manifest = None if isinstance(content, OSError) else _readable(content, path, well)
             if manifest is None or not self._is_wanted(manifest, fingerprints[well]):
                 continue
-            if _is_complete(manifest, files.by_path()):
+            present = files.by_path()
+            if all(file.path in present and present[file.path].size == file.size for file in manifest.files):
                 found[well] = manifest
         return found
 
@@ -442,10 +443,6 @@ class PlateBucket(PlateOutput):
 
     def _is_wanted(self, manifest: WellManifest, fingerprint: str | None) -> bool:
         return fingerprint is None or (manifest.fingerprint, manifest.backend) == (fingerprint, self.backend)
-
-
-def _is_complete(manifest: WellManifest, found: Mapping[str, PresentFile]) -> bool:
-    return all(file.path in found and found[file.path].size == file.size for file in manifest.files)
 
 
 def _group(content: bytes) -> dict[str, Any]:  # Any: what JSON may hold

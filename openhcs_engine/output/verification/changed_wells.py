@@ -6,7 +6,6 @@ read before is known by their sizes and times; what changes neither, as a failin
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +63,8 @@ def inspect(folder: Path, *, thoroughly: bool) -> Inspection:
     read = {well for well, stamp in now.items() if stamp != known.get(well)}
     report = verify(folder, checksums=thoroughly or read)
     with suppress(OSError):  # a full disk: all is read again
-        write_whole(memory, msgspec.json.encode(_stamps_of(now, report.whole)))
+        write_whole(memory, msgspec.json.encode({well: now[well] for well in report.whole if well in now}))
     return Inspection(report, tuple(well for well in report.expected if well in read))
-
-
-def _stamps_of(stamps: Stamps, wells: Collection[str]) -> Stamps:
-    return {well: stamps[well] for well in wells if well in stamps}
 
 
 def _stamps(folder: Path) -> Stamps:
