@@ -1,4 +1,4 @@
-"""The files of a home: what Dagster is told there, written once and completed later."""
+"""The files of a home: Dagster's settings, written once and completed later."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Settings:
         Raises
         ------
         OptionError
-            If a place is a URL or a file.
+            If a folder is a URL or a file.
         """
         clock, (webserver, wrong), (hosts, bad) = clock_of(environ), webserver_of(environ), ui_hosts_of(environ)
         home = _folder(environ, "DAGSTER_HOME") or Path(".dagster_home").resolve()

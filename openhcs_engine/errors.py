@@ -9,7 +9,7 @@
     │   └── PipelineImportError, PipelineMismatchError
     ├── OptionError           an option's value
     ├── CompilationError      everything wrong with a pipeline on a plate, at once (.violations)
-    ├── StorageError          places that hold planes and wells
+    ├── StorageError          stores that hold planes and wells
     │   ├── PlaneReadError, OutputPlaceError, UnsafePathError, NotAnOutputError, ContextFileError, ContextFormatError
     │   ├── StorageKeyError, MissingKeyError, UnknownBackendError, ManifestError, TableError
     │   └── StorageBudgetError
@@ -138,7 +138,7 @@ class CompilationError(OpenHCSError, ValueError):
 
 
 class StorageError(OpenHCSError):
-    """A place that holds planes, wells or contexts failed."""
+    """A store that holds planes, wells or contexts failed."""
 
 
 class PlaneReadError(StorageError, OSError):
@@ -148,7 +148,7 @@ class PlaneReadError(StorageError, OSError):
 
 
 class OutputPlaceError(StorageError, OSError):
-    """The output place cannot be used: inside the raw plate, read-only, full."""
+    """The output cannot be used: inside the raw plate, read-only, full."""
 
     path: str
 

@@ -1,6 +1,6 @@
-"""Runs whose process is gone: after a power cut or a killed server nobody else tells Dagster.
+"""Runs whose process is gone: after a power cut or a killed server nobody else reports it to Dagster.
 
-Such a run would stay "started", and the place it holds among the runs and in its pool would be taken for ever. A run
+Such a run would stay "started", and the slot it holds among the runs and in its pool would be taken for ever. A run
 says in a tag which process executes it, and before that in another one which process launches it. Only a run of this
 host can be known to be lost: a process number says nothing of another host, or of a container that counts its own
 processes, and homes may be shared.
@@ -38,9 +38,9 @@ UNDER_WAY: Final = (
 
 
 def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process is gone, and free their places; return their ids.
+    """Mark runs as failed whose process is gone, and free their slots; return their ids.
 
-    Places that runs hold which ended in another way, or are deleted, come free, too.
+    Slots of runs that ended in another way, or are deleted, are freed, too.
     """
     going = instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)))
     settled = [record.dagster_run.run_id for record in going if _settle(instance, record)]
@@ -107,7 +107,7 @@ def _is_overdue(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """End a run of which nothing is known, if it takes too long by Dagster's own law; True if it did.
 
     That law is its monitoring's, which a daemon alone would ask, and later. A run that was never submitted is left to
-    it: that holds no place, and whoever asked for it may still submit it.
+    it: that holds no slot, and whoever asked for it may still submit it.
     """
     status = record.dagster_run.status
     if not instance.run_monitoring_enabled:
@@ -156,7 +156,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
-    """A run that was killed while it ended has told how it ended, but kept its place."""
+    """A run that was killed while it ended may have reported its end, but still hold its slot."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return
@@ -167,14 +167,14 @@ def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _runs_in(instance: dg.DagsterInstance, pool: str) -> Iterator[str]:
-    """Ids of the runs that hold a place of a pool, or that one was given to."""
+    """Ids of the runs that hold a slot of a pool, or that one was given to."""
     info = instance.event_log_storage.get_concurrency_info(pool)
     yield from (slot.run_id for slot in info.claimed_slots)
     yield from (step.run_id for step in info.pending_steps if step.assigned_timestamp is not None)
 
 
 def holders(instance: dg.DagsterInstance, pool: str, besides: str = "") -> str:
-    """Who holds a pool's places, for people: run, plate, process and since when; ``besides`` is the run that asks."""
+    """Who holds a pool's slots, for people: run, plate, process and since when; ``besides`` is the run that asks."""
     found = []
     for run_id in dict.fromkeys(_runs_in(instance, pool)):
         record = instance.get_run_record_by_id(run_id)

@@ -1,6 +1,6 @@
-"""How the runs of this code location wait for a place of their pool.
+"""How the runs of this code location wait for a slot of their pool.
 
-Dagster's own wait keeps a processor busy, takes up to a quarter of a minute to see that a place is free, says nothing
+Dagster's own wait keeps a processor busy, takes up to a quarter of a minute to see that a slot is free, says nothing
 of who holds it, and passes over every signal.
 """
 
@@ -28,7 +28,7 @@ from openhcs_dagster.internals import (
 )
 
 POLL_S: Final = 0.5
-"""Seconds between looks for a free place, and for a signal."""
+"""Seconds between looks for a free slot, and for a signal."""
 SETTLE_S: Final = 5.0
 """Seconds between looks for runs whose process is gone, while this one waits."""
 REMIND_S: Final = 600.0
@@ -48,7 +48,7 @@ class PatientConcurrencyContext(InstanceConcurrencyContext):
         self._reported = ""
 
     def claim(self, concurrency_key: str, step_key: str, step_priority: int = 0) -> bool:
-        """True if a step has a place of its pool now."""
+        """True if a step has a slot of its pool now."""
         self._pools_of[step_key] = concurrency_key
         self._pending_claim_counts.clear()  # from which Dagster makes its growing intervals
         return super().claim(concurrency_key, step_key, step_priority)
@@ -72,7 +72,7 @@ class PatientConcurrencyContext(InstanceConcurrencyContext):
             self._instance.report_engine_event(message, self._run, EngineEventData())
 
     def _sentence(self, pool: str) -> str:
-        """Empty if the place has come free meanwhile."""
+        """Empty if a slot has come free meanwhile."""
         found = holders(self._instance, pool, besides=self._run.run_id)
         return f"{WAITING} in the pool {pool}, held by {found}." if found else ""
 
@@ -103,7 +103,7 @@ class PatientExecutor(InProcessExecutor):
                 ),
             )
         finally:
-            # A run that was interrupted keeps its places until a daemon looks, and there may be none.
+            # A run that was interrupted keeps its slots until a daemon looks, and there may be none.
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 

@@ -21,7 +21,7 @@ _MACHINE_ID: Final = Path("/etc/machine-id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProcess:
-    """The process that has a run in hand, told from every other one on every host."""
+    """The process that has a run in hand, distinct from every other one on every host."""
 
     writer: Writer
     machine: str

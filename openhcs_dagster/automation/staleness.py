@@ -284,7 +284,7 @@ class _PlatePart(msgspec.Struct):
 
 
 def _map_changed(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], plans: Collection[str]) -> bool:
-    """Whether the wells' records tell of another plate map than there is now; the last run kept the one it knew."""
+    """Whether the wells' records name another plate map than there is now; the last run stored the one it knew."""
     from openhcs_engine.output.plans import find_plan
     from openhcs_engine.plan.document import unpacked
 

@@ -47,7 +47,7 @@ def markdown_text(text: str) -> str:
 
 
 def plan_table(facts: PlanFacts) -> str:
-    """The steps of a plan in markdown, as ``openhcs compile`` tells them; stacks and bytes are of the fullest well."""
+    """The steps of a plan in markdown, as ``openhcs compile`` prints them; stacks and bytes are of the fullest well."""
     from openhcs_engine.plan.facts.rows import step_rows
 
     return markdown_sheet(step_rows(facts))

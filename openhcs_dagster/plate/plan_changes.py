@@ -23,12 +23,12 @@ FIRST_PLAN: Final = "This is the plate's first plan here."
 FINGERPRINT: Final = "fingerprint"
 """Metadata of a recorded plan: what it makes of its wells."""
 _SHOWN: Final = 10
-"""Groups of wells, and changes that make no well stale, that are told one by one."""
+"""Groups of wells, and changes that make no well stale, that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChange:
-    """A new plan beside the one that was kept before."""
+    """A new plan beside the one that was stored before."""
 
     summary: str
     """In markdown: how many wells the new plan makes stale, and why."""

@@ -33,7 +33,7 @@ class Codec:
     """One kind of value and its form in a storage backend."""
 
     suffix: str
-    """What its keys have from the first dot of their names on; tells how to read what another process wrote."""
+    """What its keys have from the first dot of their names on; says how to read what another process wrote."""
     fits: Callable[[object], bool]
     save: Callable[[StorageBackend, str, Any], None]
     load: Callable[[StorageBackend, str], object]

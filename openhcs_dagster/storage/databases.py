@@ -17,9 +17,9 @@ from typing import Final
 from openhcs_engine.files.locks import locked
 
 DATABASES: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-"""What a home has whose ``dagster.yaml`` names no other place, in the order in which Dagster makes it."""
+"""What a home has whose ``dagster.yaml`` names no other folder, in the order in which Dagster makes it."""
 STORAGES: Final = ("storage", "run_storage", "schedule_storage", "event_log_storage")
-"""Keys of a ``dagster.yaml`` that name other places."""
+"""Keys of a ``dagster.yaml`` that name other folders."""
 
 
 def prepare_databases(home: Path, *, ours: Mapping[str, object], present: Mapping[str, object]) -> None:

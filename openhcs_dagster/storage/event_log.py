@@ -44,7 +44,7 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> Any:  # Any: Dagster's union of what may describe a configuration
-        """``base_dir``, where it is not Dagster's own choice: a home that is moved must not remember its old place."""
+        """``base_dir``, where it is not Dagster's own choice: a home that is moved must not remember its old path."""
         return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
 
     @classmethod

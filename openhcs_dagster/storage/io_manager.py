@@ -54,7 +54,7 @@ class VfsIOManager(dg.ConfigurableIOManager):
     backend: str = "disk"
     """``disk``, ``zarr``, ``memory`` (one run in one process), or a backend of one's own as ``module:Class``."""
     root: str = ""
-    """Folder or URL in which a backend that keeps values gets its place; a folder may be no link."""
+    """Folder or URL in which a backend that stores values gets its folder; a folder may be no link."""
     _storage: StorageRegistry | None = PrivateAttr(default=None)
 
     @as_sentence("storing what an asset returned")

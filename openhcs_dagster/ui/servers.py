@@ -43,7 +43,7 @@ def serve_code(workspace: Path, served: Path) -> None:
     """Run the code servers of a workspace until interrupted; write ``served``, the workspace that reaches them.
 
     Dagster's manager starts a code server again whose outer process ended. One whose inner process ended, which has
-    loaded the definitions, stays without an answer for ever: it is told to load them again.
+    loaded the definitions, stays without an answer for ever: it is asked to load them again.
     """
     with (
         dg.DagsterInstance.get() as instance,

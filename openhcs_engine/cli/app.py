@@ -224,7 +224,7 @@ def _open_to_everybody(folder: Path) -> Path | None:
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], bytes]]:
-    """Let SIGTERM end a command as Ctrl-C does; yield what tells the numbers of the signals that came.
+    """Let SIGTERM end a command as Ctrl-C does; yield what gives the numbers of the signals that came.
 
     The system writes them down, for a library that holds signals back for a while does not say later which it was.
     """

@@ -17,7 +17,7 @@ from openhcs_engine.plan.diff import Change, PlanDiff, compare_plans
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
 _GROUPS: Final = 12
-"""Groups of stale wells that are told one by one."""
+"""Groups of stale wells that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What ``openhcs memory`` tells: array libraries, devices, the ways between libraries, and what workers are born with.
+"""What ``openhcs memory`` prints: array libraries, devices, the ways between libraries, and what workers are born with.
 
 Asked from packages and the driver; array libraries are imported by :func:`probe` alone.
 """

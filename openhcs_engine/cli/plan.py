@@ -25,7 +25,7 @@ from openhcs_engine.plan.facts.rows import Lines, Row, step_rows
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
 _WIDE: Final = 140
-"""Columns from which a step is told in two halves."""
+"""Columns from which a step is shown in two halves."""
 _WHAT: Final = ("wells", "functions", "memory types", "device")
 """What a step does, on the left of the two; on the right is what it moves."""
 

@@ -56,7 +56,7 @@ class RunScreen:
         return [result for result in self._results if not result.success]
 
     def add(self, result: WellResult) -> None:
-        """Count one well; tell about it at once if it failed."""
+        """Count one well; report it at once if it failed."""
         if not self._by_well:
             for note in result.notes:
                 self._say(f"[yellow]note:[/] {escape(note)}")

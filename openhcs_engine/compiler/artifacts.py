@@ -295,7 +295,7 @@ def with_inputs(call: FunctionCall, kwargs: FrozenMap, inputs: tuple[SideInput, 
 
 
 def takes_stage_positions(steps: Iterable[StepPlan]) -> bool:
-    """True if a function wants to be told where the stage stood."""
+    """True if a function takes the positions of the stage."""
     return any(True for _ in _stage_users(steps))
 
 

@@ -84,7 +84,7 @@ def compile_plate(
         Whether the instrument's own projections enter the pipeline.
     on_missing
         What happens to wells with declared planes that have no file. Whole channels that no well has, and planes that
-        only other wells let expect, are told in the results and stop no well.
+        only other wells let expect, are named in the results and stop no well.
     devices
         What steps may be planned for: devices, or an inventory, which is asked only if a function could use a GPU.
         None: this host's CPU.

@@ -45,7 +45,7 @@ class FunctionTable:
         return reference, importable and copies == 1
 
     def follow(self, steps: Sequence[FunctionStep]) -> None:
-        """Find what all functions of a pipeline use, CPU twins too; whatever is wrong with a step is told elsewhere."""
+        """Find what all functions of a pipeline use, CPU twins too; what is wrong with a step is refused elsewhere."""
         routes = (route for step in steps for route in normalise_pattern(step.func, lambda _, key: None))
         named = [call.function for route in routes for call in route.calls if _has_name(call.function)]
         twins = [twin for function in named if (twin := contract_of(function).cpu) is not None]

@@ -1,4 +1,4 @@
-"""Where steps keep their planes, and which places that leaves to nobody else."""
+"""Where steps keep their planes, and which folders that leaves to nobody else."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SUB_FOLDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 @dataclass(slots=True)
 class MaterializedPlanes:
-    """Places that the steps of one pipeline keep planes in; grows while it is compiled."""
+    """Folders that the steps of one pipeline keep planes in; grows while it is compiled."""
 
     plate: Plate
     backend: str
     """That of the results."""
     owners: dict[str, str] = field(default_factory=dict)
-    """Place as a file system without upper case sees it → the step that writes there."""
+    """Path as a file system without upper case sees it → the step that writes there."""
 
     def plan(self, step: FunctionStep, applies_to: frozenset[str], complain: Complaints) -> MaterializePlan | None:
         """Where a step keeps its planes of the wells that it applies to; None: nowhere, or its declaration is wrong."""

@@ -37,7 +37,7 @@ class RunDevices:
         ------
         tuple of WorkerDevices
             One a worker. Where the plan has steps on GPUs and one can be had, there are as many workers as GPU slots;
-            where none can be had, all workers are told why.
+            where none can be had, all workers know why.
 
         Raises
         ------

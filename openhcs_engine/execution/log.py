@@ -19,7 +19,7 @@ class RunLog:
         self.path = folder / f"{run_id}.log"
 
     def start(self, contexts: Mapping[str, ProcessingContext], runner: str, devices: tuple[str, ...]) -> None:
-        """Write what this run is asked to do; OutputPlaceError if the place takes no log."""
+        """Write what this run is asked to do; OutputPlaceError if the output takes no log."""
         first = next(iter(contexts.values()))
         steps = "".join(f"  {step.number}. {step.name}\n" for step in first.steps)
         warnings = "".join(f"warning: {warning}\n" for warning in first.plate.warnings)

@@ -56,7 +56,7 @@ def execute_wells(
 
     Wells that are published with the same fingerprint are yielded first, as ``unchanged``, and not computed; neither
     are those ``made before the update``, by an earlier law of fingerprints that finds them the same. Everything
-    that can be refused is refused before the first result: an output inside the raw plate, a full or read-only place.
+    that can be refused is refused before the first result: an output inside the raw plate, a full or read-only folder.
     A well that the output does not hold any more when the run ends, because somebody removed it meanwhile, is yielded
     a second time, as ``failed``.
     Closing the iterator, or Ctrl-C, ends the workers and leaves only whole wells.
@@ -100,7 +100,7 @@ def execute_wells(
     ExecutionError
         If a limit for wells is asked for where threads have to run them.
     OutputPlaceError
-        If the output place cannot be used.
+        If the output cannot be used.
     DeviceUnavailableError
         With the first result: if the policy requires a GPU and none can be had.
     """

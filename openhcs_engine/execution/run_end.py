@@ -18,7 +18,7 @@ Present = Mapping[str, PresentWell]
 
 @dataclass(slots=True)
 class RunClaims:
-    """The wells that a run says are published, each as it was told last."""
+    """The wells that a run says are published, each as it was reported last."""
 
     address: str
     """Folder or URL of the output."""
@@ -113,7 +113,7 @@ def _as_lost(result: WellResult, sentence: str) -> WellResult:
 
 
 def _describe_lacking(lacking: Iterable[str], known: KnownWell) -> str:
-    """``images.zarr/B/03 is missing``; of a place that is there in part, the first file and how many more."""
+    """``images.zarr/B/03 is missing``; of a folder that is there in part, the first file and how many more."""
     first, *others = lacking
     path = published_path(first)
     of_path = {file.path for file in known.files if published_path(file.path) == path}

@@ -177,7 +177,7 @@ def _load_stack(plan: StepPlan, stack: Stack, resources: WellResources) -> Array
 
 
 def take_planes(intermediates: StorageBackend, planes: Iterable[ImagePlane]) -> list[Array]:
-    """Take planes out of their place, out of memory without a copy.
+    """Take planes out of their backend, out of memory without a copy.
 
     They are read-only if they are an array library's whose arrays must not change, or if the backend gives such.
     """

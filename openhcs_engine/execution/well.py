@@ -256,7 +256,7 @@ def _look_at_images(index: ImageIndex, intermediates: StorageBackend) -> Iterato
 
 
 def _take_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[tuple[ImageKey, Array]]:
-    """Planes of the last step, one after another, each leaving its place as it is handed over."""
+    """Planes of the last step, one after another, each leaving its backend as it is handed over."""
     for plane in index:
         (array,) = take_planes(intermediates, [plane])
         yield plane.key, array

@@ -34,7 +34,7 @@ class WellLister:
         self._thread = threading.Thread(target=self._follow, name="list published wells", daemon=True)
 
     def list(self) -> None:
-        """List the wells that are published now; OutputPlaceError if the place refuses."""
+        """List the wells that are published now; OutputPlaceError if the output refuses."""
         self._output.list_wells(self._group, self._image_sets, self._known)
 
     def listed(self) -> dict[str, KnownWell | None]:

@@ -25,7 +25,7 @@ from openhcs_engine.files.unfinished import (
 
 
 class LocalStore(FileStore):
-    """Every value is a file or folder of its key's name, made beside its place under a hidden name and renamed."""
+    """Every value is a file or folder of its key's name, made beside its path under a hidden name and renamed."""
 
     atomic_rename = True
 

@@ -64,10 +64,10 @@ _STARTTIME: Final = 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """One process, told from every other one that there was or will be."""
+    """One process, distinct from every other one that there was or will be."""
 
     host: str
-    """What tells this host since its start from others, containers with processes of their own included."""
+    """What distinguishes this host since its start from others, containers with processes of their own included."""
     name: str
     """The host's name, for people."""
     pid: int

@@ -27,7 +27,7 @@ class FileStore(ABC):
     """Where a backend keeps files. Keys were checked before.
 
     A *folder* is one value made of several files, one of which has the name ``mark``; it appears whole, as a file does.
-    A place without a value raises FileNotFoundError; a key that lies below another one, or is a folder of others,
+    A key without a value raises FileNotFoundError; a key that lies below another one, or is a folder of others,
     NotADirectoryError or IsADirectoryError.
     """
 

@@ -1,4 +1,4 @@
-"""Writes in progress: hidden beside their place, locked by their writer, swept once it is dead."""
+"""Writes in progress: hidden beside their path, locked by their writer, swept once it is dead."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def replace_path(unfinished: Path, path: Path) -> None:
     for _ in range(_ATTEMPTS):
         if _rename(unfinished, path):
             return
-        with suppress(FileNotFoundError):  # what occupied the place was deleted meanwhile
+        with suppress(FileNotFoundError):  # what had the path was deleted meanwhile
             if _exchange(unfinished, path):
                 return
     raise OSError(errno.EBUSY, "is replaced by others all the time", str(path))
@@ -157,7 +157,7 @@ def remove_if_dead(unfinished: Path) -> bool:
 
 
 def _begin(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """A new hidden place and its descriptor, which holds its lock."""
+    """A new hidden path and its descriptor, which holds its lock."""
     for _ in range(_ATTEMPTS):
         unfinished = path.with_name(hidden_name())
         try:
@@ -183,7 +183,7 @@ def _make_folder(path: Path) -> int:
 
 
 def _lock(path: Path, descriptor: int) -> bool:
-    """Lock a new place for its writer; False if a sweep removed it between its making and its lock."""
+    """Lock a new path for its writer; False if a sweep removed it between its making and its lock."""
     with suppress(OSError):  # file systems without locks: a sweep cannot lock there either, and removes nothing
         lock(descriptor, wait=True)
     try:

@@ -1,4 +1,4 @@
-"""What array libraries must be told before they are imported, and right after.
+"""What must be set for array libraries before they are imported, and right after.
 
 A worker process is started with :func:`worker_environment` in its environment, and calls :func:`settle` once before its
 first well. Both hold it to one thread of the CPU, and to a share of its GPU's memory that grows as needed: by default
@@ -77,7 +77,7 @@ def worker_environment(
 
 
 def settle(libraries: Iterable[MemoryType | str]) -> None:
-    """Tell the libraries of a plan, in a worker process and before its first well, what cannot be said by variables.
+    """Set up the libraries of a plan, in a worker process and before its first well, where variables cannot.
 
     Imports them. Only for processes that are the engine's own: in a user's process these settings are the user's.
     """

@@ -36,7 +36,7 @@ def versions_of(memory_type: MemoryType) -> tuple[str, ...]:
 
 
 def cpu_builds() -> dict[MemoryType, str]:
-    """Libraries that are installed without GPU support, as far as their packages tell, each with a clause that says so.
+    """Libraries that are installed without GPU support, as far as their packages say, each with a clause that says so.
 
     >>> cpu_builds()  # doctest: +SKIP
     {MemoryType.TORCH: 'torch==2.13.0+cpu is built without GPU support'}

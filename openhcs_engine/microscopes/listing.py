@@ -73,7 +73,7 @@ class FolderListing:
     documents: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Content of zarr metadata that had to be read for the listing, by path: so none is read twice."""
     arrays: ArrayListing | None = field(default=None, repr=False, compare=False)
-    """Of a URL, what is stored of its arrays, which its listing tells; those of a folder are listed when needed."""
+    """Of a URL, what is stored of its arrays, which its listing has; those of a folder are listed when needed."""
 
     @classmethod
     def of(

@@ -85,11 +85,11 @@ class ImageKey(Struct, frozen=True, gc=False):  # a Struct: plates have 100,000 
 
 
 class ImagePlane(Struct, frozen=True, gc=False, kw_only=True):  # as above
-    """One plane and the place of its pixels."""
+    """One plane and the path of its pixels."""
 
     key: ImageKey
     path: str | None
-    """Place inside its backend, with ``/``; raw planes: relative to the plate folder. None: declared, never named."""
+    """Path inside its backend, with ``/``; raw planes: relative to the plate folder. None: declared, never named."""
     kind: PlaneKind = PlaneKind.PLANE
     present: bool = True
     """False for what the metadata declare and the folder lacks."""

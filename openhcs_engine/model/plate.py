@@ -60,7 +60,7 @@ class SitePosition:
 
 
 def grid_of(positions: Iterable[SitePosition], tolerance_um: float = 1.0) -> Grid | None:
-    """The grid that the sites of the fullest well fill: None unless they fill a rectangle, each place once.
+    """The grid that the sites of the fullest well fill: None unless they fill a rectangle, each position once.
 
     Positions that differ by less than ``tolerance_um`` on an axis lie in one row or column.
     """

@@ -20,8 +20,8 @@ def well_spans(wells: Collection[str], among: Iterable[str] = ()) -> tuple[str, 
     wells
         Canonical names.
     among
-        All wells that there are, to see where no well lies between two others; a block may stretch over places that
-        hold no well. Default: every place holds one.
+        All wells that there are, to see where no well lies between two others; a block may stretch over positions that
+        hold no well. Default: every position holds one.
 
     Returns
     -------

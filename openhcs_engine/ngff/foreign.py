@@ -59,7 +59,7 @@ class ListedImage:
     folder: str
     acquisition: int | None
     site: int | None
-    """The number our engine gave it, None if all sites were collapsed; of other writers, its place counted from 1."""
+    """The number our engine gave it, None if all sites were collapsed; of other writers, its index counted from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class AbsentImageError(UnreadablePlateError):
 
 
 def is_plate(nodes: Nodes, folder: str) -> bool:
-    """True if the group says that it is a plate, or would if it could be read: reading it then tells what is wrong."""
+    """True if the group says that it is a plate, or would if it could be read: reading it then says what is wrong."""
     try:
         group = nodes.group(folder)
     except UnreadablePlateError:

@@ -83,7 +83,7 @@ def plate_attributes(name: str, sites: int, wells: Sequence[str], own: Mapping[s
                 "rows": [{"name": row_letters(row)} for row in rows],
                 "columns": [{"name": f"{column + 1:02d}"} for column in columns],
                 "wells": [
-                    # The places of their names among those of the plate's rows and columns that are listed.
+                    # The indexes of their names among those of the plate's rows and columns that are listed.
                     {"path": well_path(well), "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
                     for well, (row, column) in zip(wells, positions, strict=True)
                 ],

@@ -87,7 +87,7 @@ def chunks_among(names: Collection[str]) -> list[str]:
 
 
 def _node(content: bytes) -> _Node:
-    """The document, or an empty one where it is damaged: then it decides nothing, and its reader will tell."""
+    """The document, or an empty one where it is damaged: then it decides nothing, and its reader will say so."""
     try:
         return msgspec.json.decode(content, type=_Node)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

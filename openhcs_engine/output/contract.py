@@ -1,4 +1,4 @@
-"""The contract of the place that takes one plate's results: a folder of this host, or a URL of an object store."""
+"""The contract of what takes one plate's results: a folder of this host, or a URL of an object store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PlateOutput(ABC):
 
     @abstractmethod
     def check_usable(self, plate_root: str | Path) -> None:
-        """Refuse, before anything is written, a place in or around the raw plate, and one that holds something else.
+        """Refuse, before anything is written, an output in or around the raw plate, and one that holds something else.
 
         Raises
         ------
@@ -74,14 +74,14 @@ class PlateOutput(ABC):
     def prepare(
         self, plate: Plate, options: ImageOptions = DEFAULT_OPTIONS, materialized: Collection[MaterializePlan] = ()
     ) -> None:
-        """Make the place ready for wells of a plate; changes no well.
+        """Make the output ready for wells of a plate; changes no well.
 
         ``materialized`` are the image sets in which steps keep their planes.
 
         Raises
         ------
         OutputPlaceError
-            If the place refuses, or the images there are of another version of OME-Zarr.
+            If the output refuses, or the images there are of another version of OME-Zarr.
         """
 
     @abstractmethod
@@ -105,7 +105,7 @@ class PlateOutput(ABC):
         Raises
         ------
         OutputPlaceError
-            If the place refuses, or the images there are of another version of OME-Zarr.
+            If the output refuses, or the images there are of another version of OME-Zarr.
         """
 
     @abstractmethod
@@ -117,7 +117,7 @@ class PlateOutput(ABC):
         Raises
         ------
         OutputPlaceError
-            If the place cannot be read.
+            If the output cannot be read.
         """
 
     def zarr_sets(self, materialized: Iterable[MaterializePlan]) -> tuple[str, ...]:
@@ -141,13 +141,13 @@ class PlateOutput(ABC):
 
     @abstractmethod
     def publish(self, staged: StagedWell, manifest: WellManifest) -> None:
-        """Put a staged well in place of what was published before; OutputPlaceError if the place refuses."""
+        """Put a staged well in place of what was published before; OutputPlaceError if the output refuses."""
 
     @abstractmethod
     def published(self, well: str, fingerprint: str | None = None) -> WellManifest | None:
         """The manifest of a well whose files are all there with the right sizes; None otherwise.
 
-        With a fingerprint, only a well that was made by it, and for this place's backend. Contents are judged by
+        With a fingerprint, only a well that was made by it, and for this output's backend. Contents are judged by
         ``verify``.
         """
 

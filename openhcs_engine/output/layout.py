@@ -53,7 +53,7 @@ def published_path(path: str) -> str:
 
 
 def well_of_path(path: str, image_sets: Collection[str] = IMAGE_SETS) -> tuple[str, str] | None:
-    """The well among whose results a file lies, and their place; None for a file that lies among no well's."""
+    """The well among whose results a file lies, and their path; None for a file that lies among no well's."""
     match path.split("/"):
         case [image_set, row, column, _, *_] if is_zarr(image_set) and image_set in image_sets:
             well, folder = row + column, f"{image_set}/{row}/{column}"

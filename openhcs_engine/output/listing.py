@@ -27,7 +27,7 @@ class PresentFile:
     size: int
     """Bytes."""
     changed_ns: int
-    """Time of its last change; 0 where the store does not tell."""
+    """Time of its last change; 0 where the store does not say."""
 
 
 class OutputFiles(ABC):
@@ -59,7 +59,7 @@ class OutputFiles(ABC):
 
     @abstractmethod
     def outputs_inside(self) -> Sequence[str]:
-        """Names of the outputs one level below: a person may have given the place above them."""
+        """Names of the outputs one level below: a person may have given the folder above them."""
 
     def set_aside(self) -> tuple[str, ...]:
         """Folders that hold the old versions of wells which a run was replacing; buckets have none."""

@@ -1,4 +1,4 @@
-"""Whether a place can take results, and what went wrong when it could not."""
+"""Whether a folder can take results, and what went wrong when it could not."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class RawFile(Struct, frozen=True, omit_defaults=True):
     size: int
     """Bytes."""
     mtime_ns: int
-    """Time of its last change; 0 where the store does not tell."""
+    """Time of its last change; 0 where the store does not say."""
     chunks: str = ""
     """Of an array, whose size and time are those of its metadata: digest of its stored chunks."""
 

@@ -41,7 +41,7 @@ class _Plans:
         path = find_plan(self.folder, fingerprint)
         try:
             return {} if path is None else contexts_from_json(path.read_bytes())
-        except (OSError, ContextFileError):  # a plan of another version tells nothing that could be compared
+        except (OSError, ContextFileError):  # a plan of another version holds nothing that could be compared
             return {}
 
 

@@ -25,7 +25,7 @@ def list_published_wells(address: str, backend: str = "zarr") -> None:
     Raises
     ------
     OutputPlaceError
-        If the place refuses, or images there are of another version of OME-Zarr.
+        If the output refuses, or images there are of another version of OME-Zarr.
     ContextFileError
         If a plan is missing or cannot be read; groups that exist list their wells nevertheless.
     """

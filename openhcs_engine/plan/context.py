@@ -26,7 +26,7 @@ from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.vfs.intermediates import ScratchPlan
 
 COORDINATES: Final = "coordinates"
-"""The parameter in which functions that declare it are told where the planes of their stack lie."""
+"""The parameter in which functions that declare it are given the coordinates of the planes of their stack."""
 
 CPU: Final = "cpu"
 """The logical device that every host has."""
@@ -292,7 +292,7 @@ class ProcessingContext:
         """sha256 of what determines the well's results: steps, parameters, sources, versions, and its plane table.
 
         Of a step for some wells only whether it applies to this one is in it. Devices, workers, runner, the output's
-        backend and place, absolute paths, the pipeline's name and the version of this product are not in it.
+        backend and output, absolute paths, the pipeline's name and the version of this product are not in it.
         """
         if not self._fingerprint:
             self.settle(SharedSteps(self.steps, self.law))
@@ -361,7 +361,7 @@ def _steps_json(steps: Iterable[StepPlan]) -> msgspec.Raw:
 
 
 def _call_that_counts(call: FunctionCall) -> FunctionCall:
-    """A call without what people are told of it; functions of ours are known by their revision."""
+    """A call without what is only shown to people; functions of ours are known by their revision."""
     files = tuple(replace(file, path=file.name) for file in call.files)
     call = replace(call, source_by_law_1="", uses=FrozenMap(), unfollowed=(), files=files)
     if now.is_ours(call.reference):
@@ -417,7 +417,7 @@ def _call_anew(call: FunctionCall, counted: Mapping[int, int]) -> FunctionCall:
 
 
 def pixels_of(step: StepPlan, well: str) -> StepPlan:
-    """What a step makes of a well. A place that is kept, too, is part of it: only a run can fill it.
+    """What a step makes of a well. An image set of its own is part of it, too: only a run can fill it.
 
     Its name is part of it where the output shows it: the one plane of all channels is called as the step that made it.
     """

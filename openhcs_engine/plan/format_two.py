@@ -1,7 +1,7 @@
 """Planes of plan documents of format 2, which earlier versions wrote: read, and written no more.
 
 Wells share templates of their files' names, such as ``P1_{row}{column:02d}_s{site}_w{channel}.tif``. A *slot* is one
-plane that wells can have: a coordinate on a template. Numbers are told as runs, and in base 36.
+plane that wells can have: a coordinate on a template. Numbers are written as runs, and in base 36.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 def stamp(index: ImageIndex, root: str, arrays: ArrayListing | None = None) -> ImageIndex:
     """The index with size and time of every file, and the digest of every array's chunks.
 
-    Each file and each array is asked once, and none whose listing told them.
+    Each file and each array is asked once, and none whose listing gave them.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ class LibraryContract:
         assert isinstance(adapter.installed(), bool)
 
     def test_it_knows_its_arrays(self, adapter: ArrayLibrary, stack: np.ndarray) -> None:
-        """Shape, dtype, size and place, without looking at values; and nobody else claims the array."""
+        """Shape, dtype, size and device, without looking at values; and nobody else claims the array."""
         array = adapter.from_host(stack, self.device)
         facts = adapter.facts(array)
 
@@ -140,7 +140,7 @@ class LibraryContract:
 
     @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
     def test_casts_tell_what_they_lose(self, adapter: ArrayLibrary, law: Law) -> None:
-        """Range, values clipped and values rounded to nothing, as ``restore_dtype`` tells them."""
+        """Range, values clipped and values rounded to nothing, as ``restore_dtype`` reports them."""
         if (reason := adapter.why_not_hold(SHAPE, law.given) or adapter.why_not_hold(SHAPE, law.wanted)) is not None:
             pytest.skip(reason)
         host = self._column(law.values, law.given)

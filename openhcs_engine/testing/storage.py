@@ -68,7 +68,7 @@ class StorageContract:
         assert backend.load("a").shape == (4, 5)
 
     def test_persistent_backends_are_found_again(self, backend: StorageBackend, request: pytest.FixtureRequest) -> None:
-        """The flag tells whether another process finds what was saved, and what it saves."""
+        """The flag says whether another process finds what was saved, and what it saves."""
         backend.save("a/b", np.full((2, 3), 7, np.uint8))
         if not backend.persistent:
             with pytest.raises(StorageError, match="process"):

@@ -34,7 +34,7 @@ from openhcs_engine.uses.values import LARGEST, Callers, UnfollowedError, Values
 from openhcs_engine.uses.writes import ITEM, Writes, writes_of
 
 SHOWN: Final = 12
-"""Letters of a digest that are told."""
+"""Letters of a digest that are shown."""
 _NO_VALUES: Final = frozenset(
     {"__builtins__", "__cached__", "__doc__", "__loader__", "__name__", "__package__", "__spec__", "__annotations__"}
 )
@@ -108,7 +108,7 @@ class _Follower(Values):
         root = _sha(self._callable(function, (), top=True))
         done: set[Key] = set()
         while self.waiting or self.values.keys() - done:
-            if self.waiting:  # what functions write to must be known before any value is told
+            if self.waiting:  # what functions write to must be known before any value is described
                 self.waiting.pop()()
                 continue
             self.memories.spread()

@@ -57,7 +57,7 @@ class Values(ABC):
     """Describes values; what functions, classes and objects are is known to who follows them."""
 
     folder: str = ""
-    """The folder of the module whose value is described: paths in it are told as below it."""
+    """The folder of the module whose value is described: paths in it are relative to it."""
 
     @abstractmethod
     def function(self, value: Any, callers: Callers) -> str:  # Any: whatever can be called
@@ -80,7 +80,7 @@ class Values(ABC):
         """Note what cannot be followed."""
 
     def text(self, value: Any, callers: Callers = ()) -> str:  # Any: whatever a module holds
-        """The value as text; what cannot be followed is noted, and told by its type."""
+        """The value as text; what cannot be followed is noted, and described by its type."""
         if type(value) in _PLAIN:
             return f"{self._relative(value)!r};" if isinstance(value, str) else f"{value!r};"
         if any(value is caller for caller in callers):

@@ -54,7 +54,7 @@ class Writes:
 
 
 def writes_of(node: FunctionNode | None, code: CodeType) -> Writes:
-    """What a function writes to, by its definition; by its bytecode, which tells less, where it has no text."""
+    """What a function writes to, by its definition; by its bytecode, which says less, where it has no text."""
     return _by_text(node) if node is not None else _by_bytecode(code)
 
 

@@ -1,4 +1,4 @@
-"""The contract of a place that holds arrays and bytes under keys."""
+"""The contract of a store of arrays and bytes under keys."""
 
 from __future__ import annotations
 

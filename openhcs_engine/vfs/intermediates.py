@@ -87,7 +87,7 @@ class ScratchPlan:
         """Why planes cannot be kept so, as errors that nobody raised.
 
         An UnknownBackendError if the backend is not known or cannot be imported; an OptionError for the rest: a budget
-        that is not positive, options without a meaning, a URL of an unknown kind, a place in the raw plate.
+        that is not positive, options without a meaning, a URL of an unknown kind, a folder in the raw plate.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ class StorageRegistry:
         return self._made[name]
 
     def factory(self, name: str) -> BackendFactory:
-        """What makes the backend of this name; raises as ``get``, so that a plan can be checked without a place."""
+        """What makes the backend of this name; raises as ``get``, so that a plan can be checked without a folder."""
         if name in self._factories:
             return self._factories[name]
         if ":" in name:

@@ -25,7 +25,7 @@ COMPRESSIONS: Final[Mapping[str | None, Mapping[str, object]]] = {
     "zlib": {"compression": "zlib", "predictor": True, "compressionargs": {"level": 1}},
     "zstd": {"compression": "zstd", "compressionargs": {"level": 3}},
 }
-"""What tifffile is told. Level 6 of zlib takes five times as long as level 1 for files of the same size."""
+"""Options of tifffile. Level 6 of zlib takes five times as long as level 1 for files of the same size."""
 _ROWS: Final = 256
 """Of a compressed strip: half a megabyte of a camera's plane."""
 _OME_AXES: Final = {2: "YX", 3: "ZYX", 4: "TZYX"}

@@ -129,7 +129,7 @@ def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def _grid(shape: tuple[int, ...], chunk: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Region]]:
-    """Place of each chunk in the grid, and the index of what it holds of the array."""
+    """Position of each chunk in the grid, and the index of what it holds of the array."""
     counts = [-(-size // edge) for size, edge in zip(shape, chunk, strict=True)]
     for position in product(*(range(count) for count in counts)):
         edges = (slice(at * edge, (at + 1) * edge) for at, edge in zip(position, chunk, strict=True))

@@ -1,4 +1,4 @@
-"""Artifacts of one well: checked as they are made, handed to those who take them, kept with the well.
+"""Artifacts of one well: checked as they are made, handed to those who take them, stored with the well.
 
 A table or an object belongs to the stack that it was made of, and goes to stacks that agree with it on every
 coordinate; None on either side, an axis along which the stack runs, agrees with all. Positions and labels are found
@@ -34,7 +34,7 @@ _NAMED: Final = (Component.SITE, Component.CHANNEL, Component.Z_INDEX, Component
 """Axes in the order in which people name them."""
 _NOT_CHANNEL: Final = tuple(axis for axis in AXES if axis is not Component.CHANNEL)
 _SHOWN: Final = 4
-"""Places in a sentence."""
+"""Coordinates in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class Artifact:
     value: Any  # Any: whatever a function returned
     """As others are given it; arrays are read-only."""
     rows: pa.Table | None = None
-    """As it is kept, with the coordinates as columns; None for labels and objects."""
+    """As it is stored, with the coordinates as columns; None for labels and objects."""
 
     @property
     def count(self) -> int:
@@ -97,7 +97,7 @@ class WellArtifacts:
         return tables
 
     def label_planes(self, context: ProcessingContext) -> Iterator[tuple[str, ImageKey, NDArray[Any]]]:
-        """Every plane of labels with the name that it is kept under, and its coordinates."""
+        """Every plane of labels with the name that it is stored under, and its coordinates."""
         for each in self.made:
             if each.kind is ArtifactKind.LABELS:
                 for key, plane in zip(each.planes, each.value, strict=True):
@@ -105,7 +105,7 @@ class WellArtifacts:
 
 
 def label_name(name: str, channel: int | None, context: ProcessingContext) -> str:
-    """The name that labels are kept under: ``cells``, or ``cells_w2`` where several channels may have such labels."""
+    """The name that labels are stored under: ``cells``, or ``cells_w2`` where several channels may have such labels."""
     return name if channel is None or len(_label_channels(name, context)) < 2 else f"{name}_w{channel}"
 
 

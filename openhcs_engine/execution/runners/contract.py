@@ -35,7 +35,7 @@ class RunOrder:
     plan: str = ""
     """Fingerprint of the whole plan."""
     patience: Patience = field(default_factory=Patience)
-    """How long wells may take, and who is told of those that take long."""
+    """How long wells may take, and who hears of those that take long."""
     on_finished: Callable[[], object] = lambda: None
     """Called, from any thread, when a well has ended, however long its result then waits to be asked for."""
 

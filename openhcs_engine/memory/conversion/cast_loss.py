@@ -87,7 +87,7 @@ class CastResult:
 
 
 def _part(count: int, of: int) -> str:
-    """``all of it``, or a share that is never told as none or all of it where it is not."""
+    """``all of it``, or a share that is never shown as none or all of it where it is not."""
     if count == of:
         return "all of it"
     share = 100 * count / of
@@ -130,14 +130,14 @@ NOT_MEASURED: Final = (math.inf, -math.inf)
 """The range of an array whose dtypes could lose values, and that lost none: floats that became narrower floats."""
 
 CastNote: TypeAlias = Callable[[Cast], None]
-"""Told of each cast that could lose something."""
+"""Called with each cast that could lose something."""
 
 _LISTENER: Final[ContextVar[CastNote | None]] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def listening(note: CastNote) -> Iterator[None]:
-    """Within, functions that bring their results to the stack's dtype themselves tell ``note`` what that loses.
+    """Within, functions that bring their results to the stack's dtype themselves report to ``note`` what that loses.
 
     It passes through the signature of a function that may be anybody's, and that people call by hand as well.
     """
@@ -149,7 +149,7 @@ def listening(note: CastNote) -> Iterator[None]:
 
 
 def tell_casts(bands: Sequence[Cast]) -> None:
-    """Tell who listens of one result that was cast in bands; nobody does where a person calls the function."""
+    """Report one result that was cast in bands to who listens; nobody does where a person calls the function."""
     note = _LISTENER.get()
     if note is None or not bands:
         return

@@ -36,7 +36,7 @@ def restore_dtype(result: Pixels, wanted: np.dtype[Any], note: CastNote | None =
     wanted
         The dtype to return.
     note
-        Told of the range of the values, and how many of them are lost, unless the dtypes alone exclude a loss. Values
+        Called with the range of the values, and how many are lost, unless the dtypes alone exclude a loss. Values
         are counted only where the range says that some are lost.
 
     Returns

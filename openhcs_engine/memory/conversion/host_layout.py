@@ -38,7 +38,7 @@ def why_copy(host: HostArray, source: ArrayLibrary, target: ArrayLibrary, give: 
 
 
 def why_not_readable(host: HostArray) -> str | None:
-    """Why other libraries would not see the same values at the same place."""
+    """Why other libraries would not see the same values at the same address."""
     if not host.dtype.isnative:
         return "its bytes are in the other order"
     if any(stride < 0 for stride in host.strides):

@@ -35,7 +35,7 @@ class ArrayFacts:
     device: str
     """``cpu``, ``gpu:N`` or ``opencl``."""
     pointer: int | None
-    """Address of the first element; None where the library does not tell."""
+    """Address of the first element; None where the library does not say."""
     writable: bool
     contiguous: bool = True
     """Whether the elements lie one after another in C order, as far as the library has other arrays at all."""
@@ -150,7 +150,7 @@ class ArrayLibrary(ABC):
     def cast(self, array: AnyArray, dtype: str, note: CastNote | None = None) -> AnyArray:
         """Bring an array to a dtype by the law of ``restore_dtype``: rounded half to even, clipped, never stretched.
 
-        ``note`` is told of what that could lose, measured where the array lies.
+        ``note`` is called with what that could lose, measured where the array lies.
         """
 
     def entry_dtype(self, dtype: str) -> str:

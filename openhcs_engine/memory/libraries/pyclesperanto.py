@@ -46,7 +46,7 @@ class PyclesperantoLibrary(ArrayLibrary):
         return kind.__module__.startswith("pyclesperanto") and kind.__name__ == "_Array"
 
     def facts(self, array: AnyArray) -> ArrayFacts:
-        """OpenCL tells no addresses."""
+        """OpenCL gives no addresses."""
         return ArrayFacts(
             shape=tuple(array.shape),
             dtype=np.dtype(array.dtype).name,

@@ -1,4 +1,4 @@
-"""Plates that are told by file names alone: a pattern with named groups, a preset, or a table of planes."""
+"""Plates that are described by file names alone: a pattern with named groups, a preset, or a table of planes."""
 
 from __future__ import annotations
 

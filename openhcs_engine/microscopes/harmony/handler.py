@@ -34,7 +34,7 @@ from openhcs_engine.model.wells import plate_id_of_folder, plate_order, validate
 from openhcs_engine.model.wording import listed_first
 
 _HEAD = 4096
-"""Bytes that tell an index."""
+"""Bytes by which an index is recognised."""
 
 
 class OperaPhenixHandler(MicroscopeHandler):
@@ -93,7 +93,7 @@ class _Source:
     planes: ImageIndex
     index: HarmonyIndex | None = None
     channel_names: Mapping[int, str] = field(default_factory=dict)
-    """Of channels that only names of files tell apart."""
+    """Of channels that only names of files distinguish."""
     errors: tuple[str, ...] = ()
     failed: tuple[PlaneCoordinate, ...] = ()
 

@@ -58,7 +58,7 @@ class HarmonyImage(Struct, frozen=True, gc=False):  # a Struct: an index has 100
     timepoint: int
     """As written: V5 counts from 0."""
     url: str | None
-    """Place of the file, relative to the index as a rule; None if the record gives none."""
+    """Path of the file, relative to the index as a rule; None if the record gives none."""
     state: str
     """``Ok``, unless the image was not acquired."""
     x_um: float | None

@@ -1,4 +1,4 @@
-"""Names of Harmony's images and folders, and the places that an index's URLs lead to.
+"""Names of Harmony's images and folders, and the paths that an index's URLs lead to.
 
 A plane is ``r<row>c<column>f<field>p<plane>-ch<channel>sk<time>fk<fast time>fl<lifetime>.tiff``, all counted from 1,
 rows and columns as numbers. Archives of Harmony 7 write ``-ch<channel>t<time>`` and keep each well in its own folder.
@@ -112,7 +112,7 @@ def is_index(head: bytes) -> bool:
 def url_paths(url: str, folder: str, base: str) -> tuple[str, ...]:
     """Where the URL of an index in ``folder`` may lead to, relative to the listing's root, the likeliest first.
 
-    Absolute URLs (another computer's drive, a server) only tell the file's name. Empty if the URL, as it is or
+    Absolute URLs (another computer's drive, a server) only give the file's name. Empty if the URL, as it is or
     percent-decoded, leads out of the plate folder ``base``, has control characters, or is too long for a path.
     """
     if len(url) > _MAX_URL:

@@ -1,4 +1,4 @@
-"""Harmony's records, or its file names → planes: which image each one has, and what the positions tell."""
+"""Harmony's records, or its file names → planes: which image each one has, and what the positions say."""
 
 from __future__ import annotations
 

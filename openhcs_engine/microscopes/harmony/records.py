@@ -49,7 +49,7 @@ class RecordPattern:
     groups: tuple[int, ...]
     """The group of each value."""
     units: tuple[tuple[int, str], ...]
-    """Place and unit, with the NUL before it, of values that have one."""
+    """Index and unit, with the NUL before it, of values that have one."""
 
     @classmethod
     def of(cls, record: str, order: Sequence[str], measured: frozenset[str]) -> Self | None:

@@ -55,7 +55,7 @@ class Htd:
             return None
         places = [divmod(site - 1, self.site_grid.columns) for site in self.selected_sites]
         grid = Grid(rows=len({row for row, _ in places}), columns=len({column for _, column in places}))
-        # A grid that is mostly holes is none: any two places lie on one.
+        # A grid that is mostly holes is none: any two positions lie on one.
         return grid if grid.rows * grid.columns < 2 * len(places) else None
 
     def declared_sites(self, seen: frozenset[int]) -> tuple[int, ...]:

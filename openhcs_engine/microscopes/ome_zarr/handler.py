@@ -2,13 +2,13 @@
 
 Where OME-Zarr does not say what we need to know:
 
-- **Site**: the number that our engine wrote (``openhcs.site``); of other writers, the image's place in its well's
+- **Site**: the number that our engine wrote (``openhcs.site``); of other writers, the image's index in its well's
   list, counted from 1. OME-Zarr does not say which images of two acquisitions show the same field (nor whether an
   acquisition is a staining cycle, a time or a repeat), so an image of another acquisition is a site of its own; a note
   says which sites belong to which acquisition.
 - **Channel**: one number a name, in the order of wells and images. So images of different staining cycles
   (``0_DAPI``, ``1_DAPI``) hold different channels, and no two of them are taken for one just because they have the same
-  place in their arrays. Channels without a name are told apart by their place.
+  index in their arrays. Channels without a name differ by their index.
 - **z and time** are counted from 1.
 - **Pixel size**: the scale of level 0 times that of all levels, where the axis has a unit of length; a bare number is
   no size.
@@ -152,7 +152,7 @@ def _absence(listing: FolderListing, source: PlateSource, absent: Sequence[str],
 
 
 def _other_forms(source: PlateSource, numbering: Numbering) -> Iterable[str]:
-    """Tell of images that seem to be made of another image of their well, as Fractal's ``0_illum_corr`` is of ``0``."""
+    """Report images that seem to be made of another image of their well, as Fractal's ``0_illum_corr`` is of ``0``."""
     sites: dict[tuple[str, str], int] = {}
     for image in source.images:
         well, _, name = image.listed.folder.rpartition("/")

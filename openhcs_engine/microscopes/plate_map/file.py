@@ -113,7 +113,7 @@ def join_plate_map(plate_map: PlateMap, plate: Plate) -> tuple[PlateMap, tuple[s
 def dose_notes(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Notes about how the doses of these wells were read, and warnings of those that could not be read as numbers.
 
-    Controls and empty wells are left out: what they hold is told by their role.
+    Controls and empty wells are left out: their role says what they hold.
     """
     plate_map = loaded.plate_map
     meant = [well for well in wells if plate_map.role(well) in (None, WellRole.SAMPLE)]
@@ -151,7 +151,7 @@ def _read(tables: Sequence[Table], declared: PlateMapColumns, plate_names: Seque
 
 
 def _with_notes(contents: TableContents, used: Sequence[Table], tables: Sequence[Table]) -> TableContents:
-    """What was found, with notes about the sheets that it was found on and those that were not read."""
+    """The contents, with notes about the sheets that they were read from and those that were not read."""
     names = ", ".join(f'"{table.name}"' for table in tables if table not in used)
     passed = (f"Sheets that describe no wells were not read: {names}.",) if names else ()
     return replace(contents, notes=(*contents.notes, *(note for table in used for note in table.notes), *passed))
@@ -201,7 +201,7 @@ def _unreadable(tables: Sequence[Table], declared: PlateMapColumns) -> str:
 
 
 def _load(name: str, contents: TableContents, declared: PlateMapColumns, path: str) -> LoadedMap:
-    """Tell roles from conditions, read doses as numbers, and put everything in plate order."""
+    """Separate roles from conditions, read doses as numbers, and put everything in plate order."""
     wells = tuple(sorted(contents.wells, key=plate_order))
     try:
         purposes = _purposes(contents.titles, declared)

@@ -39,7 +39,7 @@ class CellValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableContents:
-    """Everything that a table says, before roles are told from conditions."""
+    """Everything that a table says, before roles are separated from conditions."""
 
     titles: tuple[str, ...]
     wells: Mapping[str, str]

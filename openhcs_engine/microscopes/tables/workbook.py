@@ -1,4 +1,4 @@
-"""Sheets of an XLSX workbook as cells: merged ones filled, broken ones named, what is hidden told."""
+"""Sheets of an XLSX workbook as cells: merged ones filled, broken ones named, hidden ones reported."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class _Page:
     def __init__(self, title: str) -> None:
         self.rows: list[list[str]] = []
         self.written: set[tuple[int, int]] = set()
-        """Numbers that are kept as texts."""
+        """Numbers that are stored as texts."""
         self._name = f"its sheet {title!r}"
         self._cells = 0
 

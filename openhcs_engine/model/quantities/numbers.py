@@ -55,7 +55,7 @@ def read_numbers(
     decimal: str | None = None,
     exact: Collection[int] = (),
 ) -> NumberColumn:
-    """Read a column as numbers; its decimal separator and its unit are told by the column as a whole.
+    """Read a column as numbers; its decimal separator and its unit follow from the column as a whole.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ _UNPLACED: Final = ".planes"
 
 @dataclass(slots=True)
 class ChunkFileWriter:
-    """Writes the chunks of each plane into a folder of its own, which ``finish`` renames to its place."""
+    """Writes the chunks of each plane into a folder of its own, which ``finish`` renames to its path."""
 
     folder: Path
     """The array's."""
@@ -37,7 +37,7 @@ class ChunkFileWriter:
     """Files by coordinate, relative to the plane's folder."""
 
     def add(self, coordinate: Hashable, plane: NDArray[Any]) -> None:
-        """Compress and write one plane; its place in the array is decided by ``finish``."""
+        """Compress and write one plane; its index in the array is decided by ``finish``."""
         folder = self._unplaced(len(self._planes))
         chunks = zip(np.ndindex(self.form.grid), self.form.encode(plane), strict=True)
         self._planes[coordinate] = [write_new(folder, f"{row}/{column}", content) for (row, column), content in chunks]

@@ -47,7 +47,7 @@ class ShardWriter:
     _crc: int = 0
 
     def add(self, coordinate: Hashable, plane: NDArray[Any]) -> None:
-        """Compress and append one plane; its place in the array is decided by ``finish``."""
+        """Compress and append one plane; its index in the array is decided by ``finish``."""
         encoded = self.form.encode(plane)
         lengths = np.array([len(part) for part in encoded], np.uint64)
         offsets = self._size + np.concatenate(([np.uint64(0)], np.cumsum(lengths)[:-1]))

@@ -63,7 +63,7 @@ class WellVersion:
 
 
 def versioned(path: str, well: str, token: str) -> str:
-    """The path of a well's file or place with the token of its version in it; places of images keep theirs."""
+    """The path of a well's file or folder with the token of its version in it; folders of images stay as they are."""
     match path.split("/"):
         case [kind, name, file] if kind == TABLES:
             return f"{kind}/{name}/{well}.{token}{file.removeprefix(well)}"

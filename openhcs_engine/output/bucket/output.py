@@ -280,7 +280,7 @@ class PlateBucket(PlateOutput):
         self._tidy(held.mark.places, {file.path for file in version.files})
 
     def _touched(self, version: WellVersion, before: Collection[str] | None) -> tuple[str, ...]:
-        """Where something of the well lies or will lie; ``before`` None: its manifest is damaged and cannot tell."""
+        """Where something of the well lies or will lie; ``before`` None: its manifest is damaged and cannot say."""
         if before is None:
             others = [*self._everywhere(version.well), *self._tables_of(version.well)]
         else:
@@ -347,11 +347,11 @@ class PlateBucket(PlateOutput):
         self.bucket.remove([path for path in self._objects(mark.places) if mark.token in path and path not in listed])
 
     def _tidy(self, paths: Collection[str], listed: Collection[str]) -> None:
-        """Remove what is in these places of a well and not listed."""
+        """Remove what is below these paths of a well and not listed."""
         self.bucket.remove([path for path in self._objects(paths) if path not in listed])
 
     def _objects(self, prefixes: Collection[str]) -> dict[str, PresentFile]:
-        """Objects in places of a well."""
+        """Objects below paths of a well."""
         found = dict[str, PresentFile]()
         for prefix in prefixes:
             if prefix.startswith(f"{TABLES}/"):

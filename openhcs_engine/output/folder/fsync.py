@@ -27,7 +27,7 @@ def flush_tree(folder: Path) -> None:
 
 
 def flush_names(paths: Iterable[Path], top: Path) -> None:
-    """Return when the names of these places are on the disk, and those of the folders above them up to ``top``."""
+    """Return when the names of these paths are on the disk, and those of the folders above them up to ``top``."""
     above = {folder for place in paths for folder in place.parents if folder == top or top in folder.parents}
     for folder in sorted(above, reverse=True):
         flush(folder)

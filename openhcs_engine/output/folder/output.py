@@ -267,7 +267,7 @@ class PlateFolder(PlateOutput):
         """It is there already."""
 
     def _paths_before(self, staged: StagedWell) -> list[str]:
-        """What the well leaves behind: its usual places, those of its manifest, and those that its new files take."""
+        """What the well leaves behind: its usual paths, those of its manifest, and those that its new files take."""
         image_sets = image_sets_of((*self._listed(staged.well), *staged.places))
         return list(paths_of_well(self.folder, staged.well, image_sets))
 
@@ -282,7 +282,7 @@ class PlateFolder(PlateOutput):
             flush(self.folder / WELLS)
 
     def _remove(self, paths: list[str]) -> None:
-        """Remove places of wells, and the folders above them that are empty then."""
+        """Remove paths of wells, and the folders above them that are empty then."""
         for path in paths:
             remove(self.folder / path)
             remove_empty_parents(self.folder / path, self.folder)
@@ -359,7 +359,7 @@ class PlateFolder(PlateOutput):
         return [path for path in find(self.folder / STAGING, "*") if path.is_dir()]
 
     def _debris(self, well: str, paths: list[str]) -> list[str]:
-        """Places of a well that its manifest does not mention."""
+        """Paths of a well that its manifest does not mention."""
         try:
             manifest = read_manifest(manifest_path(self.folder, well))
         except ManifestError:

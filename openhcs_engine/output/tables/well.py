@@ -62,7 +62,7 @@ def write_table(staging: Path, name: str, well: str, table: object) -> StoredFil
     TableError
         If it is none of these, has columns that cannot be stored, or rows of another well.
     OutputPlaceError
-        If the place is full or refuses.
+        If the folder is full or refuses.
     """
     import pyarrow as pa
 

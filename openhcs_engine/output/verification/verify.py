@@ -138,7 +138,7 @@ class _Output:
     own: Mapping[str, frozenset[str]]
     """Files that lie where only those of a well's manifest may."""
     empty: frozenset[str]
-    """Places of wells with a group that lists no image, as earlier versions left them."""
+    """Folders of wells with a group that lists no image, as earlier versions left them."""
 
     @classmethod
     def read(cls, files: OutputFiles) -> _Output:
@@ -277,7 +277,7 @@ def _manifests(files: OutputFiles, found: Collection[str]) -> tuple[dict[str, We
 
 
 def _paths_by_owner(found: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str, str], list[str]]:
-    """Files that lie among a well's results, by the well and the place that holds them."""
+    """Files that lie among a well's results, by the well and the path that holds them."""
     paths: dict[tuple[str, str], list[str]] = {}
     for path in found:
         if (owner := well_of_path(path, image_sets)) is not None:
@@ -286,7 +286,7 @@ def _paths_by_owner(found: Iterable[str], image_sets: Collection[str]) -> dict[t
 
 
 def _is_empty_group(folder: str, by_owner: Mapping[tuple[str, str], list[str]]) -> bool:
-    """True for the place of a well that has no images, as earlier versions left it for each unpublished well."""
+    """True for the folder of a well that has no images, as earlier versions left it for each unpublished well."""
     image_set, *parts = folder.split("/")
     if not is_zarr(image_set):
         return False

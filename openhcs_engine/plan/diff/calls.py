@@ -70,7 +70,7 @@ def compare_call(before: FunctionCall, after: FunctionCall, numbers: Mapping[int
     values["side_inputs"] = tuple(_renumbered(each, numbers) for each in before.side_inputs)
     silent: set[str] = set()
     if before.uses and after.uses and before.uses != after.uses:
-        silent = {"source_sha256"}  # what it uses tells more
+        silent = {"source_sha256"}  # what it uses says more
     if is_ours(before.reference) and is_ours(after.reference):
         silent = {"source_sha256", "version"}
     for field, old, new in differing(values, others):

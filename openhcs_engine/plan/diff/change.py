@@ -73,7 +73,7 @@ class Change:
 
 
 class Label(NamedTuple):
-    """How a change of one value is told."""
+    """How a change of one value is described."""
 
     kind: ChangeKind
     words: str = ""
@@ -115,9 +115,9 @@ def walk(
     before, after
         Values by their names, as ``values_of`` gives them.
     labels
-        How each is told; None: not at all.
+        How each is described; None: not at all.
     other
-        How those are told that have no label.
+        How those are described that have no label.
     subject
         Whose values they are, if ``where`` does not say it.
     where, wells

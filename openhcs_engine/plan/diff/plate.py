@@ -76,7 +76,7 @@ def compare_options(before: ProcessingContext, after: ProcessingContext, wells: 
 
 
 def compare_stages(before: Plan, after: Plan, wells: tuple[str, ...]) -> Iterator[Change]:
-    """Where the stage stood, for functions that are told."""
+    """Where the stage stood, for functions that take it."""
     other = frozenset(well for well in wells if before[well].stage_um != after[well].stage_um)
     if other:
         what = f"other positions in {counted(len(other), 'well')}"

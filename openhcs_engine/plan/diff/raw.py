@@ -36,7 +36,7 @@ _WAYS: Final = (_ADDED, _GONE, _OTHER_SIZE, _OTHER_TIME, _OTHER_CHUNKS)
 def compare_raw(
     before: Mapping[str, ProcessingContext], after: Mapping[str, ProcessingContext], wells: tuple[str, ...]
 ) -> Iterator[Change]:
-    """Files that came, went, or are others than they were; and planes that are told otherwise of the same files."""
+    """Files that came, went, or are others than they were; and planes that differ in the same files."""
     changed: dict[_Way, dict[str, list[str]]] = {way: {} for way in _WAYS}
     otherwise: list[str] = []
     for well in wells:

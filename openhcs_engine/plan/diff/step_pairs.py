@@ -73,7 +73,7 @@ def _deeds(step: StepPlan) -> object:
 
 
 def _unlinked(call: FunctionCall) -> FunctionCall:
-    """A call without the numbers of the steps that make its side inputs."""
+    """A call without the numbers of the steps that make the artifacts it takes."""
     twin = call.cpu_twin and _unlinked(call.cpu_twin)
     return replace(call, side_inputs=tuple(replace(each, sources=()) for each in call.side_inputs), cpu_twin=twin)
 

@@ -22,7 +22,7 @@ _LABELS: Final[Mapping[str, Label | None]] = {
     "group_by": Label(ChangeKind.GROUP_BY, "grouped by", lambda component: component or "nothing"),
     "uncovered": Label(ChangeKind.UNCOVERED, "stacks without an entry:"),
     "from_start": Label(ChangeKind.INPUT, "reads", lambda start: "the plate" if start else "the step before"),
-    **dict.fromkeys(("number", "name", "reads", "writes")),  # told otherwise, or follow from the others
+    **dict.fromkeys(("number", "name", "reads", "writes")),  # described elsewhere, or follow from the others
     **dict.fromkeys(("wells", "materialize", "routes")),  # compared by themselves
 }
 _OTHER: Final = Label(ChangeKind.OTHER, text=str)

@@ -34,7 +34,7 @@ class MeasuredWell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """What an output folder tells."""
+    """What an output folder holds of earlier runs."""
 
     output: str = ""
     """The folder; empty: none was looked at."""
