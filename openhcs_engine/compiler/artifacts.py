@@ -13,6 +13,7 @@ from openhcs_engine.errors import Violation
 from openhcs_engine.model.artifacts import (
     STACK_VALUES,
     STAGE_POSITIONS,
+    WELLS_TABLE,
     ArtifactKind,
     ArtifactSource,
     PlateValue,
@@ -26,8 +27,15 @@ from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import COORDINATES, FunctionCall, Route, StagePosition, StepPlan
 
-_STORED_AS: Final = {ArtifactKind.TABLE: "table", ArtifactKind.POSITIONS: "table", ArtifactKind.LABELS: "labels"}
+_STORED_AS: Final = {
+    ArtifactKind.TABLE: "table",
+    ArtifactKind.MEASUREMENTS: "table",
+    ArtifactKind.POSITIONS: "table",
+    ArtifactKind.LABELS: "labels",
+}
 """What the kinds are stored as; objects are not stored."""
+_OF_OBJECTS: Final = frozenset({ArtifactKind.LABELS, ArtifactKind.MEASUREMENTS})
+"""Kinds of which two may have one name, that of the objects; who takes it is given the labels."""
 _PER_PLANE: Final = frozenset({ArtifactKind.POSITIONS, ArtifactKind.LABELS})
 """Kinds that hold something for each plane of a stack."""
 
@@ -128,6 +136,12 @@ class ArtifactLinks:
             calls.append(self._call(call, [*self.makers, *made], reach, stacks, complain))
             source = ArtifactSource(step=complain.number, route=route.key, call=position)
             for output in call.side_outputs:
+                if output.kind is ArtifactKind.MEASUREMENTS and output.name.lower() == WELLS_TABLE:
+                    complain(
+                        f"{function_name(call)} makes the measurements {output.name!r}, but the table {WELLS_TABLE!r} "
+                        "summarises all measurements; give them another name.",
+                        output.name,
+                    )
                 self._refuse_second(output, reach, function_name(call), [*self.makers, *made], complain)
                 made.append(_Maker(output, source, reach, complain.name, function_name(call)))
         return replace(route, calls=tuple(calls)), made
@@ -136,6 +150,16 @@ class ArtifactLinks:
         self, output: SideOutput, reach: Reach, function: str, makers: Iterable[_Maker], complain: Complaints
     ) -> None:
         for maker in makers:
+            kinds = {maker.output.kind, output.kind}
+            if kinds == _OF_OBJECTS:
+                continue
+            if ArtifactKind.MEASUREMENTS in kinds and (wells := _wells_table(maker.output, output)) is not None:
+                complain(
+                    f"{function} makes {output.name!r}, {_call_of(maker)} makes {maker.output.name!r}, and the table "
+                    f"{WELLS_TABLE!r} summarises all measurements; give {wells!r} another name.",
+                    wells,
+                )
+                return
             if maker.output.name != output.name:
                 if _are_stored_as_one(maker.output, output):
                     complain(
@@ -167,6 +191,7 @@ class ArtifactLinks:
         values, inputs = call.kwargs.thaw(), list[SideInput]()
         for wanted in call.side_inputs:
             able = [maker for maker in makers if maker.output.name == wanted.name and maker.reach.meets(reach)]
+            able = [maker for maker in able if maker.output.kind is ArtifactKind.LABELS] or able
             if able:
                 self._check_link(call, wanted.name, able, reach, stacks, complain)
                 inputs.append(replace(wanted, sources=tuple(maker.source for maker in able)))
@@ -174,7 +199,7 @@ class ArtifactLinks:
                 self._refuse_batches(call, wanted.name, complain)
                 inputs.append(wanted)
             elif wanted.name in self.values:
-                values |= self._of_plate(call, wanted.name, complain)
+                values |= self._of_plate(call, wanted, complain)
             elif wanted.name == COORDINATES:
                 complain(
                     f"{function_name(call)} takes coordinates as a special input; declare coordinates=True in its "
@@ -245,13 +270,14 @@ class ArtifactLinks:
                 name,
             )
 
-    def _of_plate(self, call: FunctionCall, name: str, complain: Complaints) -> dict[str, object]:
+    def _of_plate(self, call: FunctionCall, wanted: SideInput, complain: Complaints) -> dict[str, object]:
         """The plate's value as a parameter; nothing, and a complaint, if there is none."""
-        instead = f'give it in the step instead, as in (function, {{"{name}": …}})'
+        name = wanted.name
+        instead = f'give it in the step instead, as in (function, {{"{wanted.target}": …}})'
         try:
             value = self.values[name](self.plate)
             if value is not None:
-                return dict(FrozenMap.of({name: value}))
+                return dict(FrozenMap.of({wanted.target: value}))
         except Exception as error:  # a resolver of a user's own may raise anything; all violations come at once
             complain(
                 f"{function_name(call)} takes {name!r}, but asking the plate for it raised {type(error).__name__}: "
@@ -268,7 +294,12 @@ class ArtifactLinks:
 
     def _nothing_makes(self, wanted: _Wanted) -> str:
         function = function_name(wanted.call)
-        makers = [maker for maker in self.makers if maker.output.name == wanted.name]
+        makers = [
+            maker
+            for maker in self.makers
+            if maker.output.name == wanted.name
+            and not (maker.source.step == wanted.complain.number and maker.output in wanted.call.side_outputs)
+        ]
         if makers:
             maker = makers[0]
             if maker.source.step < wanted.complain.number:
@@ -342,6 +373,14 @@ def _are_stored_as_one(one: SideOutput, other: SideOutput) -> bool:
     """Two names that a file system without upper case takes for one."""
     stored = _STORED_AS.get(one.kind)
     return stored is not None and stored == _STORED_AS.get(other.kind) and one.name.lower() == other.name.lower()
+
+
+def _wells_table(one: SideOutput, other: SideOutput) -> str | None:
+    """The name of the one that would lie where measurements are summarised."""
+    for output in (one, other):
+        if _STORED_AS.get(output.kind) == "table" and output.name.lower() == WELLS_TABLE:
+            return output.name
+    return None
 
 
 def _call_of(maker: _Maker) -> str:

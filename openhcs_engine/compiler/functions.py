@@ -7,13 +7,18 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from openhcs_engine.compiler.parameters import check_parameters, freeze_parameters, function_title
+from openhcs_engine.compiler.parameters import (
+    check_parameters,
+    freeze_parameters,
+    function_title,
+    given_or_default,
+)
 from openhcs_engine.laws import now, one
 from openhcs_engine.memory.artifacts import NOTHING, side_data_of
 from openhcs_engine.memory.decorators import FunctionContract, contract_of
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.types import MemoryType
-from openhcs_engine.model.artifacts import DeclaredArtifacts, SideInput
+from openhcs_engine.model.artifacts import DeclaredArtifacts
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
@@ -90,8 +95,9 @@ def _freeze(
     reference, importable = table.reference(function)
     uses = table.uses(function)
     _check_kind(function, uses, refuse)
-    inputs = tuple(SideInput(name=name) for name in artifacts.inputs if name not in call.kwargs)
-    check_parameters(call, contract, [each.name for each in inputs], refuse)
+    artifacts = _with_chosen_names(call, artifacts, refuse)
+    inputs = tuple(artifacts.input_of(parameter) for parameter in artifacts.inputs if parameter not in call.kwargs)
+    check_parameters(call, contract, [each.target for each in inputs], refuse)
     _check_libraries(function, contract, refuse)
     return FunctionCall(
         reference=reference,
@@ -114,6 +120,16 @@ def _freeze(
         side_outputs=artifacts.outputs,
         side_inputs=inputs,
     )
+
+
+def _with_chosen_names(call: DeclaredCall, declared: DeclaredArtifacts, refuse: Refuse) -> DeclaredArtifacts:
+    """Its artifacts with the names that the parameters choose, or those of a call that chooses none."""
+    values = given_or_default(call)
+    try:
+        return declared.of_call(values)
+    except ValueError as error:
+        refuse(f"{function_title(call.function)}: {error}", function_title(call.function))
+        return NOTHING
 
 
 def _freeze_twin(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from openhcs_engine.memory.decorators import FunctionContract
+from openhcs_engine.memory.parameter_check import check_of
 from openhcs_engine.model.frozen import FrozenMap, JsonValue, freeze_value
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
 from openhcs_engine.plan.context import COORDINATES
@@ -61,6 +62,23 @@ def freeze_parameters(call: DeclaredCall, refuse: Refuse) -> FrozenMap:
         except RecursionError:
             refuse(f"{function_title(call.function)}: parameter {key} holds itself; give plain values.", key)
     return FrozenMap(tuple(sorted(frozen.items())))
+
+
+def given_or_default(call: DeclaredCall) -> dict[str, object]:
+    """The values of a function's parameters, as far as the step or the function gives one."""
+    try:
+        parameters = inspect.signature(call.function).parameters.values()
+    except (TypeError, ValueError):  # functions written in C may not tell
+        parameters = ()  # type: ignore[assignment] # nothing to go through
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    return {**defaults, **{key: value for key, value in call.kwargs.items() if isinstance(key, str)}}
+
+
+def refuse_values(function: StackFunction, kwargs: Mapping[str, object], refuse: Refuse) -> None:
+    """Refuse the values that the function's own check finds wrong; see ``memory.checked_by``."""
+    check = check_of(function)
+    for key, sentence in check(**kwargs) if check is not None else ():
+        refuse(f"{function_title(function)}: {sentence}", key)
 
 
 def function_title(function: StackFunction) -> str:
@@ -153,4 +171,4 @@ def _refuse_half_letters(value: JsonValue, name: str) -> None:
             _refuse_half_letters(item, name)
 
 
-__all__ = ["check_parameters", "freeze_parameters", "function_title"]
+__all__ = ["check_parameters", "freeze_parameters", "function_title", "given_or_default", "refuse_values"]

@@ -11,6 +11,7 @@ from openhcs_engine.compiler.artifacts import ArtifactLinks, StacksNow
 from openhcs_engine.compiler.collapses import Collapses, Drops, Reach
 from openhcs_engine.compiler.functions import FunctionTable, freeze_call
 from openhcs_engine.compiler.materialized_planes import MaterializedPlanes
+from openhcs_engine.compiler.parameters import refuse_values
 from openhcs_engine.compiler.violations import Complaints
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.components import Component
@@ -57,6 +58,8 @@ class StepCompiler:
         self._follow_axes(complain, arguments, group_by, routes)
         stacks = StacksNow(arguments.variable, self.collapses, self.drops, frozenset(self.ran_along))
         routes = self.artifacts.link(routes, arguments, group_by, stacks, complain)
+        for call in (call for route in routes for call in route.calls):
+            refuse_values(self.table.functions[call.reference], call.kwargs.thaw(), complain)
         self.ran_along.update(arguments.variable)
         return StepPlan(
             number=number,

@@ -60,7 +60,7 @@ class ArtifactRecord:
 
     name: str
     kind: str
-    """``table``, ``positions``, ``labels`` or ``object``."""
+    """``table``, ``measurements``, ``positions``, ``labels`` or ``object``."""
     count: int
     """Rows of a table or of positions, planes of labels, objects."""
     stacks: int

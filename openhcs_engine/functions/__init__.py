@@ -10,6 +10,8 @@ from openhcs_engine.functions.intensity.contrast import enhance_contrast
 from openhcs_engine.functions.intensity.denoise import denoise_images
 from openhcs_engine.functions.intensity.histogram import percentile_from_histogram
 from openhcs_engine.functions.intensity.normalize import stack_percentile_normalize
+from openhcs_engine.functions.measurement.measure import measure
+from openhcs_engine.functions.measurement.quality import measure_quality
 from openhcs_engine.functions.planes.composite import create_composite
 from openhcs_engine.functions.planes.projection import create_max_projection, create_mean_projection
 from openhcs_engine.functions.tiles.positions import generate_positions, stage_tile_positions, tile_positions
@@ -22,6 +24,8 @@ __all__ = [
     "denoise_images",
     "enhance_contrast",
     "generate_positions",
+    "measure",
+    "measure_quality",
     "percentile_from_histogram",
     "stack_percentile_normalize",
     "stage_tile_positions",

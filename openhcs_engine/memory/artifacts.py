@@ -12,7 +12,12 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from openhcs_engine.memory.decorators import SIDE_DATA, contract_of, refuse_batches_with_outputs, refuse_non_functions
-from openhcs_engine.model.artifacts import DeclaredArtifacts, artifact_name, declared_output
+from openhcs_engine.model.artifacts import (
+    DeclaredArtifacts,
+    artifact_name,
+    artifact_name_or_choice,
+    declared_output,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,9 +37,11 @@ def special_outputs(*declared: str | tuple[str, str]) -> Callable[[F], F]:
     ----------
     declared
         Pairs (name, kind), with a kind of ``ArtifactKind``: ``table`` (a polars or pandas frame, a pyarrow table, a
-        dict of columns, a list of dicts), ``positions`` (an array ``(plane, 2)`` of y and x in pixels, a row for each
-        plane of the stack), ``labels`` (whole numbers ``(plane, y, x)``, 0 for none, as large as the returned image,
-        with the planes of the stack or one) or ``object``. A plain name has the kind of that name, else ``object``.
+        dict of columns, a list of dicts), ``measurements`` (a table with a column ``object`` and one row an object,
+        which the table ``wells`` summarises), ``positions`` (an array ``(plane, 2)`` of y and x in pixels, a row for
+        each plane of the stack), ``labels`` (whole numbers ``(plane, y, x)``, 0 for none, as large as the returned
+        image, with the planes of the stack or one) or ``object``. A plain name has the kind of that name, else
+        ``object``. A name ``{parameter}`` is the one that the function's parameter has in the step.
 
     Raises
     ------
@@ -60,12 +67,12 @@ def special_outputs(*declared: str | tuple[str, str]) -> Callable[[F], F]:
     return decorate
 
 
-def special_inputs(*names: str) -> Callable[[F], F]:
-    """Declare parameters that the engine fills.
+def special_inputs(*names: str | tuple[str, str]) -> Callable[[F], F]:
+    """Declare parameters that the engine fills; a pair (parameter, name) one that is given something of another name.
 
     Each gets the artifact of its name that an earlier function made; else what the engine knows of the planes of the
     stack (``stage_positions``, ``plane_keys``) or of the plate (``PLATE_VALUES``). A parameter that the step gives
-    itself stays as given.
+    itself stays as given. In a pair, the name ``{parameter}`` is the one that another parameter has in the step.
 
     Raises
     ------
@@ -74,16 +81,24 @@ def special_inputs(*names: str) -> Callable[[F], F]:
     TypeError
         If what is decorated is no function.
     """
-    inputs = tuple(artifact_name(name) for name in names)
+    pairs = tuple((name, name) if isinstance(name, str) else _pair(name) for name in names)
+    inputs = tuple(artifact_name(parameter) for parameter, _ in pairs)
+    taken = tuple((parameter, artifact_name_or_choice(name)) for parameter, name in pairs if name != parameter)
     _refuse_none_or_twice("special_inputs", inputs)
 
     def decorate(func: F) -> F:
         before = _before(func)
-        if before.inputs and before.inputs != inputs:
+        if before.inputs and (before.inputs, before.taken) != (inputs, taken):
             raise ValueError(f"{_name(func)} has special inputs already; declare all of them in one special_inputs(…).")
-        return _attach(func, replace(before, inputs=inputs))
+        return _attach(func, replace(before, inputs=inputs, taken=taken))
 
     return decorate
+
+
+def _pair(declared: Any) -> tuple[str, str]:  # Any: what a user wrote
+    if isinstance(declared, tuple) and len(declared) == 2:
+        return declared
+    raise ValueError(f"{declared!r} names no input; give a parameter's name, or a pair (parameter, name).")
 
 
 def _before(func: Callable[..., Any]) -> DeclaredArtifacts:

@@ -24,6 +24,8 @@ class ArtifactKind(StrEnum):
     """Object numbers ``(plane, y, x)`` on the image that the function returns, kept beside the images."""
     OBJECT = "object"
     """Anything else; lives only as long as its well is processed."""
+    MEASUREMENTS = "measurements"
+    """A table with one row an object, which the column ``object`` numbers; summarised in the table ``wells``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class SideInput:
     name: str
     sources: tuple[ArtifactSource, ...] = ()
     """Calls that may have made what a stack needs: each for other stacks. Empty: one of ``STACK_VALUES``."""
+    parameter: str = ""
+    """The parameter that is filled; empty: that of its name."""
+
+    @property
+    def target(self) -> str:
+        """The parameter that is filled."""
+        return self.parameter or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,29 @@ class DeclaredArtifacts:
     """In the order in which it returns them."""
     inputs: tuple[str, ...] = ()
     """Parameters that it wants to be given."""
+    taken: tuple[tuple[str, str], ...] = ()
+    """Parameters that are given something of another name, and that name."""
+
+    def of_call(self, values: Mapping[str, object]) -> DeclaredArtifacts:
+        """The same with the names that parameters choose: ``{objects}`` is the value of the parameter ``objects``.
+
+        Raises
+        ------
+        ValueError
+            If a value cannot name side data, or two outputs have one name.
+        """
+        outputs = tuple(SideOutput(_chosen_name(output.name, values), output.kind) for output in self.outputs)
+        names = [output.name for output in outputs]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"makes {twice[0]!r} twice; let its parameters choose different names.")
+        taken = tuple((parameter, _chosen_name(name, values)) for parameter, name in self.taken)
+        return DeclaredArtifacts(outputs, self.inputs, taken)
+
+    def input_of(self, parameter: str) -> SideInput:
+        """What a parameter is given, not linked yet."""
+        name = dict(self.taken).get(parameter, parameter)
+        return SideInput(name=name, parameter="" if name == parameter else parameter)
 
 
 STAGE_POSITIONS: Final = "stage_positions"
@@ -101,6 +133,9 @@ PLATE_VALUES: Final[Mapping[str, PlateValue]] = MappingProxyType(
 ``stage_frame`` (``origin`` and ``y_axis``). To add one, pass ``PLATE_VALUES | {"name": function}``."""
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_CHOSEN: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
+WELLS_TABLE: Final = "wells"
+"""The table in which measurements are summarised."""
 
 
 def declared_output(declared: Any) -> SideOutput:  # Any: what a user wrote
@@ -119,7 +154,17 @@ def declared_output(declared: Any) -> SideOutput:  # Any: what a user wrote
         raise ValueError(f"{declared!r} declares no side output; give a name, or a pair (name, kind).")
     if kind not in set(ArtifactKind):
         raise ValueError(f"{name!r} has the unknown kind {kind!r}; the kinds are {', '.join(ArtifactKind)}.")
-    return SideOutput(artifact_name(name), ArtifactKind(kind))
+    return SideOutput(artifact_name_or_choice(name), ArtifactKind(kind))
+
+
+def artifact_name_or_choice(name: Any) -> str:  # Any: what a user wrote
+    """The name of an artifact, or ``{parameter}``: the one that a parameter has. ValueError otherwise."""
+    return name if isinstance(name, str) and _CHOSEN.fullmatch(name) else artifact_name(name)
+
+
+def _chosen_name(name: str, values: Mapping[str, object]) -> str:
+    choice = _CHOSEN.fullmatch(name)
+    return artifact_name(values.get(choice[1])) if choice else name
 
 
 def artifact_name(name: Any) -> str:  # Any: what a user wrote
@@ -138,6 +183,7 @@ __all__ = [
     "PLATE_VALUES",
     "STACK_VALUES",
     "STAGE_POSITIONS",
+    "WELLS_TABLE",
     "ArtifactKind",
     "ArtifactSource",
     "DeclaredArtifacts",
@@ -145,5 +191,6 @@ __all__ = [
     "SideInput",
     "SideOutput",
     "artifact_name",
+    "artifact_name_or_choice",
     "declared_output",
 ]

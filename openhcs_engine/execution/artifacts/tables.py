@@ -15,6 +15,8 @@ from openhcs_engine.output.tables.well import WELL, as_arrow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+OBJECT: Final = "object"
+"""The column that numbers the objects of measurements: their labels."""
 _KEYS: Final = (Component.SITE, Component.CHANNEL, Component.Z_INDEX, Component.TIMEPOINT)
 """Columns behind the well, where the stack has one value of them."""
 
@@ -43,6 +45,46 @@ def table_rows(name: str, scope: ImageKey, table: object) -> pa.Table:
         found = found.add_column(position, axis.value, pa.array([value] * found.num_rows, pa.int64()))
         position += 1
     return found
+
+
+def object_rows(name: str, scope: ImageKey, table: object) -> pa.Table:
+    """Measurements of one stack: well, site and object in front, further coordinates behind them; nulls, never NaN.
+
+    Raises
+    ------
+    TableError
+        If it is no table, has no column ``object`` of whole numbers, or two rows of one object in one place.
+    """
+    import pyarrow as pa
+
+    found = table_rows(name, scope, table)
+    kind = found.schema.field(OBJECT).type if OBJECT in found.column_names else None
+    if kind is None or not (pa.types.is_integer(kind) or pa.types.is_null(kind)) or found.column(OBJECT).null_count:
+        raise TableError(
+            f"Well {scope.well}: the measurements {name!r} need a column {OBJECT!r}, which numbers the objects with "
+            "whole numbers.",
+            table=name, well=scope.well, column=OBJECT,
+        )  # fmt: skip
+    axes = [axis.value for axis in _KEYS if axis.value in found.column_names]
+    front = [WELL, *(axis for axis in axes if axis == Component.SITE.value), OBJECT]
+    front += [axis for axis in axes if axis not in front]
+    found = found.select([*front, *(column for column in found.column_names if column not in front)])
+    if found.select(front).group_by(front).aggregate([]).num_rows < found.num_rows:
+        raise TableError(
+            f"Well {scope.well}: the measurements {name!r} have several rows of one object; give each object one row.",
+            table=name, well=scope.well, column=OBJECT,
+        )  # fmt: skip
+    return pa.table([_finite(column) for column in found.columns], schema=found.schema)
+
+
+def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Null instead of NaN and infinity."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
 
 
 def position_rows(planes: Sequence[ImageKey], positions: NDArray[Any]) -> pa.Table:
@@ -84,7 +126,8 @@ def _without_guesses(table: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     for number, column in enumerate(table.columns):
-        if table.num_rows and column.null_count == table.num_rows:
+        # A column of other numbers had its type from who made it.
+        if table.num_rows and column.null_count == table.num_rows and column.type == pa.float64():
             table = table.set_column(number, table.column_names[number], pa.nulls(table.num_rows))
     return table
 
@@ -99,4 +142,4 @@ def _refuse_others(table: pa.Table, name: str, scope: ImageKey, axis: Component,
         )  # fmt: skip
 
 
-__all__ = ["join_rows", "position_rows", "table_rows"]
+__all__ = ["OBJECT", "join_rows", "object_rows", "position_rows", "table_rows"]

@@ -15,12 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.errors import ArrayError, SideDataError, TableError
-from openhcs_engine.execution.artifacts.tables import position_rows, table_rows
+from openhcs_engine.execution.artifacts.summary import Measured, summary
+from openhcs_engine.execution.artifacts.tables import object_rows, position_rows, table_rows
 from openhcs_engine.execution.results import ArtifactRecord
 from openhcs_engine.memory.conversion.convert import convert
 from openhcs_engine.memory.libraries import library_of
 from openhcs_engine.memory.types import MemoryType
-from openhcs_engine.model.artifacts import PLANE_KEYS, ArtifactKind, ArtifactSource, SideInput, SideOutput
+from openhcs_engine.model.artifacts import (
+    PLANE_KEYS,
+    WELLS_TABLE,
+    ArtifactKind,
+    ArtifactSource,
+    SideInput,
+    SideOutput,
+)
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import AXES, ImageKey, Stack
 from openhcs_engine.ngff.stack_axes import LABEL_TYPE
@@ -79,22 +87,25 @@ class WellArtifacts:
 
     def records(self, step: StepPlan) -> tuple[ArtifactRecord, ...]:
         """What a step made, by name."""
-        named: dict[str, list[Artifact]] = {}
+        named: dict[tuple[str, ArtifactKind], list[Artifact]] = {}
         for each in self.made:
             if each.source.step == step.number:
-                named.setdefault(each.name, []).append(each)
+                named.setdefault((each.name, each.kind), []).append(each)
         return tuple(
-            ArtifactRecord(name=name, kind=some[0].kind.value, count=sum(each.count for each in some), stacks=len(some))
-            for name, some in named.items()
+            ArtifactRecord(name=name, kind=kind.value, count=sum(each.count for each in some), stacks=len(some))
+            for (name, kind), some in named.items()
         )
 
     def tables(self) -> dict[str, list[pa.Table]]:
-        """Rows of each stack, by table, in the order of the stacks."""
+        """Rows of each stack, by table, in the order of the stacks; measurements are summarised in one more."""
         tables: dict[str, list[pa.Table]] = {}
+        measured: dict[str, list[Measured]] = {}
         for each in sorted(self.made, key=lambda each: each.scope.order()):
             if each.rows is not None:
                 tables.setdefault(each.name, []).append(each.rows)
-        return tables
+            if each.rows is not None and each.kind is ArtifactKind.MEASUREMENTS:
+                measured.setdefault(each.name, []).append(Measured(each.scope, each.rows))
+        return tables | ({WELLS_TABLE: [summary(measured)]} if measured else {})
 
     def label_planes(self, context: ProcessingContext) -> Iterator[tuple[str, ImageKey, NDArray[Any]]]:
         """Every plane of labels with the name that it is stored under, and its coordinates."""
@@ -139,7 +150,7 @@ class StackArtifacts:
     def given(self, position: int, call: FunctionCall, planes: int) -> Mapping[str, object]:
         """Artifacts that a call on a stack of so many planes takes."""
         keys = self._keys(position, planes)
-        return {each.name: self._value(call, each, keys) for each in call.side_inputs}
+        return {each.target: self._value(call, each, keys) for each in call.side_inputs}
 
     def take(
         self, position: int, call: FunctionCall, returned: tuple[object, ...], planes: int, shape: tuple[int, ...]
@@ -207,6 +218,8 @@ class StackArtifacts:
             match output.kind:
                 case ArtifactKind.TABLE:
                     rows = table_rows(output.name, scope, value)
+                case ArtifactKind.MEASUREMENTS:
+                    rows = object_rows(output.name, scope, value)
                 case ArtifactKind.POSITIONS:
                     value, planes = _positions(value, len(keys)), keys
                     rows = position_rows(planes, value)

@@ -143,10 +143,9 @@ def _step(
 
 
 def _makes(step: StepPlan, steps: tuple[StepPlan, ...]) -> tuple[ArtifactLink, ...]:
-    made = {output.name: output.kind.value for call in _calls(step) for output in call.side_outputs}
+    made = dict.fromkeys((output.name, output.kind.value) for call in _calls(step) for output in call.side_outputs)
     return tuple(
-        ArtifactLink(name=name, kind=kind, steps=tuple(_takers(name, step.number, steps)))
-        for name, kind in made.items()
+        ArtifactLink(name=name, kind=kind, steps=tuple(_takers(name, step.number, steps))) for name, kind in made
     )
 
 
