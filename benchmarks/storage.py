@@ -176,10 +176,10 @@ def read_script(folder: Path) -> list[NDArray[np.uint16]]:
     return [np.asarray(zarr.open_array(site / "0", mode="r")[...]) for site in sorted(folder.iterdir())]
 
 
-def measure(shape: WellShape, repeat: int, place: Path) -> Stored:
+def measure(shape: WellShape, repeat: int, folder: Path) -> Stored:
     """Let ours and the script take turns."""
-    images, context, times = make_images(shape), make_context(place), Times()
-    output, script = PlateFolder(context.output.folder, "zarr"), place / "script"
+    images, context, times = make_images(shape), make_context(folder), Times()
+    output, script = PlateFolder(context.output.folder, "zarr"), folder / "script"
     output.prepare(context.plate)
     stored = output.well_folder(WELL)
     for _ in range(repeat):

@@ -80,9 +80,9 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not bad and not report.foreign,
             severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
-            description=_description(bad, report.foreign, f"openhcs verify {folder} --repair", found.told),
+            description=_description(bad, report.foreign, f"openhcs verify {folder} --repair", found.description),
             metadata={
-                "how": found.told,
+                "how": found.description,
                 "wells read": len(found.read),
                 "whole wells": len(report.whole),
                 "damaged wells": len(report.damaged),

@@ -141,11 +141,11 @@ def remote(root: str, **options: object) -> tuple[AbstractFileSystem, str]:
 
 @contextmanager
 def store_errors(
-    root: str, doing: str, kept: str = "", for_caller: tuple[type[OSError], ...] = (FileNotFoundError,)
+    root: str, doing: str, untouched: str = "", for_caller: tuple[type[OSError], ...] = (FileNotFoundError,)
 ) -> Iterator[None]:
     """Use the store of a URL, and turn its own errors into ours, but for those that are the caller's to judge.
 
-    Threads take turns in ``memory://``. ``kept`` says what the failure did not touch.
+    Threads take turns in ``memory://``. ``untouched`` says what the failure left as it was.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def store_errors(
     except Exception as error:  # stores raise their own kinds: botocore, aiohttp, ...
         raise OutputPlaceError(
             f"{root} failed while {doing} ({type(error).__name__}: {error}); check the address, the credentials and "
-            f"the connection.{kept and f' {kept}'}",
+            f"the connection.{untouched and f' {untouched}'}",
             path=root,
         ) from error
 

@@ -191,7 +191,7 @@ def list_folder(root: str | os.PathLike[str]) -> FolderListing:
     walk.run()
     return FolderListing(
         root=top,
-        names=_in_order(walk.found),
+        names=_in_order(walk.folders),
         known=walk.known,
         warnings=tuple(walk.warnings),
         empty_arrays=frozenset(walk.empty_arrays),
@@ -240,7 +240,7 @@ class _Walk:
 
     def __init__(self, top: str) -> None:
         self.top = top
-        self.found: dict[str, list[str]] = {}
+        self.folders: dict[str, list[str]] = {}
         self.known: dict[str, ListedFile] = {}
         self.warnings: list[str] = []
         self.empty_arrays: list[str] = []
@@ -272,7 +272,7 @@ class _Walk:
         """Add the files of one folder; return the folders in it."""
         entries = self.within_zarr(self.entries(path, prefix), path, prefix)
         names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-        self.found[prefix.rstrip("/")] = names
+        self.folders[prefix.rstrip("/")] = names
         folders: list[tuple[str, str]] = []
         for entry in entries if len(names) < len(entries) else ():
             if entry.is_dir(follow_symlinks=False):

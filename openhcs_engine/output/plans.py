@@ -62,14 +62,14 @@ def read_plans(files: OutputFiles) -> SavedPlans:
     return SavedPlans(plans=tuple(plans), unreadable=tuple(unreadable), other_versions=tuple(others))
 
 
-def plan_documents(found: Mapping[str, PresentFile]) -> list[str]:
+def plan_documents(files: Mapping[str, PresentFile]) -> list[str]:
     """Paths of the plans among an output's files, the one written last at the end."""
 
     def age(path: str) -> tuple[int, str]:
-        return found[path].changed_ns, path
+        return files[path].changed_ns, path
 
-    parts = {path: path.split("/") for path in found}
-    return sorted((path for path in found if parts[path][0] == CONTEXTS and _is_plan(parts[path])), key=age)
+    parts = {path: path.split("/") for path in files}
+    return sorted((path for path in files if parts[path][0] == CONTEXTS and _is_plan(parts[path])), key=age)
 
 
 def _is_plan(parts: list[str]) -> bool:

@@ -58,10 +58,10 @@ def _refusal(root: str, path: str, error: OSError) -> PlateError:
     return PlateError(f"{path} in {root} cannot be asked for its size: {explained(error)}.", path=path)
 
 
-def _stamped(plane: ImagePlane, found: dict[str, tuple[int, int]], digests: dict[str, str]) -> ImagePlane:
+def _stamped(plane: ImagePlane, stamps: dict[str, tuple[int, int]], digests: dict[str, str]) -> ImagePlane:
     if plane.is_stamped or plane.path is None:
         return plane
-    size, mtime_ns = found.get(plane.path, (plane.size, plane.mtime_ns))
+    size, mtime_ns = stamps.get(plane.path, (plane.size, plane.mtime_ns))
     return plane.replace(size=size, mtime_ns=mtime_ns, chunks=digests.get(plane.path, plane.chunks))
 
 

@@ -284,11 +284,11 @@ def _first_number(
 
 
 def _surely_from_zero(
-    places: Collection[tuple[int | None, int]], rows: Collection[int], columns: Collection[int]
+    positions: Collection[tuple[int | None, int]], rows: Collection[int], columns: Collection[int]
 ) -> bool:
     """True if row 0 and column 0 are as full as others: not those of one stray file at (0, 0)."""
-    in_first_row = max((column for row, column in places if row == 0), default=-1)
-    in_first_column = max((row for row, column in places if column == 0 and row is not None), default=-1)
+    in_first_row = max((column for row, column in positions if row == 0), default=-1)
+    in_first_column = max((row for row, column in positions if column == 0 and row is not None), default=-1)
     return 0 in rows and 0 in columns and (in_first_row > 0 or columns == {0}) and (in_first_column > 0 or rows == {0})
 
 

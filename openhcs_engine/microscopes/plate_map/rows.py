@@ -79,14 +79,14 @@ def read_list(table: Table, header: int, declared: PlateMapColumns, plate_names:
     TableError
         If a cell is broken or cannot be understood, a well stands there twice, or no row is this plate's.
     """
-    places = well_columns(table, header, declared) or ()
+    columns = well_columns(table, header, declared) or ()
     filled = [number for number in range(header + 1, len(table.rows)) if any(table.rows[number])]
     rows, notes = _rows_of_plate(table, header, filled, declared, plate_names)
-    titles = _titles(table, header, rows, places)
-    table.refuse_broken(rows, (*places, *titles))
+    titles = _titles(table, header, rows, columns)
+    table.refuse_broken(rows, (*columns, *titles))
     wells: dict[str, str] = {}
     for number in rows:
-        well, cell = _well_at(table, number, places), table.cell(number, places[-1])
+        well, cell = _well_at(table, number, columns), table.cell(number, columns[-1])
         if well in wells:
             raise TableError(f"well {well} stands in it twice, in cells {wells[well]} and {cell}")
         wells[well] = cell
@@ -146,15 +146,15 @@ def _titles(table: Table, header: int, rows: Iterable[int], wells: Sequence[int]
     return titles
 
 
-def _well_at(table: Table, row: int, places: Sequence[int]) -> str:
-    texts = [table[row, column] for column in places]
-    for column, text in zip(places, texts, strict=True):
+def _well_at(table: Table, row: int, columns: Sequence[int]) -> str:
+    texts = [table[row, column] for column in columns]
+    for column, text in zip(columns, texts, strict=True):
         if not text:
             raise TableError(f"cell {table.cell(row, column)} names no well, but its row holds values")
     try:
         return well_of_cell(*texts) if len(texts) == 1 else well_of_row_and_column(*texts)
     except UnknownWellError as error:
-        cells = " and ".join(table.cell(row, column) for column in places)
+        cells = " and ".join(table.cell(row, column) for column in columns)
         raise TableError(f"cell {cells}: {shown(' '.join(texts))} is no well (expected A01 to AF48)") from error
 
 

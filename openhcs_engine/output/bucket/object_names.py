@@ -54,7 +54,7 @@ class WellVersion:
             uploads=uploads,
             groups=groups,
             files=tuple(files),
-            places=tuple(versioned(place, staged.well, token) for place in staged.places),
+            places=tuple(versioned(folder, staged.well, token) for folder in staged.places),
         )
 
     def manifest(self, manifest: WellManifest) -> WellManifest:

@@ -197,12 +197,12 @@ def _holding_both(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return None
 
 
-def _fits(found: _Columns, schema: pa.Schema) -> bool:
+def _fits(table: _Columns, schema: pa.Schema) -> bool:
     """True if the plate's table can hold this one as it is."""
-    if not found.rows:
+    if not table.rows:
         return True
-    return found.schema.names == schema.names and all(
-        column in found.empty or _holding_both(field.type, found.schema.field(column).type) == field.type
+    return table.schema.names == schema.names and all(
+        column in table.empty or _holding_both(field.type, table.schema.field(column).type) == field.type
         for column, field in zip(schema.names, schema, strict=True)
     )
 
@@ -226,13 +226,13 @@ def _write(path: Path, folder: Path, name: str, tables: list[_WellTable], schema
         unfinished.replace(path)
 
 
-def _cast(found: pa.Table, name: str, well: str, schema: pa.Schema) -> pa.Table:
+def _cast(table: pa.Table, name: str, well: str, schema: pa.Schema) -> pa.Table:
     """A well's table with the types of the plate's; TableError if a value would not be the same."""
     import pyarrow as pa
 
     columns = []
     for field in schema:
-        column = found.column(field.name)
+        column = table.column(field.name)
         if column.null_count == len(column):
             column = pa.nulls(len(column), field.type)
         try:
@@ -254,15 +254,15 @@ def _drift(name: str, well: str, column: str, how: str) -> TableError:
     )  # fmt: skip
 
 
-def _first_difference(found: Sequence[str], wanted: Sequence[str], other: str) -> tuple[str, str]:
+def _first_difference(present: Sequence[str], wanted: Sequence[str], other: str) -> tuple[str, str]:
     """The column that differs, and how."""
     for column in wanted:
-        if column not in found:
+        if column not in present:
             return column, f"has no column {column!r}, which well {other} has"
-    for column in found:
+    for column in present:
         if column not in wanted:
             return column, f"has a column {column!r}, which well {other} has not"
-    column = next(first for first, second in zip(found, wanted, strict=True) if first != second)
+    column = next(first for first, second in zip(present, wanted, strict=True) if first != second)
     return column, f"has its columns in another order than well {other}, from {column!r} on"
 
 

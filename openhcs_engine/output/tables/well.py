@@ -169,16 +169,16 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(fields)).replace_schema_metadata(None)
 
 
-def _plain_type(found: pa.DataType, unknown: pa.DataType) -> pa.DataType:
+def _plain_type(kind: pa.DataType, unknown: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
-    if pa.types.is_null(found):
+    if pa.types.is_null(kind):
         return unknown
-    if pa.types.is_dictionary(found):
-        return _plain_type(found.value_type, unknown)
-    if pa.types.is_large_string(found) or pa.types.is_string_view(found):
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type, unknown)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
-    return found
+    return kind
 
 
 def _with_well(table: pa.Table, name: str, well: str) -> pa.Table:

@@ -33,7 +33,7 @@ class Inspection:
     """Wells whose every file was read and compared with its checksum; of the others sizes and times."""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """How closely, as a phrase."""
         rest = len(self.report.expected) - len(self.report.missing) - len(self.read)
         if rest <= 0:

@@ -258,10 +258,10 @@ class _Output:
                 return False
 
 
-def _manifests(files: OutputFiles, found: Collection[str]) -> tuple[dict[str, WellManifest], dict[str, list[str]]]:
+def _manifests(files: OutputFiles, paths: Collection[str]) -> tuple[dict[str, WellManifest], dict[str, list[str]]]:
     """Manifests by well, and what is wrong with those that cannot be read."""
     manifests, broken = dict[str, WellManifest](), dict[str, list[str]]()
-    wells = {path: well for path in sorted(found) if (well := well_of_manifest(path)) is not None}
+    wells = {path: well for path in sorted(paths) if (well := well_of_manifest(path)) is not None}
     for path, content in files.read_all(tuple(wells)):
         well = wells[path]
         if isinstance(content, FileNotFoundError):
@@ -276,10 +276,10 @@ def _manifests(files: OutputFiles, found: Collection[str]) -> tuple[dict[str, We
     return manifests, broken
 
 
-def _paths_by_owner(found: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str, str], list[str]]:
+def _paths_by_owner(files: Iterable[str], image_sets: Collection[str]) -> dict[tuple[str, str], list[str]]:
     """Files that lie among a well's results, by the well and the path that holds them."""
     paths: dict[tuple[str, str], list[str]] = {}
-    for path in found:
+    for path in files:
         if (owner := well_of_path(path, image_sets)) is not None:
             paths.setdefault(owner, []).append(path)
     return paths
