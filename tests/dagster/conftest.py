@@ -8,9 +8,17 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from openhcs_dagster.settings import Settings
 from tests.dagster.deployments import Deployment, StaleStatus, stale_status
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_before() -> Iterator[None]:
+    """Two instances that ended in another order than they began leave one that is gone as the current one."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture
