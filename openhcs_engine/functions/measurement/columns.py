@@ -246,6 +246,15 @@ def chosen(features: str | Sequence[str]) -> tuple[Measurement, ...]:
     return tuple(each for each in MEASUREMENTS if each.key in wanted)
 
 
+def known_features(features: object) -> set[str]:
+    """The groups that are meant, as far as they are known: what else is wrong with them can be said, too."""
+    try:
+        names = _names(features)  # type: ignore[arg-type] # what a user gave
+    except ValueError:
+        return set()
+    return {each.feature for each in MEASUREMENTS if each.feature in names or each.key in names}
+
+
 def _names(features: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(features, str):
         features = (features,)
@@ -281,5 +290,6 @@ __all__ = [
     "chosen",
     "column_channels",
     "column_prefix",
+    "known_features",
     "source_of",
 ]

@@ -20,6 +20,7 @@ from openhcs_engine.functions.measurement.columns import (
     chosen,
     column_channels,
     column_prefix,
+    known_features,
 )
 from openhcs_engine.functions.measurement.intensity import edge_places, measure_intensity, places_of
 from openhcs_engine.functions.measurement.neighbors import measure_neighbors, scale_of
@@ -53,7 +54,7 @@ def _refusals(
         wanted = {each.feature for each in chosen(features)}
     except ValueError as error:
         yield "features", str(error)
-        wanted = set()
+        wanted = known_features(features)
     if channel_names:
         try:
             _numbers_of(channels, channel_names, channel_numbers)

@@ -18,7 +18,12 @@ from openhcs_engine.plan.facts.prediction import NOT_MEASURED
 Lines = Sequence[str]
 Row = Mapping[str, Lines]
 """Lines of each cell by the name of its column."""
-_ARTIFACT_PATHS: Final = {"table": "tables/{}", "positions": "tables/{}", "labels": "the labels of the images"}
+_ARTIFACT_PATHS: Final = {
+    "table": "tables/{}",
+    "measurements": "tables/{}, summarised in tables/wells",
+    "positions": "tables/{}",
+    "labels": "the labels of the images",
+}
 
 
 def step_rows(facts: PlanFacts) -> list[Row]:

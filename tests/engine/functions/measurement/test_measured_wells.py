@@ -17,6 +17,8 @@ from openhcs_engine.functions import create_max_projection, measure
 from openhcs_engine.functions.measurement import cellprofiler
 from openhcs_engine.output.verification.verify import verify
 from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
+from openhcs_engine.plan.facts.facts import facts_of_plan
+from openhcs_engine.plan.facts.rows import step_rows
 from tests.engine.functions.measurement import planted_steps as steps
 from tests.engine.plates import make_plate, output_plan
 
@@ -126,6 +128,8 @@ def test_the_plan_says_what_is_taken_and_made(small_plate: Path) -> None:
     (labels,) = (taken for taken in call.side_inputs if taken.target == "labels")
     assert labels.name == "nuclei" and [source.step for source in labels.sources] == [1]
     assert contexts_from_json(contexts_to_json(compiled.contexts)) == compiled.contexts
+    shown = step_rows(facts_of_plan(compiled.contexts))[1]["makes"]
+    assert "nuclei (measurements), kept in tables/nuclei, summarised in tables/wells" in shown
 
 
 @pytest.mark.parametrize(
@@ -155,8 +159,10 @@ def test_wrong_parameters_are_refused_when_compiling(parameters: dict[str, Any],
 def test_all_that_is_wrong_is_refused_together() -> None:
     """One compilation names every parameter."""
     found = refused(planting(), measuring(features="colour", channels=["Cy5"], neighbors=0, maximum=-1))
-
     assert len(found) == 4 and all(message.startswith("measure: ") for message in found)
+
+    both = refused(planting(), measuring(features=["shap", "Texture_Entropy_00_256"]))
+    assert any("'shap'" in message for message in both) and any("texture needs maximum" in message for message in both)
 
 
 def test_what_cp_measure_computes_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
