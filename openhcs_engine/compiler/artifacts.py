@@ -190,14 +190,13 @@ class ArtifactLinks:
     ) -> FunctionCall:
         values, inputs = call.kwargs.thaw(), list[SideInput]()
         for wanted in call.side_inputs:
-            able = [maker for maker in makers if maker.output.name == wanted.name and maker.reach.meets(reach)]
-            able = [maker for maker in able if maker.output.kind is ArtifactKind.LABELS] or able
+            able = _able(makers, wanted.name, reach)
             if able:
                 self._check_link(call, wanted.name, able, reach, stacks, complain)
-                inputs.append(replace(wanted, sources=tuple(maker.source for maker in able)))
+                inputs.append(replace(wanted, sources=tuple(maker.source for maker in able), optional=False))
             elif wanted.name in STACK_VALUES:
                 self._refuse_batches(call, wanted.name, complain)
-                inputs.append(wanted)
+                inputs.append(replace(wanted, optional=False))
             elif wanted.name in self.values:
                 values |= self._of_plate(call, wanted, complain)
             elif wanted.name == COORDINATES:
@@ -206,7 +205,7 @@ class ArtifactLinks:
                     "memory decorator instead, as in @numpy(coordinates=True).",
                     wanted.name,
                 )
-            else:
+            elif not wanted.optional:
                 self.wanted.append(_Wanted(call, wanted.name, complain))
         return with_inputs(call, FrozenMap.of(values), tuple(inputs))
 
@@ -271,7 +270,7 @@ class ArtifactLinks:
             )
 
     def _of_plate(self, call: FunctionCall, wanted: SideInput, complain: Complaints) -> dict[str, object]:
-        """The plate's value as a parameter; nothing, and a complaint, if there is none."""
+        """The plate's value as a parameter; nothing, and a complaint unless it is optional, if there is none."""
         name = wanted.name
         instead = f'give it in the step instead, as in (function, {{"{wanted.target}": …}})'
         try:
@@ -284,6 +283,8 @@ class ArtifactLinks:
                 f"{error}; {instead}.",
                 name,
             )
+            return {}
+        if wanted.optional:
             return {}
         complain(
             f"{function_name(call)} takes {name!r}, but the metadata of plate {self.plate.plate_id} do not say it; "
@@ -317,6 +318,23 @@ class ArtifactLinks:
             f"steps make: {', '.join(made) or 'nothing'}; known of every plate: "
             f"{', '.join(sorted((*self.values, *STACK_VALUES)))}."
         )
+
+
+def _able(makers: Sequence[_Maker], name: str, reach: Reach) -> list[_Maker]:
+    """Who makes a side input for some of the planes that a route reaches.
+
+    Labels and positions lie on the field: what one channel alone made serves the others.
+    """
+    named = [maker for maker in makers if maker.output.name == name]
+    named = [maker for maker in named if maker.output.kind is ArtifactKind.LABELS] or named  # not their measurements
+    meeting = [maker for maker in named if maker.reach.meets(reach)]
+    if meeting or not all(maker.output.kind in _PER_PLANE for maker in named):
+        return meeting
+    of_channels = [
+        maker for maker in named if maker.reach.group_by is Component.CHANNEL and maker.reach.wells & reach.wells
+    ]
+    channels = frozenset[int]().union(*(maker.reach.keys or () for maker in of_channels))
+    return of_channels if len(channels) == 1 else []
 
 
 def with_inputs(call: FunctionCall, kwargs: FrozenMap, inputs: tuple[SideInput, ...]) -> FunctionCall:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from openhcs_engine.memory.artifacts import side_data_of
 from openhcs_engine.memory.decorators import FunctionContract
 from openhcs_engine.memory.parameter_check import check_of
 from openhcs_engine.model.frozen import FrozenMap, JsonValue, freeze_value
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
-from openhcs_engine.plan.context import COORDINATES
+from openhcs_engine.plan.context import COORDINATES, FunctionCall
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _BY_POSITION = (
@@ -74,11 +75,22 @@ def given_or_default(call: DeclaredCall) -> dict[str, object]:
     return {**defaults, **{key: value for key, value in call.kwargs.items() if isinstance(key, str)}}
 
 
-def refuse_values(function: StackFunction, kwargs: Mapping[str, object], refuse: Refuse) -> None:
+def refuse_values(function: StackFunction, call: FunctionCall, refuse: Refuse) -> None:
     """Refuse the values that the function's own check finds wrong; see ``memory.checked_by``."""
-    check = check_of(function)
-    for key, sentence in check(**kwargs) if check is not None else ():
-        refuse(f"{function_title(function)}: {sentence}", key)
+    check, name = check_of(function), function_title(function)
+    if check is None:
+        return
+    given = {*call.kwargs, *(each.target for each in call.side_inputs)}
+    unfilled = [each for each in side_data_of(function).optional if each not in given]
+    parameters = inspect.signature(function).parameters
+    values = {each: parameters[each].default for each in unfilled if each in parameters} | call.kwargs.thaw()
+    try:
+        refusals = list(check(**values))
+    except Exception as error:  # a check of a user's own may raise anything; all violations come at once
+        refuse(f"{name}: asking its check about its parameters raised {type(error).__name__}: {error}.", name)
+        return
+    for key, sentence in refusals:
+        refuse(f"{name}: {sentence}", key)
 
 
 def function_title(function: StackFunction) -> str:

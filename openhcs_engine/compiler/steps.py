@@ -59,7 +59,7 @@ class StepCompiler:
         stacks = StacksNow(arguments.variable, self.collapses, self.drops, frozenset(self.ran_along))
         routes = self.artifacts.link(routes, arguments, group_by, stacks, complain)
         for call in (call for route in routes for call in route.calls):
-            refuse_values(self.table.functions[call.reference], call.kwargs.thaw(), complain)
+            refuse_values(self.table.functions[call.reference], call, complain)
         self.ran_along.update(arguments.variable)
         return StepPlan(
             number=number,

@@ -12,6 +12,9 @@ from openhcs_engine.functions.intensity.histogram import percentile_from_histogr
 from openhcs_engine.functions.intensity.normalize import stack_percentile_normalize
 from openhcs_engine.functions.measurement.measure import measure
 from openhcs_engine.functions.measurement.quality import measure_quality
+from openhcs_engine.functions.objects.cells import cytoplasm, segment_cells
+from openhcs_engine.functions.objects.nuclei import segment_nuclei
+from openhcs_engine.functions.objects.spots import spots
 from openhcs_engine.functions.planes.composite import create_composite
 from openhcs_engine.functions.planes.projection import create_max_projection, create_mean_projection
 from openhcs_engine.functions.tiles.positions import generate_positions, stage_tile_positions, tile_positions
@@ -21,12 +24,16 @@ __all__ = [
     "create_composite",
     "create_max_projection",
     "create_mean_projection",
+    "cytoplasm",
     "denoise_images",
     "enhance_contrast",
     "generate_positions",
     "measure",
     "measure_quality",
     "percentile_from_histogram",
+    "segment_cells",
+    "segment_nuclei",
+    "spots",
     "stack_percentile_normalize",
     "stage_tile_positions",
     "subtract_background",

@@ -7,7 +7,7 @@ not matter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -67,12 +67,19 @@ def special_outputs(*declared: str | tuple[str, str]) -> Callable[[F], F]:
     return decorate
 
 
-def special_inputs(*names: str | tuple[str, str]) -> Callable[[F], F]:
+def special_inputs(*names: str | tuple[str, str], optional: Sequence[str | tuple[str, str]] = ()) -> Callable[[F], F]:
     """Declare parameters that the engine fills; a pair (parameter, name) one that is given something of another name.
 
     Each gets the artifact of its name that an earlier function made; else what the engine knows of the planes of the
     stack (``stage_positions``, ``plane_keys``) or of the plate (``PLATE_VALUES``). A parameter that the step gives
     itself stays as given. In a pair, the name ``{parameter}`` is the one that another parameter has in the step.
+
+    Parameters
+    ----------
+    names
+        Of parameters; where there is nothing to give them, the step is refused.
+    optional
+        More of them, which keep their default where no earlier function makes them and the plate does not say them.
 
     Raises
     ------
@@ -81,16 +88,17 @@ def special_inputs(*names: str | tuple[str, str]) -> Callable[[F], F]:
     TypeError
         If what is decorated is no function.
     """
-    pairs = tuple((name, name) if isinstance(name, str) else _pair(name) for name in names)
+    pairs = tuple((name, name) if isinstance(name, str) else _pair(name) for name in (*names, *optional))
     inputs = tuple(artifact_name(parameter) for parameter, _ in pairs)
     taken = tuple((parameter, artifact_name_or_choice(name)) for parameter, name in pairs if name != parameter)
+    may_lack = inputs[len(names) :]
     _refuse_none_or_twice("special_inputs", inputs)
 
     def decorate(func: F) -> F:
         before = _before(func)
-        if before.inputs and (before.inputs, before.taken) != (inputs, taken):
+        if before.inputs and (before.inputs, before.taken, before.optional) != (inputs, taken, may_lack):
             raise ValueError(f"{_name(func)} has special inputs already; declare all of them in one special_inputs(…).")
-        return _attach(func, replace(before, inputs=inputs, taken=taken))
+        return _attach(func, replace(before, inputs=inputs, taken=taken, optional=may_lack))
 
     return decorate
 

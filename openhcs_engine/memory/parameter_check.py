@@ -24,7 +24,8 @@ def checked_by(check: ParameterCheck) -> Callable[[F], F]:
     ----------
     check
         Is called with the parameters that the step gives and with those that the plate gives, by name; it takes others
-        as ``**unused``. Yields a pair (parameter, sentence) for each one that is wrong.
+        as ``**unused``. An optional special input that nothing fills is given with its default. Yields a pair
+        (parameter, sentence) for each one that is wrong.
 
     Raises
     ------

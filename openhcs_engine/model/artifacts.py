@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -57,6 +57,8 @@ class SideInput:
     """Calls that may have made what a stack needs: each for other stacks. Empty: one of ``STACK_VALUES``."""
     parameter: str = ""
     """The parameter that is filled; empty: that of its name."""
+    optional: bool = False
+    """Until it is linked: the parameter keeps its default where nothing makes it and the plate does not say it."""
 
     @property
     def target(self) -> str:
@@ -74,6 +76,8 @@ class DeclaredArtifacts:
     """Parameters that it wants to be given."""
     taken: tuple[tuple[str, str], ...] = ()
     """Parameters that are given something of another name, and that name."""
+    optional: tuple[str, ...] = ()
+    """Those of them that keep their default where there is nothing to give."""
 
     def of_call(self, values: Mapping[str, object]) -> DeclaredArtifacts:
         """The same with the names that parameters choose: ``{objects}`` is the value of the parameter ``objects``.
@@ -89,12 +93,14 @@ class DeclaredArtifacts:
         if twice:
             raise ValueError(f"makes {twice[0]!r} twice; let its parameters choose different names.")
         taken = tuple((parameter, _chosen_name(name, values)) for parameter, name in self.taken)
-        return DeclaredArtifacts(outputs, self.inputs, taken)
+        return replace(self, outputs=outputs, taken=taken)
 
     def input_of(self, parameter: str) -> SideInput:
         """What a parameter is given, not linked yet."""
         name = dict(self.taken).get(parameter, parameter)
-        return SideInput(name=name, parameter="" if name == parameter else parameter)
+        return SideInput(
+            name=name, parameter="" if name == parameter else parameter, optional=parameter in self.optional
+        )
 
 
 STAGE_POSITIONS: Final = "stage_positions"

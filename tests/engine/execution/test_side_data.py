@@ -221,6 +221,8 @@ MAKES = FunctionStep(sides.one_position, name="makes")
 LABELS = FunctionStep(sides.find_nuclei, variable_components=[Z])
 JOIN = FunctionStep(create_max_projection, variable_components=[SITE], name="all sites")
 CELLS = FunctionStep({"DAPI": sides.find_nuclei}, uncovered="pass")
+BY_SITE: dict[str, Any] = {"group_by": GroupBy.SITE, "uncovered": "pass", "variable_components": [Z]}
+OF_SITE_1 = FunctionStep({1: sides.find_nuclei}, **BY_SITE)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ CELLS = FunctionStep({"DAPI": sides.find_nuclei}, uncovered="pass")
         ((CELLS, FunctionStep(cells_as_positions)), 2, "cells", "as positions, but find_nuclei of step 1"),
         ((MAKES, FunctionStep(lacks_the_parameter)), 2, "positions", "has no parameter of that name"),
         ((FunctionStep(sides.one_position, wells="A01"), TAKES), 2, "positions", "but not for well A02"),
-        ((CELLS, FunctionStep({"GFP": sides.mean_in_nuclei}, uncovered="pass")), 2, "nuclei", "but of other planes"),
+        ((OF_SITE_1, FunctionStep({2: sides.mean_in_nuclei}, **BY_SITE)), 2, "nuclei", "but of other planes"),
         ((CELLS, FunctionStep(takes_cells)), 2, "cells", 'step 1 "find_nuclei" makes, but not for channel GFP; let it'),
         ((CELLS, FunctionStep(upper_case)), 2, "CELLS", "differs from 'cells' of find_nuclei of step 1"),
         ((CELLS, FunctionStep(in_batches)), 2, "nuclei", "is for all planes of the stack; leave slice_by_slice out"),
@@ -281,12 +283,20 @@ def test_routes_and_wells_are_scopes_of_their_own() -> None:
     "steps",
     [
         (CELLS, FunctionStep({"DAPI": takes_cells}, uncovered="pass")),
+        (CELLS, FunctionStep({"GFP": sides.mean_in_nuclei}, uncovered="pass")),
         (FunctionStep({"DAPI": sides.find_nuclei}, uncovered="drop"), FunctionStep(takes_cells)),
         (CELLS, FunctionStep(takes_cells, variable_components=[CHANNEL, SITE])),
         (FunctionStep({"DAPI": sides.find_nuclei, "GFP": sides.find_nuclei}), FunctionStep(takes_cells)),
         (CELLS, FunctionStep(first_plane, variable_components=[CHANNEL]), FunctionStep(takes_cells)),
     ],
-    ids=["its channel", "no other channel", "all channels in one stack", "each channel", "perhaps one plane"],
+    ids=[
+        "its channel",
+        "labels lie on the field",
+        "no other channel",
+        "all channels in one stack",
+        "each channel",
+        "perhaps one plane",
+    ],
 )
 def test_a_table_of_one_channel_is_enough_for_stacks_of_that_channel(steps: tuple[FunctionStep, ...]) -> None:
     """And for stacks that run along the channels."""

@@ -1,0 +1,1 @@
+"""Objects in images: nuclei, cells, what lies between them, spots."""

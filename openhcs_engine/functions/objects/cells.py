@@ -1,0 +1,226 @@
+"""Cells around nuclei, and what of them is no nucleus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhcs_engine.errors import PixelValueError
+from openhcs_engine.functions.any_library import any_library
+from openhcs_engine.functions.objects.regions import SMOOTHING, gaussian
+from openhcs_engine.functions.objects.sizes import in_pixels, refuse_wrong, wrong_sizes, wrong_threshold
+from openhcs_engine.functions.objects.threshold import METHODS, Threshold, foreground_threshold, local_background
+from openhcs_engine.functions.stack import Pixels, require_stack
+from openhcs_engine.memory import checked_by, numpy, special_inputs, special_outputs
+
+_CELLS: Final = "segment_cells"
+_CYTOPLASM: Final = "cytoplasm"
+
+
+def _wrong_cells(threshold: Any = "otsu", **parameters: Any) -> Iterator[tuple[str, str]]:
+    yield from wrong_sizes(parameters, zero=("smoothing_px",))
+    yield from wrong_threshold(threshold, METHODS)
+
+
+@checked_by(_wrong_cells)
+@numpy
+@special_outputs(("cells", "labels"))
+@special_inputs("nuclei", optional=("pixel_size",))
+@any_library
+def segment_cells(
+    stack: Pixels,
+    nuclei: NDArray[np.uint32],
+    threshold: Threshold = "otsu",
+    smoothing_px: float | None = None,
+    reach_px: float | None = None,
+    reach_um: float | None = None,
+    pixel_size: float | None = None,
+) -> tuple[Pixels, NDArray[np.uint32]]:
+    """Find the cell around each nucleus in the planes of a stack that shows whole cells.
+
+    In a pipeline, the nuclei are those that an earlier function made, and the labels are a side output of the name
+    ``cells``. A cell has its nucleus' number and contains it; where nothing is brighter than the threshold around a
+    nucleus, the cell is the nucleus.
+
+    Parameters
+    ----------
+    stack
+        ``(plane, y, x)``, any real dtype, without NaN; never written to. Cells are brighter than their surroundings.
+    nuclei
+        Labels ``(plane, y, x)`` or ``(1, y, x)`` for all planes, 0 for none.
+    threshold
+        As of :func:`segment_nuclei`.
+    smoothing_px
+        Sigma of the Gaussian, in pixels; 0: none. Default: a tenth of the nuclei's diameter.
+    reach_px, reach_um
+        How far a cell may reach beyond its nucleus, in pixels or in µm. Default: as far as it is bright.
+    pixel_size
+        Edge of a pixel in µm. In a pipeline it is the plate's, where the plate says it.
+
+    Returns
+    -------
+    tuple
+        ``stack`` itself, and the cells, uint32 ``(plane, y, x)``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, in µm without a pixel size, or the nuclei are not as large as the planes.
+    PixelValueError
+        If the stack holds NaN or infinite pixels.
+
+    Notes
+    -----
+    A watershed from the nuclei. Its landscape rises with the distance from the nearest nucleus, in diameters of a
+    nucleus, and falls with brightness, in units of the foreground's above the threshold: cells meet half-way between
+    their nuclei or in a dark line near by. Cells grow into the neighbourhood of nuclei that :func:`segment_nuclei` left
+    out at the border; keep those (``border="keep"``), or limit the reach, where that matters.
+
+    *Source:* S. Beucher and F. Meyer, "The morphological approach to segmentation: the watershed transformation", in
+    Mathematical Morphology in Image Processing (1993).
+    """
+    require_stack(stack, _CELLS)
+    parameters = {
+        "threshold": threshold,
+        "smoothing_px": smoothing_px,
+        "reach_px": reach_px,
+        "reach_um": reach_um,
+        "pixel_size": pixel_size,
+    }
+    refuse_wrong(_CELLS, _wrong_cells(**parameters))
+    seeds = _per_plane(_CELLS, "nuclei", nuclei, stack.shape)
+    reach = in_pixels(parameters, "reach_px")
+    cells = [_cells(plane, seed, threshold, smoothing_px, reach) for plane, seed in zip(stack, seeds, strict=True)]
+    return stack, np.stack(cells)
+
+
+def _wrong_cytoplasm(**parameters: Any) -> Iterator[tuple[str, str]]:
+    sizes = list(wrong_sizes(parameters))
+    yield from sizes
+    alone = "cells" in parameters and parameters["cells"] is None
+    if alone and all(parameters.get(ring) is None for ring in ("ring_px", "ring_um")):
+        yield (
+            "ring_px",
+            (
+                "no function before it makes 'cells', and no ring is given; let segment_cells run before it, or give "
+                "the width of a ring around the nuclei as ring_px or ring_um."
+            ),
+        )
+
+
+@checked_by(_wrong_cytoplasm)
+@numpy
+@special_outputs(("cytoplasm", "labels"))
+@special_inputs("nuclei", optional=("cells", "pixel_size"))
+@any_library
+def cytoplasm(
+    stack: Pixels,
+    nuclei: NDArray[np.uint32],
+    cells: NDArray[np.uint32] | None = None,
+    ring_px: float | None = None,
+    ring_um: float | None = None,
+    pixel_size: float | None = None,
+) -> tuple[Pixels, NDArray[np.uint32]]:
+    """Cells without their nuclei, or rings around nuclei.
+
+    In a pipeline, nuclei and cells are those that earlier functions made, and the labels are a side output of the name
+    ``cytoplasm``. A cytoplasm has its nucleus' number. A number is missing where a cell is no larger than its nucleus.
+
+    Parameters
+    ----------
+    stack
+        ``(plane, y, x)``; any real dtype; never written to. Only its shape matters.
+    nuclei, cells
+        Labels ``(plane, y, x)`` or ``(1, y, x)`` for all planes, 0 for none; a cell has its nucleus' number.
+    ring_px, ring_um
+        Width of a ring around each nucleus, in pixels or in µm. Where rings meet, a pixel belongs to the nearest
+        nucleus. With cells, rings end where their cell ends. Default: the whole cell.
+    pixel_size
+        Edge of a pixel in µm. In a pipeline it is the plate's, where the plate says it.
+
+    Returns
+    -------
+    tuple
+        ``stack`` itself, and the cytoplasms, uint32 ``(plane, y, x)``.
+
+    Raises
+    ------
+    ValueError
+        If there are neither cells nor a ring, a parameter is out of range, in µm without a pixel size, or the labels
+        are not as large as the planes.
+    """
+    require_stack(stack, _CYTOPLASM)
+    parameters = {"cells": cells, "ring_px": ring_px, "ring_um": ring_um, "pixel_size": pixel_size}
+    refuse_wrong(_CYTOPLASM, _wrong_cytoplasm(**parameters))
+    inner = _per_plane(_CYTOPLASM, "nuclei", nuclei, stack.shape)
+    ring = in_pixels(parameters, "ring_px")
+    outer = None if cells is None else _per_plane(_CYTOPLASM, "cells", cells, stack.shape)
+    if ring is None:
+        assert outer is not None  # or it would have been refused
+        return stack, np.where(inner == 0, outer, np.uint32(0))
+    rings = np.stack([_ring(plane, ring) for plane in inner])
+    return stack, rings if outer is None else np.where(rings == outer, rings, np.uint32(0))
+
+
+def _cells(
+    plane: Pixels, nuclei: NDArray[np.uint32], threshold: Threshold, smoothing: float | None, reach: float | None
+) -> NDArray[np.uint32]:
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    grey = plane.astype(np.float32)
+    if not np.isfinite(grey).all():
+        raise PixelValueError("The stack holds NaN (not a number) or infinite pixels; replace them first.")
+    areas = np.bincount(nuclei.ravel())[1:]
+    if not areas.any():
+        return nuclei.copy()
+    diameter = 2 * math.sqrt(float(areas[areas > 0].mean()) / math.pi)
+    smooth = gaussian(grey, 2 * SMOOTHING * diameter if smoothing is None else smoothing)
+    if threshold == "local":
+        smooth -= local_background(smooth, 2 * diameter)
+    level = foreground_threshold(smooth) if isinstance(threshold, str) else float(threshold)
+    if level is None:
+        return nuclei.copy()
+    smooth -= np.float32(level)
+    inside = nuclei > 0
+    body = (smooth > 0) | inside
+    distance = ndimage.distance_transform_edt(~inside).astype(np.float32)
+    if reach is not None:
+        body &= distance <= reach
+    brightness = float(smooth[body].mean())
+    landscape = distance / np.float32(diameter)
+    if brightness > 0:
+        landscape -= smooth / np.float32(brightness)
+    cells: NDArray[Any] = watershed(landscape, nuclei.astype(np.int32), mask=body)  # type: ignore[no-untyped-call] # skimage
+    return cells.astype(np.uint32)
+
+
+def _ring(nuclei: NDArray[np.uint32], width: float) -> NDArray[np.uint32]:
+    from scipy import ndimage
+
+    if not nuclei.any():
+        return nuclei.copy()
+    distance, (rows, columns) = ndimage.distance_transform_edt(nuclei == 0, return_indices=True)
+    return np.where((distance > 0) & (distance <= width), nuclei[rows, columns], np.uint32(0))
+
+
+def _per_plane(function: str, name: str, labels: Any, shape: tuple[int, ...]) -> NDArray[np.uint32]:
+    """Labels for each plane of a stack; ValueError for what is none."""
+    found = np.asarray(labels)
+    if (
+        found.dtype.kind not in "biu"
+        or found.ndim != 3
+        or found.shape[1:] != shape[1:]
+        or len(found) not in (1, shape[0])
+    ):
+        raise ValueError(
+            f"{function}: {name} has shape {found.shape} and dtype {found.dtype}; give whole numbers (plane, y, x) for "
+            f"the stack's shape {shape}, or one plane for all."
+        )
+    if found.size and int(found.min()) < 0:
+        raise ValueError(f"{function}: {name} holds numbers below 0; objects are counted from 1, and 0 is none.")
+    return np.broadcast_to(found.astype(np.uint32, copy=False), shape)

