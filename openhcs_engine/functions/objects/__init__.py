@@ -1,1 +1,4 @@
-"""Objects in images: nuclei, cells, what lies between them, spots."""
+"""Objects in images: nuclei, the cells around them, what of a cell is no nucleus, spots.
+
+What objects are like is not measured here: these functions say which pixels are of which object.
+"""

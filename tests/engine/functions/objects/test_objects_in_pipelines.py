@@ -19,6 +19,7 @@ from openhcs_engine.memory import checked_by, numpy, special_inputs
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.ngff.reading.reader import open_plate
 from openhcs_engine.output.verification.verify import verify
+from openhcs_engine.pipeline.settings import configured
 from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
 from tests.engine.plates import make_plate, output_plan
 
@@ -152,3 +153,22 @@ def test_a_function_of_ones_own_may_check_its_parameters() -> None:
     ]
     assert kwargs(FunctionStep(amplify), z_step_um=None) == {}
     assert kwargs(FunctionStep(amplify), z_step_um=1.5) == {"z_step": 1.5}
+
+
+def test_parameters_can_be_set_by_their_names() -> None:
+    """On a command line, as texts: a threshold is a method or a number, and what it is not is refused."""
+    steps = [NUCLEI]
+    values = {
+        "segment_nuclei.threshold": "800",
+        "segment_nuclei.minimum_area_px": "30",
+        "segment_nuclei.split": "false",
+    }
+
+    for text, expected in (("800", 800), ("otsu", "otsu")):
+        changed = configured(steps, {**values, "segment_nuclei.threshold": text})
+        plate, index = make_plate()
+        compiled = compile_plate(plate, index, changed, output=output_plan())
+        given = compiled.contexts["A01"].steps[0].routes[0].calls[0].kwargs.thaw()
+        assert given == {"threshold": expected, "minimum_area_px": 30, "split": False}
+    with pytest.raises(CompilationError, match="threshold"):
+        configured(steps, {"segment_nuclei.threshold": "mean"})
