@@ -210,17 +210,17 @@ def _ring(nuclei: NDArray[np.uint32], width: float) -> NDArray[np.uint32]:
 
 def _per_plane(function: str, name: str, labels: Any, shape: tuple[int, ...]) -> NDArray[np.uint32]:
     """Labels for each plane of a stack; ValueError for what is none."""
-    found = np.asarray(labels)
+    given = np.asarray(labels)
     if (
-        found.dtype.kind not in "biu"
-        or found.ndim != 3
-        or found.shape[1:] != shape[1:]
-        or len(found) not in (1, shape[0])
+        given.dtype.kind not in "biu"
+        or given.ndim != 3
+        or given.shape[1:] != shape[1:]
+        or len(given) not in (1, shape[0])
     ):
         raise ValueError(
-            f"{function}: {name} has shape {found.shape} and dtype {found.dtype}; give whole numbers (plane, y, x) for "
+            f"{function}: {name} has shape {given.shape} and dtype {given.dtype}; give whole numbers (plane, y, x) for "
             f"the stack's shape {shape}, or one plane for all."
         )
-    if found.size and int(found.min()) < 0:
+    if given.size and int(given.min()) < 0:
         raise ValueError(f"{function}: {name} holds numbers below 0; objects are counted from 1, and 0 is none.")
-    return np.broadcast_to(found.astype(np.uint32, copy=False), shape)
+    return np.broadcast_to(given.astype(np.uint32, copy=False), shape)

@@ -87,24 +87,24 @@ class Sheet:
 
     def _inside(self, number: int, box: Box, hole: Mask) -> set[int]:
         """Regions of which a pixel lies in a hole of another one."""
-        found = set()
+        nested = set()
         for other, (small, window) in enumerate(zip(self.boxes, self.windows, strict=True), 1):
             if other == number or not _contains(box, small):
                 continue
             at = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(small, box, strict=True))
             if (hole[at] & (self.labels[window] == other)).any():
-                found.add(other)
-        return found
+                nested.add(other)
+        return nested
 
     def _without(self, regions: set[int]) -> Sheet:
         if not regions:
             return self
-        kept = [number for number in range(1, len(self.boxes) + 1) if number not in regions]
+        remaining = [number for number in range(1, len(self.boxes) + 1) if number not in regions]
         renumbered = np.zeros(len(self.boxes) + 1, np.int32)
-        renumbered[kept] = np.arange(1, len(kept) + 1)
+        renumbered[remaining] = np.arange(1, len(remaining) + 1)
         return Sheet(
-            tuple(self.boxes[number - 1] for number in kept),
-            tuple(self.windows[number - 1] for number in kept),
+            tuple(self.boxes[number - 1] for number in remaining),
+            tuple(self.windows[number - 1] for number in remaining),
             renumbered[self.labels],
         )
 

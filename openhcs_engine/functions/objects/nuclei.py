@@ -57,8 +57,8 @@ def segment_nuclei(
     """Find nuclei in each plane of a stack: smooth, threshold, fill, split what touches, choose by size and border.
 
     In a pipeline, the labels are a side output of the name ``nuclei``, and ``nuclei_summary`` is a table with a row a
-    plane. Smoothing and splitting scale with the diameter of the nuclei, which is told from each plane unless the step
-    gives it. Give it where planes shall be treated alike.
+    plane. Smoothing and splitting scale with the diameter of the nuclei, which is estimated from each plane unless the
+    step gives it. Give it where planes shall be treated alike.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def segment_nuclei(
         ``stack`` itself; the labels, uint32 ``(plane, y, x)``, in each plane from 1 without gaps in the order of their
         first pixels, 0 for none; and for each plane of the stack, from 1: ``objects``, the ``threshold`` (above the
         background where it is local; null where nothing stands out), ``diameter_px`` (null where there is nothing to
-        tell it from), and how many objects were left out as ``at_border``, ``too_small`` or ``too_large``.
+        estimate it from), and how many objects were left out as ``at_border``, ``too_small`` or ``too_large``.
 
     Raises
     ------
@@ -138,17 +138,17 @@ def segment_nuclei(
         maximum=in_pixels(parameters, "maximum_area_px"),
         at_border=border == "keep",
     )
-    found = [find_objects(plane, recipe) for plane in stack]
-    return stack, np.stack([each.labels for each in found]), _summary(found)
+    planes = [find_objects(plane, recipe) for plane in stack]
+    return stack, np.stack([each.labels for each in planes]), _summary(planes)
 
 
-def _summary(found: list[Objects]) -> dict[str, list[Any]]:
+def _summary(planes: list[Objects]) -> dict[str, list[Any]]:
     return {
-        "plane": list(range(1, len(found) + 1)),
-        "objects": [each.count for each in found],
-        "threshold": [each.threshold for each in found],
-        "diameter_px": [each.diameter for each in found],
-        "at_border": [each.at_border for each in found],
-        "too_small": [each.too_small for each in found],
-        "too_large": [each.too_large for each in found],
+        "plane": list(range(1, len(planes) + 1)),
+        "objects": [each.count for each in planes],
+        "threshold": [each.threshold for each in planes],
+        "diameter_px": [each.diameter for each in planes],
+        "at_border": [each.at_border for each in planes],
+        "too_small": [each.too_small for each in planes],
+        "too_large": [each.too_large for each in planes],
     }

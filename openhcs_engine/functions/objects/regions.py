@@ -29,18 +29,18 @@ _COARSE: Final = 1.0
 _FIRST_SIGMA: Final = 1.5
 """In pixels, as long as the diameter is unknown."""
 _STEADY: Final = 0.15
-"""Change of the diameter that does not change what it is told from."""
-_TELLING: Final = 3
-"""How often the diameter is told anew from an image that was smoothed by the diameter before."""
+"""Change of the diameter that does not change what it is estimated from."""
+_ESTIMATES: Final = 3
+"""How often the diameter is estimated anew from an image that was smoothed by the diameter before."""
 _SMALLEST_DIAMETER: Final = 6.0
-"""Smaller ones cannot be told from noise."""
+"""Smaller ones cannot be distinguished from noise."""
 _ROUNDNESS: Final = 1.1
 """Diameter of the disc as large as an object, in diameters of the largest disc inside; of ellipses of axes 1 : 1.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How objects are found. Lengths in pixels; None: told from the image."""
+    """How objects are found. Lengths in pixels; None: estimated from the image."""
 
     threshold: Threshold
     diameter: float | None
@@ -50,7 +50,7 @@ class Recipe:
     minimum: float | None
     maximum: float | None
     at_border: bool
-    """Whether objects that touch the border of the image are kept."""
+    """Whether objects that touch the border of the image stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Objects:
     threshold: float | None
     """Of grey levels above the background where it is local; None: nothing stands out."""
     diameter: float | None
-    """Given, or told from the image; None: there is nothing to tell it from."""
+    """Given, or estimated from the image; None: there is nothing to estimate it from."""
     at_border: int
     """Objects left out since they touch the border."""
     too_small: int
@@ -117,16 +117,16 @@ class _Foreground:
 
 
 def typical_diameter(grey: Smooth, recipe: Recipe) -> float | None:
-    """Diameter of the objects of a plane in pixels, told from the plane itself; None if there are none.
+    """Diameter of the objects of a plane in pixels, estimated from the plane itself; None if there are none.
 
     It is that of the largest discs inside the regions, so that of a cluster it is the largest object's, and half of the
-    foreground lies in larger ones. Half of the resolution is enough to tell it.
+    foreground lies in larger ones. Half of the resolution is enough for that.
     """
     half = _halved(grey) if min(grey.shape) >= 2 * _SMALLEST_DIAMETER else grey
     scale = grey.shape[0] / half.shape[0]
     coarse = replace(recipe, smoothing=None if recipe.smoothing is None else recipe.smoothing / scale)
     diameter = _FIRST_SIGMA / SMOOTHING / scale
-    for _ in range(_TELLING):
+    for _ in range(_ESTIMATES):
         foreground = _Foreground.of(half, coarse, diameter)
         if foreground is None or not foreground.sheet.boxes:
             return None
@@ -215,12 +215,14 @@ def _chosen(
     keep = ~(small | large | cut)
     keep[0] = False
     numbers = np.zeros(areas.size, np.uint32)
-    kept = np.flatnonzero(keep)
-    numbers[kept[np.argsort(_regions_of(sheet, parts, areas.size)[kept], kind="stable")]] = np.arange(1, kept.size + 1)
+    chosen = np.flatnonzero(keep)
+    numbers[chosen[np.argsort(_regions_of(sheet, parts, areas.size)[chosen], kind="stable")]] = np.arange(
+        1, chosen.size + 1
+    )
     sheet.paste(numbers[parts], labels)
     return Objects(
         labels=labels,
-        count=int(kept.size),
+        count=int(chosen.size),
         threshold=foreground.threshold,
         diameter=diameter,
         at_border=int((cut & ~small & ~large).sum()),
@@ -238,7 +240,7 @@ def _regions_of(sheet: Sheet, parts: Labels, count: int) -> NDArray[np.int32]:
 
 def _touching(sheet: Sheet, parts: Labels, shape: tuple[int, ...]) -> NDArray[np.intp]:
     """Parts that have a pixel in the first or last row or column of the plane."""
-    found: list[NDArray[Any]] = []
+    at_edges: list[NDArray[Any]] = []
     for (rows, columns), window in zip(sheet.boxes, sheet.windows, strict=True):
         part = parts[window]
         edges = (
@@ -247,5 +249,5 @@ def _touching(sheet: Sheet, parts: Labels, shape: tuple[int, ...]) -> NDArray[np
             (columns.start == 0, part[:, 0]),
             (columns.stop == shape[1], part[:, -1]),
         )
-        found += [edge for at_edge, edge in edges if at_edge]
-    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.intp)
+        at_edges += [edge for at_edge, edge in edges if at_edge]
+    return np.unique(np.concatenate(at_edges)) if at_edges else np.zeros(0, np.intp)

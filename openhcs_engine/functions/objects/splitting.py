@@ -38,13 +38,13 @@ class Basins:
         best, above = everywhere[pixels], pixels.copy()
         for dy, dx in _AROUND:
             neighbours = pixels + (dy * mask.shape[1] + dx)
-            there = everywhere[neighbours]
-            higher = (there > best) | ((there == best) & (neighbours > above))
-            np.copyto(best, there, where=higher)
+            beside = everywhere[neighbours]
+            higher = (beside > best) | ((beside == best) & (neighbours > above))
+            np.copyto(best, beside, where=higher)
             np.copyto(above, neighbours, where=higher)
-        place = np.zeros(mask.size, np.intp)
-        place[pixels] = np.arange(pixels.size)
-        top = place[above]
+        position = np.zeros(mask.size, np.intp)
+        position[pixels] = np.arange(pixels.size)
+        top = position[above]
         while not np.array_equal(top, further := top[top]):
             top = further
         peaks = np.flatnonzero(top == np.arange(top.size))
@@ -59,13 +59,13 @@ class Basins:
         rows, columns = self.numbers.shape
         ones, others, lows = [], [], []
         for dy, dx in _AHEAD:
-            here = (slice(0, rows - dy), slice(max(0, -dx), columns - max(0, dx)))
-            there = (slice(dy, rows), slice(max(0, dx), columns + min(0, dx)))
-            one, other = self.numbers[here], self.numbers[there]
+            near = (slice(0, rows - dy), slice(max(0, -dx), columns - max(0, dx)))
+            far = (slice(dy, rows), slice(max(0, dx), columns + min(0, dx)))
+            one, other = self.numbers[near], self.numbers[far]
             meet = np.nonzero((one != other) & (one != 0) & (other != 0))
             ones.append(np.minimum(one[meet], other[meet]))
             others.append(np.maximum(one[meet], other[meet]))
-            lows.append(np.minimum(heights[here][meet], heights[there][meet]))
+            lows.append(np.minimum(heights[near][meet], heights[far][meet]))
         first, second, low = np.concatenate(ones), np.concatenate(others), np.concatenate(lows)
         order = np.lexsort((-low, second, first))
         first, second, low = first[order] - 1, second[order] - 1, low[order]
@@ -97,15 +97,15 @@ def split_by_depth(heights: NDArray[np.float32], mask: Mask, depth: float) -> La
     ndarray
         int32 ``(y, x)``: parts from 1, in the order of their highest pixels; 0 outside of the mask.
     """
-    found = Basins.of(heights, mask)
-    joined = _joined(found, heights, depth)
+    basins_of_mask = Basins.of(heights, mask)
+    joined = _joined(basins_of_mask, heights, depth)
     _, number = np.unique(joined, return_inverse=True)
-    return np.concatenate([[0], number + 1]).astype(np.int32)[found.numbers]
+    return np.concatenate([[0], number + 1]).astype(np.int32)[basins_of_mask.numbers]
 
 
-def _joined(found: Basins, heights: NDArray[np.float32], depth: float) -> NDArray[np.intp]:
+def _joined(basins_of_mask: Basins, heights: NDArray[np.float32], depth: float) -> NDArray[np.intp]:
     """For each basin the one that it became a part of, from the highest pass downwards."""
-    root = list(range(found.peaks.size))
+    root = list(range(basins_of_mask.peaks.size))
 
     def top(basin: int) -> int:
         while root[basin] != basin:
@@ -113,8 +113,8 @@ def _joined(found: Basins, heights: NDArray[np.float32], depth: float) -> NDArra
             basin = root[basin]
         return basin
 
-    peaks = found.peaks.tolist()
-    for one, other, low in zip(*(part.tolist() for part in found.passes(heights)), strict=True):
+    peaks = basins_of_mask.peaks.tolist()
+    for one, other, low in zip(*(part.tolist() for part in basins_of_mask.passes(heights)), strict=True):
         first, second = top(one), top(other)
         if first == second:
             continue

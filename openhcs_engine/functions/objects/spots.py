@@ -32,8 +32,8 @@ def _wrong(threshold: Any = None, **parameters: Any) -> Iterator[tuple[str, str]
     diameters = [parameters.get("diameter_px"), parameters.get("diameter_um")]
     if all(value is None for value in diameters):
         yield "diameter_px", "it needs the diameter of a spot; give diameter_px or diameter_um."
-    elif not sizes and (found := in_pixels(parameters, "diameter_px") or 0) < _SMALLEST:
-        yield "diameter_px", f"the diameter of a spot, {found:g} px, must be at least {_SMALLEST:g} px."
+    elif not sizes and (size := in_pixels(parameters, "diameter_px") or 0) < _SMALLEST:
+        yield "diameter_px", f"the diameter of a spot, {size:g} px, must be at least {_SMALLEST:g} px."
     if threshold is not None and not (
         isinstance(threshold, int | float)
         and not isinstance(threshold, bool)
