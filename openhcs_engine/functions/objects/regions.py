@@ -21,6 +21,8 @@ DEPTH: Final = 0.03
 diameters from 14 to 60 pixels: at 0.02 one in thirty single ones is cut, at 0.04 one in ten close pairs stays whole."""
 SMALLEST: Final = 0.1
 """Area of the smallest object, in areas of a disc of the diameter."""
+_LEAST_SIGMA: Final = 0.6
+"""In pixels: with less, the noise of single pixels is foreground."""
 _FEWEST_PIXELS: Final = 9
 _SHALLOWEST: Final = 0.45
 """In pixels: what is left of the grid in the depth of a neck."""
@@ -98,7 +100,8 @@ class _Foreground:
     @classmethod
     def of(cls, grey: Smooth, recipe: Recipe, diameter: float) -> _Foreground | None:
         """None: nothing stands out of the background."""
-        smooth = gaussian(grey, diameter * SMOOTHING if recipe.smoothing is None else recipe.smoothing)
+        scaled = max(_LEAST_SIGMA, diameter * SMOOTHING)
+        smooth = gaussian(grey, scaled if recipe.smoothing is None else recipe.smoothing)
         if recipe.threshold == "local":
             smooth -= local_background(smooth, diameter)
         threshold = foreground_threshold(smooth) if isinstance(recipe.threshold, str) else float(recipe.threshold)
