@@ -84,11 +84,11 @@ def write_overview(folder: Path, channel: str | None = None) -> Overview | None:
     refuse_links_below(folder, REPORT)
     ngff = version_of(folder / ZARR_IMAGES)
     plate = PlateFolder(folder, "zarr").open_images() if ngff is not None else None
-    first = _first_readable(plate) if plate is not None else None
-    if plate is None or ngff is None or first is None:
+    wells = _readable_wells(plate) if plate is not None else []
+    if plate is None or ngff is None or not any(well.channel_labels for well in wells):
         _remove_old(folder)
         return None
-    canvas = _Canvas.of(plate, first, channel)
+    canvas = _Canvas.of(plate, wells, channel)
     tiles = {well: tile for well in plate.wells if (tile := _readable_tile(canvas, plate, well)) is not None}
     if not tiles:
         _remove_old(folder)
@@ -129,17 +129,7 @@ def channels_of_wells(folder: Path) -> tuple[str, ...]:
     """Labels of the channels that an overview of an output can show; empty if no OME-Zarr well is published."""
     plate = PlateFolder(folder, "zarr").open_images() if version_of(folder / ZARR_IMAGES) is not None else None
     wells = _readable_wells(plate) if plate is not None else []
-    return tuple(dict.fromkeys(label for well in wells for label in next(iter(well.values())).channel_labels))
-
-
-def _first_readable(plate: PlateReader) -> WellReader | None:
-    """The first well that is not damaged."""
-    for well in plate.wells:
-        with suppress(PlaneReadError, NotAnOutputError):
-            reader = plate[well]
-            if any(field.channel_labels for field in reader.values()):
-                return reader
-    return None
+    return tuple(dict.fromkeys(label for well in wells for label in well.channel_labels))
 
 
 def _remove_old(folder: Path) -> None:
@@ -158,6 +148,16 @@ def _readable_tile(canvas: _Canvas, plate: PlateReader, well: str) -> NDArray[An
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenWell:
+    """What a picture of the plate takes from a well, read at once: another run may replace it at any time."""
+
+    sites: tuple[int | None, ...]
+    channel_labels: tuple[str, ...]
+    """Those of its first image, and the image's pixel type."""
+    dtype: np.dtype[Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Canvas:
     """What is drawn where."""
@@ -172,16 +172,15 @@ class _Canvas:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, plate: PlateReader, first: WellReader, channel: str | None) -> _Canvas:
+    def of(cls, plate: PlateReader, wells: Sequence[_OpenWell], channel: str | None) -> _Canvas:
         """The whole plate where it is mostly used; else the block that holds its wells."""
-        wells = _readable_wells(plate)
         places = [row_and_column(well) for well in plate.all_wells]
         top, left = min(row for row, _ in places), min(column for _, column in places)
         size = 1 + max(row for row, _ in places) - top, 1 + max(column for _, column in places) - left
-        sites = tuple(sorted({site for well in wells for site in well if site is not None}))
+        sites = tuple(sorted({site for well in wells for site in well.sites if site is not None}))
         return cls(
-            channel=_channel(first, wells, channel),
-            mosaic=Mosaic.fitting(sites, TILE_PX, sum(map(len, wells))),
+            channel=_channel(wells, channel),
+            mosaic=Mosaic.fitting(sites, TILE_PX, sum(len(well.sites) for well in wells)),
             first=(top, left),
             size=size,
             dtype=_common_type(wells),
@@ -220,27 +219,26 @@ class _Canvas:
         return None
 
 
-def _readable_wells(plate: PlateReader) -> list[WellReader]:
-    """Wells whose first image can be opened."""
+def _readable_wells(plate: PlateReader) -> list[_OpenWell]:
+    """Wells whose first image can be opened; ``openhcs verify`` says which are damaged."""
     found = []
     for name in plate.wells:
         with suppress(PlaneReadError, NotAnOutputError):
             well = plate[name]
-            if next(iter(well.values())).array().size:
-                found.append(well)
+            image = next(iter(well.values()))
+            if image.array().size:
+                found.append(_OpenWell(tuple(well), image.channel_labels, image.dtype))
     return found
 
 
-def _channel(first: WellReader, wells: Sequence[WellReader], wanted: str | None) -> str:
+def _channel(wells: Sequence[_OpenWell], wanted: str | None) -> str:
     """The one that is wanted if any well has it, else the first."""
-    labels = next(iter(first.values())).channel_labels
-    if wanted is not None and any(wanted in next(iter(well.values())).channel_labels for well in (first, *wells)):
-        return wanted
-    return labels[0]
+    known = [label for well in wells for label in well.channel_labels]
+    return wanted if wanted in known else known[0]
 
 
-def _common_type(wells: Sequence[WellReader]) -> np.dtype[Any]:
-    found = np.result_type(np.bool_, *{next(iter(well.values())).dtype for well in wells})
+def _common_type(wells: Sequence[_OpenWell]) -> np.dtype[Any]:
+    found = np.result_type(np.bool_, *{well.dtype for well in wells})
     # A mean is a float, and none is the largest number of 64 bits.
     return np.dtype(np.float64) if found.kind in "iu" and found.itemsize == 8 else found
 

@@ -116,6 +116,31 @@ def test_a_damaged_well_is_dark_and_the_others_are_drawn(tmp_path: Path) -> None
     assert read_attributes(made.folder)["openhcs"]["dark"] == ["A02", "B01"]
 
 
+@pytest.mark.parametrize("reading", range(12))
+def test_a_well_that_goes_while_it_is_drawn_is_dark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: int
+) -> None:
+    """Another run may take it away to publish it anew, before any reading of it; the others are drawn."""
+    folder = open_folder(tmp_path)
+    publish_even(folder, "A01", 100)
+    publish_even(folder, "B01", 700)
+    readings = 0
+
+    def read_late(place: Path) -> dict[str, object]:
+        nonlocal readings
+        if folder.well_folder("A01") in (place, place.parent):
+            if readings == reading:
+                folder.well_folder("A01").rename(tmp_path / "aside")
+            readings += 1
+        return read_attributes(place)
+
+    monkeypatch.setattr("openhcs_engine.ngff.reading.reader.read_attributes", read_late)
+
+    made = write_overview(folder.folder)
+
+    assert made is not None and list(made.tiles) == (["B01"] if readings > reading else ["A01", "B01"])
+
+
 Planes = dict[ImageKey, np.ndarray]
 
 
