@@ -199,6 +199,8 @@ def _run_wells(
                 yield records.well_failure(keys.wells, result, contents)
     finally:
         _record_outcomes(outcomes.values(), entry, context)
+    if pictures.refused:
+        context.log.warning(f"Wells that were published without a preview have none yet: {pictures.refused}")
     warned = {well: outcome.warnings for well, outcome in outcomes.items() if outcome.warnings}
     if warned:
         context.log.warning(records.wells_warned(warned))

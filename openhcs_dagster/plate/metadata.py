@@ -15,7 +15,7 @@ from openhcs_dagster.report.inline_map import glance
 from openhcs_dagster.report.overview import PlateOverview
 from openhcs_dagster.report.pictures import PlatePictures
 from openhcs_dagster.report.summary import PlateSummary, WellSummary, report_folder
-from openhcs_engine.errors import CompilationError, OpenHCSError
+from openhcs_engine.errors import CompilationError, OpenHCSError, UnknownWellError
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.microscopes.plate_listing import PlateListing
 from openhcs_engine.model.completeness import describe_missing, missing_planes
@@ -23,9 +23,12 @@ from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.plate_map import PlateMap
 from openhcs_engine.model.wells import plate_order
 from openhcs_engine.model.wording import listed_first
-from openhcs_engine.output.pictures.greyscale import png, read_scales, scale_of, shrink, to_grey
+from openhcs_engine.output.folder.output import PlateFolder
+from openhcs_engine.output.layout import is_preview
+from openhcs_engine.output.pictures.greyscale import png, read_scales, scale_of, to_grey
 from openhcs_engine.output.pictures.mosaic import Mosaic
-from openhcs_engine.output.reading.published_wells import PlateWells
+from openhcs_engine.output.pictures.previews import PREVIEW_PX, Preview
+from openhcs_engine.output.reading.previews import preview_of
 from openhcs_engine.plan.context import plan_fingerprint
 
 if TYPE_CHECKING:
@@ -35,8 +38,6 @@ Metadata = dict[str, dg.MetadataValue]
 
 THUMBNAIL_BYTES: Final = 10_000
 """A thumbnail lives in the event log, once a well and run: 1536 wells x 10 kB are 15 MB a plate."""
-PREVIEW_PX: Final = 96
-"""Longest edge of a channel's part of the thumbnail."""
 FAILED_NAMED: Final = 24
 """Failed wells that the end of a run names; the table beside it has more."""
 ROWS_SHOWN: Final = 200
@@ -112,29 +113,48 @@ class Pictures:
     """Thumbnails of a plate's wells: on the plate's scale once a report has found one, before on the well's own."""
 
     def __init__(self, entry: CatalogueEntry, plate: Plate) -> None:
-        self._wells = PlateWells(entry.output_plan.folder, entry.options.backend)
+        options = entry.options
+        self._output = PlateFolder(entry.output_plan.folder, options.backend, options.fsync)
         self._scales = read_scales(report_folder(entry))
         self._mosaic = Mosaic.of(plate, PREVIEW_PX // 2)
+        self.refused = ""
+        """Why previews could not be given to wells that were published without one; empty if nothing was refused."""
 
     def metadata(self, well: str) -> Metadata:
-        """A markdown picture of the well, channels side by side, and what its scale is."""
+        """A markdown picture of the well, channels side by side, and what its scale is.
+
+        A well that an earlier version published is given its preview.
+        """
         try:
-            planes = self._wells.small(well, PREVIEW_PX, self._mosaic)
+            preview = self._preview(well)
         except (OpenHCSError, OSError) as error:  # a well without a picture is still a published well
             return {"preview": dg.MetadataValue.text(f"No picture: {error}")}
-        if not planes:
-            return {"preview": dg.MetadataValue.text("No picture: the planes that it would show do not exist.")}
         # PNG of noise is not smaller than its pixels: the edge alone keeps the size.
-        side = min(PREVIEW_PX, int(((THUMBNAIL_BYTES - 600) / len(planes)) ** 0.5))
-        on_plate = all(channel in self._scales for channel in planes)
-        scales = self._scales if on_plate else {channel: scale_of([plane]) for channel, plane in planes.items()}
-        tiles = [to_grey(shrink(plane, side), scales[channel]) for channel, plane in planes.items()]
+        side = min(PREVIEW_PX, int(((THUMBNAIL_BYTES - 600) / len(preview.channels)) ** 0.5))
+        pictures = preview.pictures(side, self._mosaic)
+        on_plate = all(channel in self._scales for channel in pictures)
+        scales = self._scales if on_plate else {channel: scale_of([plane]) for channel, plane in pictures.items()}
+        tiles = [to_grey(plane, scales[channel]) for channel, plane in pictures.items()]
         height = max(tile.shape[0] for tile in tiles)
         strip = np.hstack([np.pad(tile, ((0, height - tile.shape[0]), (0, 2))) for tile in tiles])
         return {
-            "preview": image(png(strip), ", ".join(planes)),
+            "preview": image(png(strip), ", ".join(pictures)),
             "scale": dg.MetadataValue.text("plate" if on_plate else "this well"),
         }
+
+    def _preview(self, well: str) -> Preview:
+        manifest = self._output.published(well)
+        if manifest is None:
+            raise UnknownWellError(f"Well {well} is not published in {self._output.folder} any more.", well=well)
+        preview = preview_of(self._output.folder, manifest)
+        if not any(is_preview(file.path) for file in manifest.files):
+            content = preview.encode(manifest.image_bytes)
+            try:
+                if content is not None:
+                    self._output.add_preview(manifest, content)
+            except OpenHCSError as error:  # a full disk, or a link: the next time, and the well has a picture anyway
+                self.refused = str(error)
+        return preview
 
 
 def image(picture: bytes, text: str) -> dg.MarkdownMetadataValue:

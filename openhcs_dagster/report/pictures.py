@@ -14,6 +14,7 @@ from openhcs_dagster.report.plate_map import PlateCanvas
 from openhcs_dagster.report.summary import Layout, PlateSummary, WellState, report_folder
 from openhcs_engine.output.pictures.greyscale import Grey, Scale, scale_of, to_grey, write_scales
 from openhcs_engine.output.pictures.mosaic import Mosaic
+from openhcs_engine.output.pictures.previews import PREVIEW_PX
 from openhcs_engine.output.reading.published_wells import PlateWells
 
 COLOURS: Final[Mapping[WellState, str]] = {
@@ -24,8 +25,6 @@ COLOURS: Final[Mapping[WellState, str]] = {
     WellState.FAILED: "#c93b3b",
     WellState.MISSING: "#b4bcc6",
 }
-MAX_TILE_PX: Final = 160
-"""Longest edge of a well in a montage, pixels."""
 MONTAGE_PX: Final = 1040
 """Width of a montage, where its wells are many: that of the page."""
 LEGEND_PX: Final = 560
@@ -94,14 +93,14 @@ def _sites(mosaic: Mosaic) -> str:
 
 
 def _tile_side(layout: Layout) -> int:
-    return max(8, min(MAX_TILE_PX, MONTAGE_PX // layout.columns))
+    return max(8, min(PREVIEW_PX, MONTAGE_PX // layout.columns))
 
 
 def _tiles(wells: PlateWells, side: int, mosaic: Mosaic) -> dict[str, dict[str, Any]]:
     """By channel and well, a small picture."""
     tiles: dict[str, dict[str, Any]] = {}
-    for well in wells:
-        for channel, plane in wells.small(well, side, mosaic).items():
+    for well, preview in wells.previews():
+        for channel, plane in preview.pictures(side, mosaic).items():
             tiles.setdefault(channel, {})[well] = plane
     return tiles
 

@@ -131,7 +131,8 @@ def _run_steps(
             if (kept := plan.materialized(context.well)) is not None:
                 stage.keep(kept, _look_at_images(index, intermediates), labels)
         images = _take_images(index, intermediates)
-        staged = stage.write_results(images, labels, objects=resources.artifacts.label_planes(context))
+        objects = resources.artifacts.label_planes(context)
+        staged = stage.write_results(images, labels, objects=objects, keys=[plane.key for plane in index])
         tables = {name: join_rows(name, rows) for name, rows in resources.artifacts.tables().items()}
         return with_tables(staged, tables)
 

@@ -13,6 +13,8 @@ from openhcs_engine.ngff.metadata import well_path
 ZARR_IMAGES: Final = "images.zarr"
 DISK_IMAGES: Final = "images"
 TABLES: Final = "tables"
+PREVIEWS: Final = "previews"
+"""One small file a well. A step may keep its planes in a folder of this name, too: those lie a level deeper."""
 WELLS: Final = "wells"
 CONTEXTS: Final = "contexts"
 STAGING: Final = ".staging"
@@ -47,7 +49,7 @@ def is_zarr(image_set: str) -> bool:
 def published_path(path: str) -> str:
     """The folder or file that goes in by one rename and holds a file of a well, both relative."""
     parts = path.split("/")
-    if parts[0] == TABLES:
+    if parts[0] == TABLES or is_preview(path):
         return path
     return "/".join(parts[: 3 if is_zarr(parts[0]) else 2])
 
@@ -61,6 +63,8 @@ def well_of_path(path: str, image_sets: Collection[str] = IMAGE_SETS) -> tuple[s
             folder = f"{image_set}/{well}"
         case [kind, _, name] if kind == TABLES:
             well, folder = name.split(".")[0], path
+        case [_, name] if is_preview(path):
+            well, folder = name.split(".")[0], path
         case _:
             return None
     return (well, folder) if is_well(well) else None
@@ -68,7 +72,17 @@ def well_of_path(path: str, image_sets: Collection[str] = IMAGE_SETS) -> tuple[s
 
 def image_sets_of(files: Iterable[str]) -> frozenset[str]:
     """The sets of images that files of wells lie in."""
-    return frozenset(path.split("/")[0] for path in files) - {TABLES}
+    return frozenset(path.split("/")[0] for path in files if not is_preview(path)) - {TABLES}
+
+
+def preview_path(well: str) -> str:
+    """Where a well's preview lies, relative to the output folder."""
+    return f"{PREVIEWS}/{well}.npz"
+
+
+def is_preview(path: str) -> bool:
+    """True for a file that is a well's preview: ``previews/B03.npz``, with a token before ``.npz`` in a store."""
+    return path.startswith(f"{PREVIEWS}/") and path.count("/") == 1 and path.endswith(".npz")
 
 
 def paths_of_well(folder: Path, well: str, image_sets: Collection[str] = IMAGE_SETS) -> Iterator[str]:
@@ -77,8 +91,8 @@ def paths_of_well(folder: Path, well: str, image_sets: Collection[str] = IMAGE_S
         path = place_in_set(image_set, well)
         if (folder / path).exists():
             yield path
-    for table in find(folder / TABLES, f"*/{well}.*"):
-        yield table.relative_to(folder).as_posix()
+    for file in find(folder, f"{TABLES}/*/{well}.*", preview_path(well)):
+        yield file.relative_to(folder).as_posix()
 
 
 def paths_by_well(folder: Path, image_sets: Collection[str] = IMAGE_SETS) -> dict[str, list[str]]:
@@ -99,7 +113,7 @@ def _candidates(folder: Path, image_sets: Collection[str]) -> Iterator[tuple[Pat
             )
         else:
             yield from ((path, path.name) for path in find(folder / image_set, "*") if path.is_dir())
-    yield from ((path, path.name.split(".")[0]) for path in find(folder / TABLES, "*/*"))
+    yield from ((path, path.name.split(".")[0]) for path in find(folder, f"{TABLES}/*/*", preview_path("*")))
 
 
 def manifest_name(well: str) -> str:

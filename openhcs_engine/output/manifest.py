@@ -15,6 +15,7 @@ from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.system_errors import explained
+from openhcs_engine.output.layout import image_path
 from openhcs_engine.output.provenance import RawFile, provenance_of, raw_files
 from openhcs_engine.plan.context import ProcessingContext
 
@@ -142,6 +143,12 @@ class WellManifest:
     def nbytes(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of its results' images with their labels."""
+        place = f"{image_path(self.backend, self.well)}/"
+        return sum(file.size for file in self.files if file.path.startswith(place))
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -200,7 +200,7 @@ def flows_of(contexts: Mapping[str, ProcessingContext]) -> tuple[WellFlow, ...]:
 
 
 def output_bytes(flows: Iterable[WellFlow]) -> int:
-    """Bytes that all wells of a plan write at most; tables left out, and positions, which are some bytes a plane."""
+    """Bytes that all wells of a plan write at most; without tables, previews (2 %), and positions (bytes a plane)."""
     return sum(flow.output * len(flow.wells) for flow in flows)
 
 

@@ -149,8 +149,8 @@ class FieldWriter:
         """Say what planes will be like, before the first or if none exists; ``shape`` is (y, x)."""
         self._pixels.expect(shape, dtype)
 
-    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
-        """Append one plane ``(y, x)`` in every resolution.
+    def write(self, key: ImageKey, plane: NDArray[Any]) -> NDArray[Any]:
+        """Append one plane ``(y, x)`` in every resolution; return the smallest.
 
         Raises
         ------
@@ -162,8 +162,10 @@ class FieldWriter:
         _refuse_other_than_planes(plane, "biuf", f"{describe(key)}:")
         if key in self.keys:
             raise StorageError(f"{describe(key)} was written twice; every plane of a well is written once.")
-        self._note_range(key, self._pixels.add(StackAxes.coordinate(key), plane, describe(key)))
+        smallest = self._pixels.add(StackAxes.coordinate(key), plane, describe(key))
+        self._note_range(key, smallest)
         self.keys.append(key)
+        return smallest
 
     def write_label(self, name: str, key: ImageKey, plane: NDArray[Any]) -> None:
         """Append one plane ``(y, x)`` of object numbers, 0 for none, to the label ``name``; stored as uint32.

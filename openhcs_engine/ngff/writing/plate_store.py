@@ -89,9 +89,9 @@ class WellWriter:
     options: ImageOptions = DEFAULT_OPTIONS
     fields: dict[int | None, FieldWriter] = field(default_factory=dict)
 
-    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
-        """Append one plane to its field; see ``FieldWriter.write`` for what is refused."""
-        self._field(key.site).write(key, plane)
+    def write(self, key: ImageKey, plane: NDArray[Any]) -> NDArray[Any]:
+        """Append one plane to its field; see ``FieldWriter.write`` for what is returned and refused."""
+        return self._field(key.site).write(key, plane)
 
     def write_label(self, name: str, key: ImageKey, plane: NDArray[Any]) -> None:
         """Append one plane ``(y, x)`` of object numbers to a label of its field.

@@ -1,8 +1,9 @@
 """Names of a well's objects where nothing can be renamed: each version of a well has a token of its own in its paths.
 
 The images of a well become ``images.zarr/B/03/<token><n>`` (OME-Zarr wants letters and digits), its OME-TIFF files lie
-in ``images/B03/<token>/``, its tables are ``tables/<name>/B03.<token>.parquet``. Only the well's group and its manifest
-keep their names, and each of them is replaced by one request.
+in ``images/B03/<token>/``, its tables are ``tables/<name>/B03.<token>.parquet``, its preview is
+``previews/B03.<token>.npz``. Only the well's group and its manifest keep their names, and each of them is replaced by
+one request.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from openhcs_engine.errors import StorageError
 from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.ngff.groups import GROUP_FILES
 from openhcs_engine.ngff.metadata import document
-from openhcs_engine.output.layout import TABLES, is_zarr
+from openhcs_engine.output.layout import PREVIEWS, TABLES, is_preview, is_zarr
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 
 
@@ -67,6 +68,8 @@ def versioned(path: str, well: str, token: str) -> str:
     match path.split("/"):
         case [kind, name, file] if kind == TABLES:
             return f"{kind}/{name}/{well}.{token}{file.removeprefix(well)}"
+        case [_, file] if is_preview(path):
+            return f"{PREVIEWS}/{well}.{token}{file.removeprefix(well)}"
         case [image_set, row, column, image, _, *_] if is_zarr(image_set):
             return path.replace(f"{image_set}/{row}/{column}/{image}", f"{image_set}/{row}/{column}/{token}{image}", 1)
         case [image_set, folder, name] if not is_zarr(image_set):

@@ -44,12 +44,14 @@ from openhcs_engine.output.layout import (
     DISK_IMAGES,
     IMAGE_SETS,
     LOGS,
+    PREVIEWS,
     PUBLISHING,
     TABLES,
     WELLS,
     ZARR_IMAGES,
     image_path,
     image_sets_of,
+    is_preview,
     is_zarr,
     manifest_name,
     place_in_set,
@@ -213,7 +215,7 @@ class PlateBucket(PlateOutput):
             self._list(without=wells)  # first: programs fail at listed wells without images
             for well in wells:
                 with self._well(well) as held:
-                    held.note((*self._everywhere(well), *self._tables_of(well)), ())
+                    held.note((*self._everywhere(well), *self._single_files_of(well)), ())
                     held.check()
                     self.bucket.remove([manifest_name(well)])
                     self._tidy(held.mark.places, ())
@@ -282,7 +284,7 @@ class PlateBucket(PlateOutput):
     def _touched(self, version: WellVersion, before: Collection[str] | None) -> tuple[str, ...]:
         """Where something of the well lies or will lie; ``before`` None: its manifest is damaged and cannot say."""
         if before is None:
-            others = [*self._everywhere(version.well), *self._tables_of(version.well)]
+            others = [*self._everywhere(version.well), *self._single_files_of(version.well)]
         else:
             others = [*self._usual(version.well), *map(published_path, before)]
         return tuple(sorted({*version.places, *others}))
@@ -354,7 +356,7 @@ class PlateBucket(PlateOutput):
         """Objects below paths of a well."""
         found = dict[str, PresentFile]()
         for prefix in prefixes:
-            if prefix.startswith(f"{TABLES}/"):
+            if prefix.startswith(f"{TABLES}/") or is_preview(prefix):
                 found |= {path: about for path, about in self.bucket.objects(prefix).items() if path == prefix}
             else:
                 found |= self.bucket.objects(prefix)
@@ -365,14 +367,15 @@ class PlateBucket(PlateOutput):
         return [place_in_set(image_set, well) for image_set in sorted(IMAGE_SETS)]
 
     def _everywhere(self, well: str) -> list[str]:
-        """Where anything of a well but its tables may lie."""
+        """Where anything of a well but its tables and its preview may lie."""
         plans = (self.bucket.read_or_none(path) for path in self.bucket.objects(CONTEXTS))
         planned = image_sets_of_plans(plan for plan in plans if plan is not None)
         image_sets = IMAGE_SETS | planned | image_sets_of(listed_files(self.bucket, well) or ())
         return [place_in_set(image_set, well) for image_set in sorted(image_sets)]
 
-    def _tables_of(self, well: str) -> list[str]:
-        paths = self.bucket.objects(TABLES)
+    def _single_files_of(self, well: str) -> list[str]:
+        """Tables and previews of a well, whatever lists them."""
+        paths = [*self.bucket.objects(TABLES), *filter(is_preview, self.bucket.objects(PREVIEWS))]
         return [path for path in paths if (owner := well_of_path(path)) is not None and owner[0] == well]
 
     def _groups_now(self, paths: Collection[str]) -> tuple[tuple[str, str], ...]:

@@ -6,14 +6,23 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
+import google_crc32c
+
 from openhcs_engine.errors import ManifestError, NotAnOutputError, OutputPlaceError
 from openhcs_engine.files.address import is_remote
-from openhcs_engine.files.atomic import flush, remove, remove_empty_parents, write_if_changed
+from openhcs_engine.files.atomic import (
+    StoredFile,
+    flush,
+    remove,
+    remove_empty_parents,
+    write_if_changed,
+    write_whole,
+)
 from openhcs_engine.files.keys import check_key
 from openhcs_engine.files.links import refuse_links, refuse_links_below
 from openhcs_engine.files.locks import hold, locked
@@ -27,7 +36,7 @@ from openhcs_engine.ngff.plate_group import PlateGroup, version_file
 from openhcs_engine.ngff.reading.reader import PlateReader, open_plate
 from openhcs_engine.ngff.writing.plate_store import refuse_other_version, write_plate_groups
 from openhcs_engine.output.contract import PlateOutput
-from openhcs_engine.output.folder.fsync import flush_tree
+from openhcs_engine.output.folder.fsync import flush_names, flush_tree
 from openhcs_engine.output.folder.replaced import forget_replaced, replace_well, settle_replaced
 from openhcs_engine.output.image_sets import KnownManifests, PresentWell
 from openhcs_engine.output.layout import (
@@ -46,6 +55,7 @@ from openhcs_engine.output.layout import (
     paths_by_well,
     paths_of_well,
     place_in_set,
+    preview_path,
 )
 from openhcs_engine.output.listing import FolderFiles, OutputFiles
 from openhcs_engine.output.manifest import STAGED_MANIFEST, StagedWell, WellManifest, manifest_to_json, read_manifest
@@ -183,6 +193,33 @@ class PlateFolder(PlateOutput):
             refuse_links(self.folder, [*before, *staged.places, manifest_name(staged.well), REPLACED])
             replace_well(self.folder, staged, before, fsync=self.fsync)
         shutil.rmtree(staged.folder, ignore_errors=True)
+
+    def add_preview(self, manifest: WellManifest, content: bytes) -> None:
+        """Give a published well that has none its preview; nothing if another version was published meanwhile.
+
+        Only its manifest and the new file are written, the manifest last and as a whole. Outputs in object stores need
+        no such thing: no report is made of them.
+
+        Raises
+        ------
+        OutputPlaceError
+            If the file system refuses. The well stays as it was.
+        """
+        path, name = preview_path(manifest.well), manifest_name(manifest.well)
+        file = StoredFile(path, len(content), google_crc32c.value(content))
+        with self._lock(f"writing the preview of well {manifest.well}"):
+            if self._manifest(manifest.well) != manifest:
+                return
+            refuse_links(self.folder, [path, name])
+            (self.folder / path).parent.mkdir(exist_ok=True)
+            write_whole(self.folder / path, content)
+            if self.fsync:
+                flush(self.folder / path)
+                flush_names([self.folder / path], self.folder)
+            write_whole(self.folder / name, manifest_to_json(replace(manifest, files=(*manifest.files, file))))
+            if self.fsync:
+                flush(self.folder / name)
+                flush(self.folder / WELLS)
 
     def published(self, well: str, fingerprint: str | None = None) -> WellManifest | None:
         """The manifest of a well whose files are all there with the right sizes; None otherwise.

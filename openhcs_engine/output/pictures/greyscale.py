@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,19 +48,42 @@ def to_grey(plane: Plane, scale: Scale) -> Grey:
 
 
 def shrink(plane: Plane, side: int) -> NDArray[np.float64]:
-    """Means of the finite pixels of blocks, 0 where there is none; the longer edge is at most ``side`` pixels.
+    """``block_means``, 0 where a block has no finite pixel: it would take the plate's scale along."""
+    return np.nan_to_num(block_means(plane, side), nan=0.0)
 
-    Means keep thin bright objects visible; a pixel that is not finite would take its block and the plate's scale along.
+
+def block_means(plane: Plane, side: int) -> NDArray[np.float64]:
+    """Means of the finite pixels of blocks, NaN where there is none; the longer edge is at most ``side`` pixels.
+
+    Means keep thin bright objects visible. Blocks of a plane may differ by a pixel, so that no edge is left out.
     """
-    factor = max(1, -(-max(plane.shape) // side))
-    rows, columns = max(1, plane.shape[0] // factor), max(1, plane.shape[1] // factor)
-    fy, fx = min(factor, plane.shape[0]), min(factor, plane.shape[1])
-    blocks = plane[: rows * fy, : columns * fx].reshape(rows, fy, columns, fx)
+    edges = [_edges(size, max(1, size * side // max(side, *plane.shape))) for size in plane.shape]
     if plane.dtype.kind != "f":
-        return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
-    finite = np.isfinite(blocks)
-    sums = blocks.sum(axis=(1, 3), dtype=np.float64, where=finite)
-    return np.asarray(sums / np.maximum(finite.sum(axis=(1, 3)), 1))
+        counts = np.outer(*(np.diff(of_axis, append=size) for of_axis, size in zip(edges, plane.shape, strict=True)))
+        return np.asarray(_block_sums(plane, edges) / counts)
+    finite = np.isfinite(plane)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as wanted
+        return np.asarray(_block_sums(np.where(finite, plane, 0), edges) / _block_sums(finite, edges))
+
+
+def _edges(size: int, blocks: int) -> NDArray[np.intp]:
+    """Where each of some blocks begins on an axis."""
+    return np.arange(blocks) * size // blocks
+
+
+def _block_sums(plane: Plane, edges: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
+    rows, columns = edges
+    return np.asarray(np.add.reduceat(np.add.reduceat(plane, rows, axis=0, dtype=np.float64), columns, axis=1))
+
+
+def as_type(means: Plane, dtype: np.dtype[Any]) -> Plane:
+    """Means as pixels of a type: whole numbers rounded, booleans by the majority."""
+    if dtype.kind == "f":
+        return means.astype(dtype)
+    if dtype.kind == "b":
+        return np.asarray(means >= 0.5)
+    limits = np.iinfo(dtype)
+    return np.asarray(np.clip(np.rint(means), limits.min, limits.max).astype(dtype))
 
 
 def png(grey: Grey) -> bytes:

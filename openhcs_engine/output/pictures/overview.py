@@ -7,8 +7,8 @@ the wells at any time.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import NotAnOutputError, OptionError, PlaneReadError
+from openhcs_engine.errors import NotAnOutputError, OptionError
 from openhcs_engine.files.atomic import remove
 from openhcs_engine.files.links import refuse_links_below
 from openhcs_engine.files.locks import locked
@@ -25,14 +25,16 @@ from openhcs_engine.model.wells import row_and_column
 from openhcs_engine.ngff.groups import version_of
 from openhcs_engine.ngff.metadata import ChannelLook, PixelScale, least_step
 from openhcs_engine.ngff.options import ImageOptions
-from openhcs_engine.ngff.reading.reader import FieldReader, PlateReader, WellReader
+from openhcs_engine.ngff.reading.reader import PlateReader
 from openhcs_engine.ngff.stack_axes import StackAxes
 from openhcs_engine.ngff.writing.field_writer import FieldWriter
 from openhcs_engine.output.folder.output import PlateFolder
 from openhcs_engine.output.layout import REPORT, WELLS, ZARR_IMAGES
-from openhcs_engine.output.pictures.greyscale import scale_of, shrink
+from openhcs_engine.output.pictures.greyscale import as_type, scale_of
 from openhcs_engine.output.pictures.mosaic import Mosaic
+from openhcs_engine.output.pictures.previews import Preview
 from openhcs_engine.output.preflight import output_errors
+from openhcs_engine.output.reading.published_wells import PlateWells
 
 OVERVIEW: Final = f"{REPORT}/overview.zarr"
 """Relative to the output folder."""
@@ -60,7 +62,7 @@ def write_overview(folder: Path, channel: str | None = None) -> Overview | None:
 
     Tiles are means of pixels and keep the pixel type of the images, so wells can be compared by value; wells of
     different types share one that holds all, and whole numbers of 64 bits become floats. Of the axes that are not
-    drawn, the first time point and plane that exist stand for all.
+    drawn, the first time point and the middle plane stand for all, as in the wells' previews.
 
     Parameters
     ----------
@@ -84,15 +86,11 @@ def write_overview(folder: Path, channel: str | None = None) -> Overview | None:
     refuse_links_below(folder, REPORT)
     ngff = version_of(folder / ZARR_IMAGES)
     plate = PlateFolder(folder, "zarr").open_images() if ngff is not None else None
-    wells = _readable_wells(plate) if plate is not None else []
-    if plate is None or ngff is None or not any(well.channel_labels for well in wells):
+    canvas = _Canvas.of(plate, _previews(folder), channel) if plate is not None else None
+    if plate is None or ngff is None or canvas is None:
         _remove_old(folder)
         return None
-    canvas = _Canvas.of(plate, wells, channel)
-    tiles = {well: tile for well in plate.wells if (tile := _readable_tile(canvas, plate, well)) is not None}
-    if not tiles:
-        _remove_old(folder)
-        return None
+    tiles = canvas.tiles()
     whole, places = canvas.compose(tiles)
     window = _window(list(tiles.values()))
     with output_errors(folder, "writing the overview of the plate"):
@@ -127,9 +125,15 @@ def choose_overview(folder: Path, channel: str | None) -> Overview:
 
 def channels_of_wells(folder: Path) -> tuple[str, ...]:
     """Labels of the channels that an overview of an output can show; empty if no OME-Zarr well is published."""
-    plate = PlateFolder(folder, "zarr").open_images() if version_of(folder / ZARR_IMAGES) is not None else None
-    wells = _readable_wells(plate) if plate is not None else []
-    return tuple(dict.fromkeys(label for well in wells for label in well.channel_labels))
+    return tuple(dict.fromkeys(label for _, preview in _previews(folder) for label in preview.channels))
+
+
+def _previews(folder: Path) -> Iterator[tuple[str, Preview]]:
+    """Those of OME-Zarr wells that are not damaged, in plate order."""
+    wells = PlateWells(folder, "zarr")
+    for well, preview in wells.previews():
+        if (manifest := wells.manifest(well)) is not None and manifest.backend == "zarr":
+            yield well, preview
 
 
 def _remove_old(folder: Path) -> None:
@@ -138,24 +142,6 @@ def _remove_old(folder: Path) -> None:
         lock = locked(folder / WELLS) if (folder / WELLS).is_dir() else nullcontext()
         with output_errors(folder, "removing the overview of the plate"), lock:
             remove(folder / OVERVIEW)
-
-
-def _readable_tile(canvas: _Canvas, plate: PlateReader, well: str) -> NDArray[Any] | None:
-    """A damaged well, or one that another run replaces just now, is dark; ``openhcs verify`` says which is damaged."""
-    try:
-        return canvas.tile(plate[well])
-    except (PlaneReadError, NotAnOutputError):
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenWell:
-    """What a picture of the plate takes from a well, read at once: another run may replace it at any time."""
-
-    sites: tuple[int | None, ...]
-    channel_labels: tuple[str, ...]
-    """Those of its first image, and the image's pixel type."""
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,30 +156,45 @@ class _Canvas:
     size: tuple[int, int]
     """Rows and columns of wells."""
     dtype: np.dtype[Any]
+    wells: Mapping[str, Preview]
+    """Those that have the channel, and no other channel of them."""
 
     @classmethod
-    def of(cls, plate: PlateReader, wells: Sequence[_OpenWell], channel: str | None) -> _Canvas:
-        """The whole plate where it is mostly used; else the block that holds its wells."""
+    def of(cls, plate: PlateReader, previews: Iterable[tuple[str, Preview]], channel: str | None) -> _Canvas | None:
+        """The whole plate where it is mostly used, else the block that holds its wells; None if no well can be drawn.
+
+        The channel is the one that is wanted if any well has it, else the first.
+        """
+        dtypes, sites, shown = {np.dtype(np.bool_)}, 0, dict[str, Preview]()
+        first = ""
+        for well, preview in previews:
+            first = first or preview.channels[0]
+            dtypes.add(preview.dtype)
+            sites += len(preview.sites)
+            drawn = preview.only(channel if channel in preview.channels else first)
+            if drawn is not None:
+                shown[well] = drawn
+        if not shown:
+            return None
+        if channel is not None and any(channel in preview.channels for preview in shown.values()):
+            shown = {well: preview for well, preview in shown.items() if channel in preview.channels}
         places = [row_and_column(well) for well in plate.all_wells]
         top, left = min(row for row, _ in places), min(column for _, column in places)
         size = 1 + max(row for row, _ in places) - top, 1 + max(column for _, column in places) - left
-        sites = tuple(sorted({site for well in wells for site in well.sites if site is not None}))
+        numbers = sorted({site for preview in shown.values() for site in preview.sites if site is not None})
         return cls(
-            channel=_channel(wells, channel),
-            mosaic=Mosaic.fitting(sites, TILE_PX, sum(len(well.sites) for well in wells)),
+            channel=next(iter(shown.values())).channels[0],
+            mosaic=Mosaic.fitting(numbers, TILE_PX, sites),
             first=(top, left),
             size=size,
-            dtype=_common_type(wells),
+            dtype=_common_type(dtypes),
+            wells=shown,
         )
 
-    def tile(self, well: WellReader) -> NDArray[Any] | None:
-        """The sites of a well in rows, in the order of their numbers; None if none has the channel."""
-        are_shown = len(self.mosaic.sites) > 1 and None not in well
-        mosaic = self.mosaic if are_shown else Mosaic(sites=tuple(well)[:1], columns=1)
-        side = TILE_PX - _GAP_PX
-        drawn = {site: self._site(well[site], mosaic.site_side(side)) for site in mosaic.sites if site in well}
-        planes = {site: plane for site, plane in drawn.items() if plane is not None}
-        return mosaic.compose(planes, side) if planes else None
+    def tiles(self) -> dict[str, NDArray[Any]]:
+        """The sites of each well in rows, in the order of their numbers."""
+        drawn = {well: preview.picture(0, TILE_PX - _GAP_PX, self.mosaic) for well, preview in self.wells.items()}
+        return {well: tile for well, tile in drawn.items() if tile is not None}
 
     def compose(self, tiles: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, tuple[int, int, int, int]]]:
         """All tiles on one plane, zeros between them and where no well is published; and where each lies."""
@@ -203,59 +204,14 @@ class _Canvas:
             row, column = row_and_column(well)
             top, left = (row - self.first[0]) * TILE_PX, (column - self.first[1]) * TILE_PX
             places[well] = (top, left, *tile.shape)
-            whole[top : top + tile.shape[0], left : left + tile.shape[1]] = _as_type(tile, self.dtype)
+            whole[top : top + tile.shape[0], left : left + tile.shape[1]] = as_type(tile, self.dtype)
         return whole, places
 
-    def _site(self, field: FieldReader, side: int) -> NDArray[Any] | None:
-        labels = field.channel_labels
-        if self.channel not in labels:
-            return None
-        position = labels.index(self.channel)
-        level = max(number for number in range(field.levels) if number == 0 or _longest(field, number) >= side)
-        array = field.array(level)
-        for t, z in np.ndindex(array.shape[0], array.shape[2]):
-            if not array.absence[t, position, z]:
-                return shrink(array[t, position, z], side)
-        return None
 
-
-def _readable_wells(plate: PlateReader) -> list[_OpenWell]:
-    """Wells whose first image can be opened; ``openhcs verify`` says which are damaged."""
-    found = []
-    for name in plate.wells:
-        with suppress(PlaneReadError, NotAnOutputError):
-            well = plate[name]
-            image = next(iter(well.values()))
-            if image.array().size:
-                found.append(_OpenWell(tuple(well), image.channel_labels, image.dtype))
-    return found
-
-
-def _channel(wells: Sequence[_OpenWell], wanted: str | None) -> str:
-    """The one that is wanted if any well has it, else the first."""
-    known = [label for well in wells for label in well.channel_labels]
-    return wanted if wanted in known else known[0]
-
-
-def _common_type(wells: Sequence[_OpenWell]) -> np.dtype[Any]:
-    found = np.result_type(np.bool_, *{well.dtype for well in wells})
+def _common_type(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+    found = np.result_type(*dtypes)
     # A mean is a float, and none is the largest number of 64 bits.
     return np.dtype(np.float64) if found.kind in "iu" and found.itemsize == 8 else found
-
-
-def _longest(field: FieldReader, level: int) -> int:
-    return max(field.array(level).shape[-2:])
-
-
-def _as_type(tile: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind == "f":
-        return tile.astype(dtype)
-    if dtype.kind == "b":
-        mostly: NDArray[np.bool_] = tile >= 0.5
-        return mostly
-    limits = np.iinfo(dtype)
-    rounded: NDArray[Any] = np.clip(np.rint(tile), limits.min, limits.max).astype(dtype)
-    return rounded
 
 
 def _window(tiles: Sequence[NDArray[Any]]) -> tuple[float, float]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from openhcs_engine.errors import MissingKeyError, UnknownWellError
+from openhcs_engine.errors import MissingKeyError, NotAnOutputError, PlaneReadError, UnknownWellError
 from openhcs_engine.output.layout import TABLES
-from openhcs_engine.output.pictures.mosaic import Mosaic
+from openhcs_engine.output.pictures.previews import Preview
 from openhcs_engine.output.reading.losses import Loss, losses_of
+from openhcs_engine.output.reading.previews import preview_of
 
 if TYPE_CHECKING:
     from openhcs_engine.output.manifest import WellManifest
@@ -145,23 +146,17 @@ class PlateWells(Mapping[str, Well]):
                     case [tables, name, file_name] if (tables, file_name) == (TABLES, f"{well}.parquet"):
                         yield well, name, file.path
 
-    def small(self, well: str, side: int, mosaic: Mosaic) -> dict[str, NDArray[Any]]:
-        """A picture ``(y, x)`` of each channel, its longer edge at most ``side`` pixels, of the sites in the mosaic.
-
-        It is the first time point and the middle of z; channels whose planes do not exist are left out.
-        """
-        fields = self._open(well)
-        drawn = {site: field for site, field in fields.items() if site in mosaic.sites}
-        if not drawn:  # the sites are one, or other ones than the plate's
-            drawn, mosaic = dict(list(fields.items())[:1]), Mosaic(sites=tuple(fields)[:1], columns=1)
-        channels: dict[str, dict[int | None, NDArray[Any]]] = {}
-        for site, field in drawn.items():
-            for channel, plane in _middle_planes(field, mosaic.site_side(side)).items():
-                channels.setdefault(channel, {})[site] = plane
-        return {channel: mosaic.compose(planes, side) for channel, planes in channels.items()}
+    def previews(self) -> Iterator[tuple[str, Preview]]:
+        """How each well looks; damaged ones, and those that are replaced just now, are left out."""
+        for well, manifest in self._published.items():
+            try:
+                preview = preview_of(self.folder, manifest)
+            except (PlaneReadError, NotAnOutputError):  # ``openhcs verify`` says which are damaged
+                continue
+            yield well, preview
 
     def _open(self, well: str) -> Well:
-        if self.backend == "zarr":
+        if self._published[well].backend == "zarr":
             from openhcs_engine.ngff.reading.reader import open_well
 
             return open_well(self.folder / "images.zarr", well)
@@ -174,23 +169,3 @@ def _with_well(frame: Any, well: str) -> Any:  # Any: a polars frame
     import polars
 
     return frame if "well" in frame.columns else frame.select(polars.lit(well).alias("well"), polars.all())
-
-
-def _middle_planes(field: Field, side: int) -> dict[str, NDArray[Any]]:
-    """One plane of each channel, of the smallest level that has ``side`` pixels."""
-    array = field.array(_level(field, side))
-    z = array.shape[2] // 2
-    planes = {label: array[0, channel, z] for channel, label in enumerate(_distinct(field.channel_labels))}
-    return {label: np.asarray(plane) for label, plane in planes.items() if not np.ma.is_masked(plane)}
-
-
-def _level(field: Field, side: int) -> int:
-    for level in reversed(range(1, field.levels)):
-        if min(field.array(level).shape[-2:]) >= side:
-            return level
-    return 0
-
-
-def _distinct(labels: tuple[str, ...]) -> list[str]:
-    """Two channels may have one name."""
-    return [label if labels.count(label) == 1 else f"{label} ({place + 1})" for place, label in enumerate(labels)]

@@ -21,8 +21,8 @@ Labels = Mapping[int | None, str]
 class ImageWriter(Protocol):
     """What a kind of output offers to write one well's planes."""
 
-    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
-        """Store one plane ``(y, x)``."""
+    def write(self, key: ImageKey, plane: NDArray[Any]) -> NDArray[Any]:
+        """Store one plane ``(y, x)``; return the smallest of its resolutions, as it was stored."""
 
     def write_label(self, name: str, key: ImageKey, plane: NDArray[Any]) -> None:
         """Store one plane ``(y, x)`` of object numbers of the label ``name``."""

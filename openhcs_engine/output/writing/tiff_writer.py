@@ -38,12 +38,14 @@ class TiffWellWriter:
     files: dict[str, StoredFile] = field(default_factory=dict)
     keys: list[ImageKey] = field(default_factory=list)
 
-    def write(self, key: ImageKey, plane: NDArray[Any]) -> None:
-        """Write one plane; StorageError if another one has the same name."""
+    def write(self, key: ImageKey, plane: NDArray[Any]) -> NDArray[Any]:
+        """Write one plane, booleans as 0 and 1; StorageError if another one has the same name."""
         name = tiff_name(key, self.context)
         if name in self.files:
             raise StorageError(f"Well {key.well}: two planes would be written as {name}.")
-        self.files[name] = write_new(self.folder, name, self._encode(key, plane, name))
+        stored = plane.astype(np.uint8) if plane.dtype == bool else plane
+        self.files[name] = write_new(self.folder, name, self._encode(key, stored, name))
+        return stored
 
     def write_label(self, name: str, key: ImageKey, plane: NDArray[Any]) -> None:
         """Write one plane of object numbers as uint32, ``B03_s1_w1_z01_t1_label-<name>.ome.tif``."""
@@ -59,15 +61,14 @@ class TiffWellWriter:
     def _encode(self, key: ImageKey, plane: NDArray[Any], name: str) -> bytes:
         import tifffile
 
-        stored = plane.astype(np.uint8) if plane.dtype == bool else plane
         described = self._metadata(key, name)
         buffer = io.BytesIO()
         tifffile.imwrite(
             buffer,
-            stored,
+            plane,
             ome=True,
             photometric="minisblack",
-            metadata={"UUID": str(_uuid_of(stored, described)), **described},
+            metadata={"UUID": str(_uuid_of(plane, described)), **described},
         )
         return buffer.getvalue()
 

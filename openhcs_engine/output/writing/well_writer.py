@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from openhcs_engine.errors import ExecutionError, StorageError
-from openhcs_engine.files.atomic import StoredFile, remove
+from openhcs_engine.files.atomic import StoredFile, remove, write_new
 from openhcs_engine.files.unfinished import hidden_name
+from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.ngff.metadata import PixelScale
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.ngff.writing.plate_store import WellWriter, WrittenWell
-from openhcs_engine.output.layout import DISK_IMAGES, ZARR_IMAGES, place_in_set
+from openhcs_engine.output.layout import DISK_IMAGES, ZARR_IMAGES, place_in_set, preview_path
 from openhcs_engine.output.manifest import STAGED_TOKEN, StagedWell, removed
 from openhcs_engine.output.opening import open_output
+from openhcs_engine.output.pictures.previews import Preview, PreviewPlanes
 from openhcs_engine.output.preflight import output_errors
 from openhcs_engine.output.provenance import projected_channels
 from openhcs_engine.output.writing.image_writer import Images, ImageWriter, Labels, Objects
@@ -41,7 +43,8 @@ def write_well(
     context
         Says which well of which plate, and the kind of output.
     images
-        Planes ``(y, x)`` with their coordinates, each once; None on an axis: the axis was collapsed.
+        Planes ``(y, x)`` with their coordinates, each once; None on an axis: the axis was collapsed. A well has a
+        preview if they are a collection, of which it is known beforehand which plane is in the middle.
     channel_labels
         Names of channels by number, None for a collapsed channel axis; default: the plate's own.
     options
@@ -52,8 +55,9 @@ def write_well(
     OutputPlaceError
         If the place is full or refuses; nothing of the well stays behind. Errors of ``images`` pass as they are.
     """
+    keys = [key for key, _ in images] if isinstance(images, Collection) else ()
     with stage_well(staging, context) as stage:
-        return stage.write_results(images, channel_labels, options)
+        return stage.write_results(images, channel_labels, options, keys=keys)
 
 
 @dataclass(slots=True)
@@ -76,14 +80,16 @@ class WellStage:
         channel_labels: Labels | None = None,
         options: ImageOptions | None = None,
         objects: Objects = (),
+        keys: Collection[ImageKey] = (),
     ) -> StagedWell:
         """Write what the last step left; the well is then whole.
 
         ``objects`` are planes of object numbers, each with the name of its label; see ``ngff.WellWriter.write_label``.
+        ``keys`` are the coordinates of all images, from which those of the preview are chosen; none: there is none.
         """
         backend = self.context.output.backend
         image_set = ZARR_IMAGES if backend == "zarr" else DISK_IMAGES
-        written = self._write(image_set, backend, images, channel_labels, options, objects)
+        written = self._write(image_set, backend, images, channel_labels, options, objects, keys)
         return StagedWell(
             well=self.context.well,
             folder=self.folder,
@@ -102,16 +108,26 @@ class WellStage:
         channel_labels: Labels | None,
         options: ImageOptions | None,
         objects: Objects = (),
+        keys: Collection[ImageKey] = (),
     ) -> WrittenWell:
         context = self.context
         place = place_in_set(image_set, context.well)
-        labels = plate_labels(context) | dict(channel_labels or {})
+        labels, planes = plate_labels(context) | dict(channel_labels or {}), PreviewPlanes.of(keys)
         scale = PixelScale(pixel_size_um=context.plate.pixel_size_um, z_step_um=context.plate.z_step_um)
         writer = _WRITERS[backend](self.folder / place, context, labels, options or context.output.images)
-        written = _write(writer, context, images, objects, labels, scale)
+        written = _write(writer, context, images, planes, objects, labels, scale)
         self.places.append(place)
         self.files += [replace(file, path=f"{place}/{file.path}") for file in written.files]
+        if keys:
+            self._write_preview(planes.preview(labels), sum(file.size for file in written.files))
         return written
+
+    def _write_preview(self, preview: Preview, images: int) -> None:
+        path = preview_path(self.context.well)
+        if (content := preview.encode(images)) is not None:
+            with output_errors(_unfinished_place(self.context), f"writing well {self.context.well}"):
+                self.files.append(write_new(self.folder, path, content))
+            self.places.append(path)
 
 
 @contextmanager
@@ -146,6 +162,7 @@ def _write(
     writer: ImageWriter,
     context: ProcessingContext,
     images: Images,
+    planes: PreviewPlanes,
     objects: Objects,
     labels: Labels,
     scale: PixelScale,
@@ -154,7 +171,7 @@ def _write(
     for key, plane in images:
         # Only the writing: an OSError of the images is about the raw plate.
         with output_errors(place, f"writing well {context.well}"):
-            writer.write(key, plane)
+            planes.add(key, writer.write(key, plane))
         count += 1
     if not count:
         raise ExecutionError(f"Well {context.well}: the pipeline left no image to write.")
