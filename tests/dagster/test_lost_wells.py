@@ -99,8 +99,9 @@ def lose(stack, output, path):
     output, once = Path(output), Path(output + ".lost")
     if any((output / "wells").glob("*.json")) and not once.exists():
         once.touch()
-        target = output / path
-        shutil.rmtree(target) if target.is_dir() else target.unlink()
+        # Other workers write there meanwhile; what was moved away is found by none of them.
+        (output / path).rename(removed := output.with_name("removed"))
+        shutil.rmtree(removed) if removed.is_dir() else removed.unlink()
     return stack
 
 pipeline = Pipeline([FunctionStep((lose, {"output": OUTPUT, "path": PATH}))])

@@ -153,8 +153,10 @@ class PlateBucket(PlateOutput):
     def present(self, known: KnownManifests) -> Mapping[str, PresentWell]:
         """Every well that has a manifest now; see PlateOutput."""
         present = self._present(known)
-        # Another run may have replaced a well after the listing. Seen twice, it is so.
-        if doubtful := [well for well, each in present.items() if each.lacking]:
+        # Another run may have replaced a well after the listing; it is so if the next one shows the same.
+        seen: dict[str, PresentWell] = {}
+        while doubtful := {well: each for well, each in present.items() if each.lacking and seen.get(well) != each}:
+            seen |= doubtful
             for well in doubtful:
                 del known.read[well]
             present = self._present(known)

@@ -16,6 +16,7 @@ from openhcs_engine.files.processes import Writer
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.output.bucket import objects as bucket_module
 from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.image_sets import KnownManifests
 from openhcs_engine.output.manifest import StagedWell, WellManifest
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.tables.well import with_tables
@@ -121,3 +122,39 @@ def assert_new(output: PlateOutput, ngff: str) -> None:
     listed = {file.path for file in manifest.files}
     images = {path for path in contents(output) if path.startswith(("images.zarr/A/01", "images/A01", "tables/"))}
     assert images == listed
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+@pytest.mark.parametrize("others", range(1, 5))
+def test_a_well_that_others_replace_while_it_is_looked_for_lacks_nothing(
+    ngff: str, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing shows the files of a version, and the manifest that is read after it another one's."""
+    output = prepared(f"memory://replaced/{uuid.uuid4().hex}", "zarr", ngff)
+    publish(output, 0, ngff)
+    listed, listings = bucket_module.Bucket.objects, list[int]()
+
+    def replaced_after(self: bucket_module.Bucket, *given: Any) -> Any:
+        objects = listed(self, *given)
+        listings.append(len(listings))
+        if len(listings) <= others:
+            with monkeypatch.context() as patch:
+                patch.setattr(bucket_module.Bucket, "objects", listed)
+                publish(output, len(listings), ngff)
+        return objects
+
+    monkeypatch.setattr(bucket_module.Bucket, "objects", replaced_after)
+
+    present = output.present(KnownManifests())
+
+    assert len(listings) > others and present["A01"].lacking == () and present["A01"].known is not None
+
+
+def test_a_well_that_lacks_a_file_is_said_to_lack_it() -> None:
+    """It ends, though no later look shows the file."""
+    output = prepared(f"memory://lacking/{uuid.uuid4().hex}", "zarr", "0.5")
+    publish(output, 0, "0.5")
+    (removed, *_) = [path for path in contents(output) if path.endswith("c.0.0.0.0.0")]
+    bucket_of(output).remove([removed])
+
+    assert output.present(KnownManifests())["A01"].lacking == (removed,)
