@@ -203,10 +203,33 @@ def synth(
     seed: Annotated[int, typer.Option("--seed")] = 0,
     layout: Annotated[LayoutName, typer.Option("--layout", help="Whose files to write.")] = LayoutName.IMAGEXPRESS,
     truncated: Annotated[str, typer.Option("--truncated", metavar="C05", help="Wells with an image cut in half.")] = "",
+    vignette: Annotated[bool, typer.Option("--vignette", help="Uneven light, which the truth has as arrays.")] = False,
+    overlap: Annotated[
+        float | None,
+        typer.Option("--overlap", metavar="0.1", help="A well's sites are windows of one scene; share of an edge."),
+    ] = None,
+    jitter: Annotated[
+        float,
+        typer.Option("--jitter", metavar="PX", help="With --overlap: how far true positions may be off the stage's."),
+    ] = 0.0,
+    touching: Annotated[bool, typer.Option("--touching", help="Nuclei in touching pairs.")] = False,
+    touching_radii: Annotated[
+        float | None,
+        typer.Option("--touching-radii", metavar="1.7", help="The same, with the centres so many mean radii apart."),
+    ] = None,
+    cells: Annotated[
+        bool,
+        typer.Option("--cells", help="Cells: nuclei in the first channel, bodies in the second, spots in the last."),
+    ] = False,
 ) -> int:
-    """Write a synthetic plate with planted objects, control columns and known truth."""
+    """Write a synthetic plate with planted objects, control columns and known truth.
+
+    --vignette, --overlap, --touching and --cells combine. With any of them the objects are nuclei whose outline is
+    known to the pixel, and the truth has tables of them; without, they are blurred spots.
+    """
     from openhcs_engine.model.wells import normalise_well
-    from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate, truth_path
+    from openhcs_engine.synthetic import LAYOUTS, SyntheticPlate, truth_folder, truth_path
+    from openhcs_engine.synthetic.scene import scene_of
 
     spec = SyntheticPlate(
         name=folder.name,
@@ -219,9 +242,18 @@ def synth(
         shape=(size, size),
         seed=seed,
         truncated_wells=tuple(normalise_well(well.strip()) for well in truncated.split(",") if well.strip()),
+        scene=scene_of(
+            vignette=vignette,
+            overlap=overlap,
+            jitter_px=jitter,
+            touching=touching if touching_radii is None else touching_radii,
+            cells=cells,
+        ),
     )
     written = LAYOUTS[layout.value](folder, spec)
     sys.stdout.write(f"plate: {written}\ntruth: {truth_path(written)}\n")
+    if spec.scene is not None:
+        sys.stdout.write(f"tables and light: {truth_folder(written)}\n")
     return OK
 
 

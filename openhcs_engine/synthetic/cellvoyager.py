@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 from openhcs_engine.microscopes.cellvoyager.names import CellVoyagerName
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import row_and_column
+from openhcs_engine.synthetic.light import light
 from openhcs_engine.synthetic.plate import SyntheticPlate
 from openhcs_engine.synthetic.writing import Layout, site_offset_um, write_plate
 
@@ -80,8 +81,10 @@ class _CellVoyager(Layout):
         import tifffile  # only writing needs it
 
         for number in range(1, len(self.spec.channels) + 1):
-            even = np.full(self.spec.shape, 10_000, np.uint16)
-            tifffile.imwrite(self.folder / _shading_name(number), even, metadata=None)
+            vignette = 0.0 if self.spec.scene is None else self.spec.scene.vignette
+            lit = light(self.spec.seed, vignette, self.spec.shape, number - 1)
+            shading = (10_000 * lit).round().astype(np.uint16)
+            tifffile.imwrite(self.folder / _shading_name(number), shading, metadata=None)
 
     def write_image(self, key: ImageKey) -> Path:
         import tifffile  # only writing needs it

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import row_and_column, well_name
+from openhcs_engine.synthetic.drawing import draw
 from openhcs_engine.synthetic.plate import CELL, POSITIVE, SyntheticPlate
 
 _BACKGROUND, _READ_NOISE, _PEAK = 200.0, 6.0, 4000.0
@@ -30,7 +28,7 @@ Plane = NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticObject:
-    """One planted object: a Gaussian spot."""
+    """One planted object: a Gaussian spot, or the nucleus of a scene."""
 
     y: float
     """Centre, in pixels from the middle of the top left pixel."""
@@ -60,8 +58,13 @@ class SyntheticImages:
         return noise.round().astype(np.uint16)
 
     def objects(self, well: str, site: int) -> tuple[SyntheticObject, ...]:
-        """Objects of one site; none touches another or the border."""
+        """Objects of one site; of spots, none touches another or the border. Those of a scene are its nuclei."""
         spec = self.spec
+        if spec.scene is not None:
+            return tuple(
+                SyntheticObject(y=seen.y, x=seen.x, z_index=seen.planted.z_index, intensities=seen.planted.peaks)
+                for seen in draw(spec, well, site).nuclei_seen()
+            )
         row, column = row_and_column(well)
         generator = np.random.default_rng([spec.seed, 1, row, column, site])
         cells_y, cells_x = (edge // CELL for edge in spec.shape)
@@ -69,6 +72,20 @@ class SyntheticImages:
         count = round(spec.objects_per_megapixel * spec.shape[0] * spec.shape[1] / 1e6) * (2 if is_positive else 1)
         chosen = generator.permutation(cells_y * cells_x)[: max(1, count)]
         return tuple(self._object(generator, divmod(int(cell), cells_x), is_positive) for cell in chosen)
+
+    def labels(self, well: str, site: int) -> NDArray[np.uint32]:
+        """Which pixels ``(y, x)`` belong to which nucleus of a scene, by its number in the truth; 0 is background.
+
+        Raises
+        ------
+        ValueError
+            If the spec has no scene: spots have no outline.
+        """
+        return draw(self.spec, well, site).nuclei
+
+    def cell_labels(self, well: str, site: int) -> NDArray[np.uint32]:
+        """The same of whole cells, nucleus and body; all background where the scene has no cells."""
+        return draw(self.spec, well, site).bodies
 
     def _spots(self, well: str, site: int) -> _Spots:
         """The same as arrays, kept for the other planes of the site."""
@@ -93,6 +110,8 @@ class SyntheticImages:
         """One plane ``(y, x)`` of uint16; ``z_index`` None gives the maximum projection."""
         if key.z_index is None:
             return self._projection(key)
+        if self.spec.scene is not None:
+            return draw(self.spec, key.well, key.site or 1).plane(key)
         row, column = row_and_column(key.well)
         site, channel, timepoint = (1 if value is None else value for value in (key.site, key.channel, key.timepoint))
         generator = np.random.default_rng([self.spec.seed, 2, row, column, site, channel, key.z_index, timepoint])
@@ -123,7 +142,10 @@ class SyntheticImages:
             for well in spec.wells
         }
         columns = {str(column + 1): spec.role(well_name(0, column)) for column in range(spec.columns)}
-        return {"seed": spec.seed, "spec": msgspec.to_builtins(spec), "control_roles": columns, "wells": wells}
+        stated = msgspec.to_builtins(spec)
+        if spec.scene is None:
+            del stated["scene"]
+        return {"seed": spec.seed, "spec": stated, "control_roles": columns, "wells": wells}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +176,3 @@ def _stamp(image: Plane, spots: _Spots, channel: int, z_index: int, generator: n
     places = rows[:, :, None], columns[:, None, :]
     # No two objects share a pixel, so one indexed assignment adds them all.
     image[places] = np.clip(image[places] + signal, 0, 65535).round().astype(np.uint16)
-
-
-def truth_path(folder: str | os.PathLike[str]) -> Path:
-    """Where the truth of a synthetic plate lies: beside its folder."""
-    plate = Path(folder)
-    return plate.with_name(plate.name + ".truth.json")
-
-
-def write_truth(folder: Path, images: SyntheticImages) -> None:
-    """Write the truth beside a plate folder."""
-    truth_path(folder).write_text(json.dumps(images.truth(), indent=1), encoding="utf-8")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
+from openhcs_engine.errors import OptionError
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.wells import normalise_well, row_and_column, well_name
+from openhcs_engine.synthetic.scene import SyntheticScene
 
 NEGATIVE, POSITIVE, SAMPLE = "negative", "positive", "sample"
 """Roles of wells; the positive control has twice the objects, three times as bright in all channels but the first."""
@@ -49,6 +51,8 @@ class SyntheticPlate:
     missing: tuple[ImageKey, ...] = ()
     """Images that are not written, though the metadata declare them. None on an axis stands for every value of it:
     ``ImageKey("B02", None, None, None, None)`` is a whole well."""
+    scene: SyntheticScene | None = None
+    """Nuclei with a known outline, cells, overlapping sites, uneven light. None: blurred spots, each site by itself."""
 
     @property
     def wells(self) -> tuple[str, ...]:
@@ -85,14 +89,16 @@ class SyntheticPlate:
 
     def __post_init__(self) -> None:
         if not (1 <= self.rows <= 32 and 1 <= self.columns <= 48):
-            raise ValueError(f"A plate has 1 to 32 rows and 1 to 48 columns, not {self.rows} x {self.columns}.")
+            raise OptionError(f"A plate has 1 to 32 rows and 1 to 48 columns, not {self.rows} x {self.columns}.")
         if min(self.sites, self.z, self.timepoints, len(self.channels)) < 1:
-            raise ValueError("A plate has at least one site, channel, z plane and time point.")
+            raise OptionError("A plate has at least one site, channel, z plane and time point.")
         if min(self.shape) < CELL:
-            raise ValueError(f"Planes of {self.shape[0]} x {self.shape[1]} pixels are too small; use {CELL} or more.")
+            raise OptionError(f"Planes of {self.shape[0]} x {self.shape[1]} pixels are too small; use {CELL} or more.")
         unknown = [well for well in self.truncated_wells if normalise_well(well) not in self.wells]
         if unknown:
-            raise ValueError(f"truncated_wells names wells that are not on the plate: {', '.join(unknown)}.")
+            raise OptionError(f"truncated_wells names wells that are not on the plate: {', '.join(unknown)}.")
+        if self.scene is not None:
+            self.scene.require_plate(self.sites, len(self.channels), self.shape)
 
 
 def _fits(key: ImageKey, pattern: ImageKey) -> bool:

@@ -249,6 +249,39 @@ def test_synth_writes_a_plate(folder: Path) -> None:
     assert json.loads(openhcs(folder, "inspect", folder / "made", "--json").out)["wells"] == ["A01", "A02"]
 
 
+def test_synth_writes_a_scene_and_says_where_its_truth_lies(folder: Path) -> None:
+    """All options of a scene combine, and a reader finds the plate."""
+    ended = openhcs(
+        folder, "synth", folder / "scene", "--rows", 1, "--columns", 1, "--z", 1, "--sites", 4, "--size", 200,
+        "--layout", "phenix", "--vignette", "--overlap", 0.2, "--jitter", 7.5, "--touching", "--cells",
+    )  # fmt: skip
+
+    assert ended.code == 0 and f"tables and light: {folder / 'scene.truth'}" in ended.out
+    stated = json.loads((folder / "scene.truth.json").read_text())["spec"]["scene"]
+    assert (stated["overlap"], stated["jitter_px"], stated["touching"], stated["cells"]) == (0.2, 7.5, 1.7, True)
+    assert stated["vignette"] > 0
+    assert json.loads(openhcs(folder, "inspect", folder / "scene", "--json").out)["wells"] == ["A01"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--overlap", 0.5), "above 0 and below 0.5, not 0.5"),
+        (("--overlap", 0.1, "--jitter", -2), "0 or more, not -2"),
+        (("--jitter", 4), "give an overlap, too"),
+        (("--touching-radii", 3), "1.2 to 1.75 mean radii"),
+        (("--cells", "--channels", "DAPI"), "at least two channels"),
+        (("--truncated", "H12"), "not on the plate: H12"),
+    ],
+)
+def test_synth_refuses_what_cannot_be(folder: Path, options: tuple[object, ...], sentence: str) -> None:
+    """In a sentence, before anything is written."""
+    ended = openhcs(folder, "synth", folder / "refused", *options)
+
+    assert ended.code == 2 and sentence in ended.err
+    assert not (folder / "refused").exists()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_exit_code_says_which_signal_ended_a_command(number: signal.Signals, code: int) -> None:
     """Also where a library held the signal back and raised its own interruption later, as Dagster does."""
