@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openhcs_engine.model.artifacts import ArtifactKind
     from openhcs_engine.model.components import GroupBy, VariableComponents
     from openhcs_engine.orchestrator import PipelineOrchestrator
-    from openhcs_engine.pipeline import FunctionStep, InputSource, Materialize, Pipeline
+    from openhcs_engine.pipeline import FunctionStep, InputSource, Materialize, Pipeline, PlateStep, Sample
 
 __all__ = [
     "ArtifactKind",
@@ -30,6 +30,8 @@ __all__ = [
     "Materialize",
     "Pipeline",
     "PipelineOrchestrator",
+    "PlateStep",
+    "Sample",
     "VariableComponents",
     "special_inputs",
     "special_outputs",
@@ -43,6 +45,8 @@ _HOMES = {
     "Materialize": "openhcs_engine.pipeline.materialize",
     "Pipeline": "openhcs_engine.pipeline.pipeline",
     "PipelineOrchestrator": "openhcs_engine.orchestrator",
+    "PlateStep": "openhcs_engine.pipeline.plate_step",
+    "Sample": "openhcs_engine.pipeline.plate_step",
     "VariableComponents": "openhcs_engine.model.components",
     "special_inputs": "openhcs_engine.memory.artifacts",
     "special_outputs": "openhcs_engine.memory.artifacts",

@@ -29,8 +29,8 @@ from openhcs_engine.model.wells import plate_order, validate_plate_id
 from openhcs_engine.model.wording import options_of, unknown_options
 from openhcs_engine.ngff.options import ImageOptions
 from openhcs_engine.output.opening import open_output
+from openhcs_engine.pipeline.pipeline import PipelineStep
 from openhcs_engine.pipeline.settings import PipelineMaker, configured
-from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.plan.context import ProcessingContext, steps_digest
 from openhcs_engine.plan.run_options import RunOptions
 from openhcs_engine.raw.array_listing import ArrayListing
@@ -177,7 +177,7 @@ class PipelineOrchestrator:
         return [str(value) for value in sorted(values)]
 
     def compile_pipelines(
-        self, pipeline_definition: Sequence[FunctionStep] | PipelineMaker, well_filter: WellFilter = None
+        self, pipeline_definition: Sequence[PipelineStep] | PipelineMaker, well_filter: WellFilter = None
     ) -> dict[str, ProcessingContext]:
         """Freeze what will happen to each well. Reads no pixel and does not change the pipeline.
 
@@ -196,7 +196,7 @@ class PipelineOrchestrator:
         return self.compile(pipeline_definition, well_filter).contexts
 
     def compile(
-        self, pipeline_definition: Sequence[FunctionStep] | PipelineMaker, well_filter: WellFilter = None
+        self, pipeline_definition: Sequence[PipelineStep] | PipelineMaker, well_filter: WellFilter = None
     ) -> Compilation:
         """As ``compile_pipelines``, but also says what a person should know of the plan: ``.contexts``, ``.notes``."""
         plate, index = self._initialized()
@@ -223,7 +223,7 @@ class PipelineOrchestrator:
 
     def execute_compiled_plate(
         self,
-        pipeline_definition: Sequence[FunctionStep] | PipelineMaker,
+        pipeline_definition: Sequence[PipelineStep] | PipelineMaker,
         compiled_contexts: Mapping[str, ProcessingContext],
         max_workers: int | None = None,
     ) -> dict[str, WellResult]:
@@ -243,7 +243,7 @@ class PipelineOrchestrator:
 
     def execute(
         self,
-        pipeline_definition: Sequence[FunctionStep] | PipelineMaker,
+        pipeline_definition: Sequence[PipelineStep] | PipelineMaker,
         compiled_contexts: Mapping[str, ProcessingContext],
         max_workers: int | None = None,
         on_notice: Notice | None = None,
@@ -286,7 +286,7 @@ class PipelineOrchestrator:
             )
 
     def _functions_of(
-        self, pipeline: Sequence[FunctionStep], contexts: Mapping[str, ProcessingContext]
+        self, pipeline: Sequence[PipelineStep], contexts: Mapping[str, ProcessingContext]
     ) -> FunctionTable:
         """The functions of the pipeline; PipelineMismatchError if it did not make the contexts."""
         first, table = next(iter(contexts.values())), FunctionTable()
@@ -294,7 +294,7 @@ class PipelineOrchestrator:
             first.plate, pipeline, backend=first.output.backend, plate_values=self.plate_values, table=table
         )
         # What the contexts name, not what they say of themselves: another function must not slip in.
-        named = {id(context.steps): steps_digest(context.steps) for context in contexts.values()}
+        named = {id(context.steps): _digest_of(context) for context in contexts.values()}
         strangers = [well for well, context in contexts.items() if named[id(context.steps)] != made_by]
         if strangers:
             raise PipelineMismatchError(
@@ -307,6 +307,10 @@ class PipelineOrchestrator:
         if self._read is None:
             raise PlateError("The orchestrator has not read its plate yet; call initialize() first.")
         return self._read
+
+
+def _digest_of(context: ProcessingContext) -> str:
+    return steps_digest(context.steps, fits=[plan.step for plan in context.fits])
 
 
 def _address(plate_path: object) -> str:

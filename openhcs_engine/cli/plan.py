@@ -16,12 +16,12 @@ from openhcs_engine.compiler import Compilation
 from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import counted
-from openhcs_engine.plan.context import Route, plan_fingerprint
+from openhcs_engine.plan.context import FitPlan, Route, plan_fingerprint
 from openhcs_engine.plan.facts import ArtifactLink, PlanFacts, Prediction, StepFacts, facts_of_plan
 from openhcs_engine.plan.facts.facts import Volume
 from openhcs_engine.plan.facts.measurements import Measurements
 from openhcs_engine.plan.facts.prediction import format_seconds
-from openhcs_engine.plan.facts.rows import Lines, Row, step_rows
+from openhcs_engine.plan.facts.rows import Lines, Row, fit_rows, step_rows
 
 JsonRow = dict[str, Any]  # Any: what JSON may hold
 _WIDE: Final = 140
@@ -35,6 +35,7 @@ def explanation(compilation: Compilation, measured: Measurements | None = None) 
     facts = facts_of_plan(compilation.contexts, measured)
     return {
         "notes": compilation.notes,
+        **({"fits": [_fit(plan) for plan in facts.first.fits]} if facts.first.fits else {}),
         "steps": [_step(step) for step in facts.steps],
         "bytes": {"a_well": _volume(facts.a_well), "plate": _volume(facts.plate)},
         "seconds": _seconds(facts.time),
@@ -61,7 +62,7 @@ def plan_blocks(facts: PlanFacts, width: int) -> Iterable[RenderableType]:
 
     A table with a column for each would break its cells into shreds on every screen that people have.
     """
-    return [part for row in step_rows(facts) for part in _block(row, width)]
+    return [part for row in (*fit_rows(facts), *step_rows(facts)) for part in _block(row, width)]
 
 
 def _block(row: Row, width: int) -> Iterable[RenderableType]:
@@ -114,6 +115,21 @@ def _time(facts: PlanFacts) -> str:
     if time.seconds is None or time.plate_seconds is None:
         return time.told
     return f"{time.told}, {format_seconds(time.plate_seconds)} for the plate with one worker"
+
+
+def _fit(plan: FitPlan) -> JsonRow:
+    keys = [plane.key for plane in plan.planes]
+    return {
+        "name": plan.name,
+        "function": plan.step.call.reference,
+        "parameters": plan.step.call.kwargs.thaw(),
+        "images": {"" if part.channel is None else str(part.channel): len(part.planes) for part in plan.parts},
+        "asked": plan.step.images,
+        "minimum": plan.step.minimum,
+        "wells": list(dict.fromkeys(key.well for key in keys)),
+        "files": [plane.path for plane in plan.planes],
+        "fingerprint": plan.fingerprint,
+    }
 
 
 def _step(facts: StepFacts) -> JsonRow:

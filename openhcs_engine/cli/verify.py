@@ -19,6 +19,11 @@ def print_verification(report: VerifyReport) -> None:
         for reason in damage.reasons:
             what = "the plate" if damage.well == PLATE else f"well {damage.well}"
             console.print(f"[red]damaged:[/] {what}: {escape(reason)}", soft_wrap=True)
+    for path in report.missing_fits:
+        console.print(
+            f"[red]missing:[/] {escape(path)}, which published wells were made with; the next run makes it again",
+            soft_wrap=True,
+        )
     for path in report.replaced:
         told = "was set aside by a run that is at work or was killed; the next run puts an old well back, or removes it"
         console.print(f"[yellow]replaced:[/] {escape(path)} {told}", soft_wrap=True)
@@ -32,7 +37,7 @@ def print_verification(report: VerifyReport) -> None:
         )
     if len(report.plans) > 1:
         console.print(f"[yellow]note:[/] wells were made by {len(report.plans)} different plans", soft_wrap=True)
-    bad = len(report.missing) + len(report.damaged)
+    bad = len(report.missing) + len(report.damaged) + len(report.missing_fits)
     console.print(f"{len(report.whole)} of {len(report.expected)} wells whole, {bad} missing or damaged")
 
 
@@ -43,6 +48,8 @@ def print_repair(repair: Repair | None) -> None:
     console = Console()
     for well in repair.dropped:
         console.print(f"[yellow]dropped:[/] well {well}; the next run makes it again")
+    for path in repair.dropped_fits:
+        console.print(f"[yellow]dropped:[/] {escape(path)}; the next run makes it again", soft_wrap=True)
     if not repair.dropped:
         console.print("no well was dropped")
 
@@ -60,5 +67,7 @@ def verification(report: VerifyReport, repair: Repair | None) -> JsonRow:
         "replaced": left.replaced,
         "plans": left.plans,
         "other_versions": left.other_versions,
+        "missing_fits": left.missing_fits,
         "dropped": None if repair is None else repair.dropped,
+        "dropped_fits": None if repair is None else repair.dropped_fits,
     }

@@ -26,6 +26,7 @@ from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import COORDINATES, FunctionCall, Route, StagePosition, StepPlan
+from openhcs_engine.plan.fit import FitStep
 
 _STORED_AS: Final = {
     ArtifactKind.TABLE: "table",
@@ -89,6 +90,8 @@ class ArtifactLinks:
     plate: Plate
     values: Mapping[str, PlateValue]
     """What functions may be given of the plate."""
+    fits: Mapping[str, FitStep] = field(default_factory=dict)
+    """What is fitted before its wells are run."""
     makers: list[_Maker] = field(default_factory=list)
     wanted: list[_Wanted] = field(default_factory=list)
     labels: list[_SiteLabels] = field(default_factory=list)
@@ -149,6 +152,11 @@ class ArtifactLinks:
     def _refuse_second(
         self, output: SideOutput, reach: Reach, function: str, makers: Iterable[_Maker], complain: Complaints
     ) -> None:
+        if output.name in self.fits:
+            complain(
+                f"{function} makes {output.name!r}, which is fitted once a plate, too; give one of them another name.",
+                output.name,
+            )
         for maker in makers:
             kinds = {maker.output.kind, output.kind}
             if kinds == _OF_OBJECTS:
@@ -194,6 +202,9 @@ class ArtifactLinks:
             if able:
                 self._check_link(call, wanted.name, able, reach, stacks, complain)
                 inputs.append(replace(wanted, sources=tuple(maker.source for maker in able), optional=False))
+            elif wanted.name in self.fits:
+                self._check_fit(call, self.fits[wanted.name], reach, stacks, complain)
+                inputs.append(replace(wanted, optional=False))
             elif wanted.name in STACK_VALUES:
                 self._refuse_batches(call, wanted.name, complain)
                 inputs.append(replace(wanted, optional=False))
@@ -260,6 +271,36 @@ class ArtifactLinks:
         label = self.plate.channel(left[0]).label if component is Component.CHANNEL else left[0]
         return f"{component.value} {label}"
 
+    def _check_fit(
+        self, call: FunctionCall, fit: FitStep, reach: Reach, stacks: StacksNow, complain: Complaints
+    ) -> None:
+        """Refuse stacks that are of no single channel that was fitted."""
+        if not fit.per_channel:
+            return
+        channel = Component.CHANNEL
+        if channel in stacks.variable or stacks.collapses.by(channel, reach) is not None:
+            complain(
+                f"{function_name(call)} takes {fit.name!r}, which is fitted for each channel, but its stacks are of "
+                "several channels; take the channels out of variable_components, or fit all of them together with "
+                "Sample(per_channel=False).",
+                fit.name,
+            )
+            return
+        taken = reach.keys if reach.group_by is channel and reach.keys is not None else None
+        values = plate_values(self.plate, channel) if taken is None else sorted(taken)
+        left = [
+            value
+            for value in values
+            if value not in fit.channels and stacks.drops.by(channel, value, reach.wells) is None
+        ]
+        if left:
+            label = self.plate.channel(left[0]).label
+            complain(
+                f"{function_name(call)} takes {fit.name!r}, which is not fitted for channel {label}; give the sample "
+                "that channel, too, or take it for the same keys of func={…} only.",
+                fit.name,
+            )
+
     @staticmethod
     def _refuse_batches(call: FunctionCall, name: str, complain: Complaints) -> None:
         if call.slice_by_slice:
@@ -312,7 +353,8 @@ class ArtifactLinks:
                 f"{function} takes {wanted.name!r}, but {_call_of(maker)}, which makes it, does not run before "
                 "it; put that one first."
             )
-        made = sorted({maker.output.name for maker in self.makers if maker.source.step < wanted.complain.number})
+        earlier = {maker.output.name for maker in self.makers if maker.source.step < wanted.complain.number}
+        made = sorted(earlier | self.fits.keys())
         return (
             f"{function} takes {wanted.name!r}, which no step before it makes and the plate does not give. Earlier "
             f"steps make: {', '.join(made) or 'nothing'}; known of every plate: "

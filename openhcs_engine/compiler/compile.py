@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from openhcs_engine.compiler.artifacts import (
@@ -13,11 +13,13 @@ from openhcs_engine.compiler.artifacts import (
 )
 from openhcs_engine.compiler.contracts import check_pixel_types
 from openhcs_engine.compiler.devices import assign_devices, offer_devices
+from openhcs_engine.compiler.fits import choose_samples, compile_fits, notes_on_fits
 from openhcs_engine.compiler.functions import FunctionTable
 from openhcs_engine.compiler.materialized_planes import MaterializedPlanes, check_stored_pixels
 from openhcs_engine.compiler.steps import StepCompiler
 from openhcs_engine.compiler.wells import select_wells, wells_without_images, wells_without_steps
 from openhcs_engine.errors import CompilationError, OptionError, PlateError, Violation
+from openhcs_engine.laws import now
 from openhcs_engine.memory.devices import Device, DevicePolicy, Inventory
 from openhcs_engine.memory.packages import versions_of
 from openhcs_engine.memory.types import MemoryType
@@ -27,10 +29,12 @@ from openhcs_engine.model.image_index import ImageIndex, OnMissing, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import WellFilter
 from openhcs_engine.model.wording import listed_first
-from openhcs_engine.pipeline.pipeline import Pipeline
+from openhcs_engine.pipeline.pipeline import Pipeline, PipelineStep
+from openhcs_engine.pipeline.plate_step import PlateStep
 from openhcs_engine.pipeline.step import FunctionStep
 from openhcs_engine.plan.calls import calls_of
-from openhcs_engine.plan.context import OutputPlan, ProcessingContext, StepPlan, steps_digest
+from openhcs_engine.plan.context import FunctionCall, OutputPlan, ProcessingContext, StepPlan, steps_digest
+from openhcs_engine.plan.fit import FitPlan, FitStep
 from openhcs_engine.plan.flow import StepStacks, flows_through, planes_that_enter
 from openhcs_engine.raw.array_listing import ArrayListing
 from openhcs_engine.raw.stamps import stamp
@@ -55,7 +59,7 @@ class Compilation:
 def compile_plate(
     plate: Plate,
     index: ImageIndex,
-    pipeline: Pipeline | Sequence[FunctionStep],
+    pipeline: Pipeline | Sequence[PipelineStep],
     *,
     output: OutputPlan,
     well_filter: WellFilter = None,
@@ -114,6 +118,7 @@ def compile_plate(
     wells, violations = select_wells(plate, well_filter)
     table = FunctionTable()
     wrong_steps: list[Violation] = []
+    fit_steps = compile_fits(plate, pipeline, table, plate_values, violations)
     steps = compile_steps(
         plate,
         pipeline,
@@ -122,10 +127,12 @@ def compile_plate(
         backend=output.backend,
         intermediates=output.scratch.backend,
         plate_values=plate_values,
+        fits=fit_steps,
     )
     violations += wrong_steps
     violations += check_scratch(output.scratch, plate)
     entering = index.pipeline_input(projections)
+    samples = choose_samples(fit_steps, plate, entering, violations)
     by_well = {well: entering.for_well(well) for well in wells}
     violations += wells_without_images(by_well, projections)
     violations += wells_without_steps(wells, steps)
@@ -147,8 +154,12 @@ def compile_plate(
     arrays = ArrayListing(plate.root)
     stamped = {well: stamp(by_well[well], plate.root, arrays) for well in wells}
     plate = replace(plate, warnings=(*plate.warnings, *arrays.unstored_parts()))
-    versions = _versions(steps)
-    made_by = steps_digest(steps)
+    versions = _versions(calls_of(steps))
+    made_by = steps_digest(steps, fits=fit_steps)
+    fits = tuple(
+        FitPlan(step, stamp(sample, plate.root, arrays), now.without_product(_versions([step.call])))
+        for step, sample in zip(fit_steps, samples, strict=True)
+    )
     missing, waited_for = missing_planes(plate, index), index.without(index.plate_gaps()).missing()
     contexts = {
         well: ProcessingContext(
@@ -163,10 +174,18 @@ def compile_plate(
             stage_um=positions.get(well, ()),
             devices=assignment.devices[well],
             beyond_plan=len(missing.for_well(well)) - len(waited_for.for_well(well)),
+            fits=fits,
         )
         for well in wells
     }
-    notes = (*_disabled(pipeline), *_undeclared(steps), *_only_here(steps), *_unfollowed(steps), *assignment.notes)
+    notes = (
+        *_disabled(pipeline),
+        *notes_on_fits(fits, steps),
+        *_undeclared(steps),
+        *_only_here(steps),
+        *_unfollowed(steps),
+        *assignment.notes,
+    )
     return Compilation(contexts, table, notes)
 
 
@@ -189,9 +208,9 @@ def _impossible_pixels(steps: tuple[StepPlan, ...], stacks: Mapping[str, tuple[S
     return list(dict.fromkeys(found for of_well in different for found in check_pixel_types(steps, of_well)))
 
 
-def _versions(steps: tuple[StepPlan, ...]) -> tuple[str, ...]:
+def _versions(calls: Iterable[FunctionCall]) -> tuple[str, ...]:
     """Versions of the packages that make pixels: the engine's own, and the libraries that functions speak."""
-    spoken = {MemoryType(name) for call in calls_of(steps) for name in (call.input_type, call.output_type)}
+    spoken = {MemoryType(name) for call in calls for name in (call.input_type, call.output_type)}
     own = filter(None, (package_version(package) for package in _PIXEL_PACKAGES))
     libraries = (version for spoke in sorted(spoken - {MemoryType.NUMPY}) for version in versions_of(spoke))
     return (*own, *libraries)
@@ -235,29 +254,30 @@ def _unfollowed(steps: tuple[StepPlan, ...]) -> Iterator[str]:
             )
 
 
-def _disabled(pipeline: Sequence[FunctionStep]) -> Iterator[str]:
+def _disabled(pipeline: Sequence[PipelineStep]) -> Iterator[str]:
     """A sentence for each step that was left out."""
     return (
         f"Step {step.name!r} (item {item} of the pipeline) is disabled and left out."
         for item, step in enumerate(pipeline, start=1)
-        if isinstance(step, FunctionStep) and step.enabled is False
+        if isinstance(step, FunctionStep | PlateStep) and step.enabled is False
     )
 
 
 def compile_steps(
     plate: Plate,
-    pipeline: Sequence[FunctionStep],
+    pipeline: Sequence[PipelineStep],
     table: FunctionTable,
     violations: list[Violation],
     *,
     backend: str,
     intermediates: str = MEMORY,
     plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
+    fits: Sequence[FitStep] = (),
 ) -> tuple[StepPlan, ...]:
     """Plans of all steps that are enabled, counted from 1; what is wrong joins ``violations``."""
     steps = _steps_of(pipeline, violations)
     table.follow(steps)
-    artifacts = ArtifactLinks(plate, plate_values)
+    artifacts = ArtifactLinks(plate, plate_values, {fit.name: fit for fit in fits})
     compiler = StepCompiler(plate, table, MaterializedPlanes(plate, backend), artifacts, violations, intermediates)
     compiled = tuple(
         compiler.compile(number, step, last=number == len(steps)) for number, step in enumerate(steps, start=1)
@@ -274,12 +294,15 @@ def _steps_of(pipeline: object, violations: list[Violation]) -> list[FunctionSte
         violations.append(Violation(message=message, key="pipeline"))
         return []
     for item, step in enumerate(pipeline, start=1):
-        if not isinstance(step, FunctionStep):
+        if not isinstance(step, FunctionStep | PlateStep):
             message = f"Item {item} of the pipeline is a {_kind(step)}, no FunctionStep; write FunctionStep(…)."
             violations.append(Violation(message=message, key=f"item {item}"))
     steps = [step for step in pipeline if isinstance(step, FunctionStep) and step.enabled is not False]
     if not pipeline:
         message = "The pipeline has no steps; add at least one FunctionStep."
+        violations.append(Violation(message=message, key="pipeline"))
+    elif not steps and any(isinstance(step, PlateStep) and step.enabled is not False for step in pipeline):
+        message = "The pipeline has plate steps alone, which change no image; add at least one FunctionStep."
         violations.append(Violation(message=message, key="pipeline"))
     elif not steps and not violations:
         message = "Every step of the pipeline is disabled; enable at least one."
@@ -293,7 +316,7 @@ def _kind(item: object) -> str:
 
 def pipeline_digest(
     plate: Plate,
-    pipeline: Sequence[FunctionStep],
+    pipeline: Sequence[PipelineStep],
     *,
     backend: str = "zarr",
     plate_values: Mapping[str, PlateValue] = PLATE_VALUES,
@@ -305,10 +328,11 @@ def pipeline_digest(
     """
     violations: list[Violation] = []
     table = FunctionTable() if table is None else table
-    steps = compile_steps(plate, pipeline, table, violations, backend=backend, plate_values=plate_values)
+    fits = compile_fits(plate, pipeline, table, plate_values, violations)
+    steps = compile_steps(plate, pipeline, table, violations, backend=backend, plate_values=plate_values, fits=fits)
     if violations:
         raise CompilationError.of(tuple(violations))
-    return steps_digest(steps)
+    return steps_digest(steps, fits=fits)
 
 
 def check_scratch(plan: ScratchPlan, plate: Plate) -> list[Violation]:

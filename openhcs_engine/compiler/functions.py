@@ -21,7 +21,8 @@ from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.artifacts import DeclaredArtifacts
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction, normalise_pattern
-from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.pipeline.pipeline import PipelineStep
+from openhcs_engine.pipeline.plate_step import PlateStep
 from openhcs_engine.plan.context import FunctionCall, UsedFile
 from openhcs_engine.plan.function_reference import changed_since_import, reference_of, resolve
 from openhcs_engine.uses.follow import Uses, follow, follow_together
@@ -49,9 +50,10 @@ class FunctionTable:
         self.functions[reference] = function
         return reference, importable and copies == 1
 
-    def follow(self, steps: Sequence[FunctionStep]) -> None:
+    def follow(self, steps: Sequence[PipelineStep]) -> None:
         """Find what all functions of a pipeline use, CPU twins too; what is wrong with a step is refused elsewhere."""
-        routes = (route for step in steps for route in normalise_pattern(step.func, lambda _, key: None))
+        patterns = (step.fit if isinstance(step, PlateStep) else step.func for step in steps)
+        routes = (route for pattern in patterns for route in normalise_pattern(pattern, lambda _, key: None))
         named = [call.function for route in routes for call in route.calls if _has_name(call.function)]
         twins = [twin for function in named if (twin := contract_of(function).cpu) is not None]
         self.alive += [*named, *twins]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from openhcs_engine.compiler.violations import Complaints
 from openhcs_engine.errors import Violation
 from openhcs_engine.model.image_index import ImageIndex, Projections
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.well_filter import ChosenWells, WellFilter, choose_wells
 from openhcs_engine.model.wording import listed_first
+from openhcs_engine.pipeline.patterns import Refuse
 from openhcs_engine.plan.context import StepPlan
 
 _SHOWN = 6
@@ -28,7 +28,7 @@ def select_wells(plate: Plate, well_filter: WellFilter) -> tuple[tuple[str, ...]
     return chosen.wells, [Violation(message=fault.message, key=fault.key) for fault in chosen.faults]
 
 
-def wells_of_step(plate: Plate, declared: WellFilter, complain: Complaints) -> tuple[str, ...] | None:
+def wells_of_step(plate: Plate, declared: WellFilter, complain: Refuse) -> tuple[str, ...] | None:
     """Wells that a step, or what it keeps, is declared for; None: all, also where the filter is wrong."""
     if declared is None or not plate.wells:
         return None

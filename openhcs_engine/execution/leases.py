@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -101,7 +101,12 @@ def gpus_planned(contexts: Mapping[str, ProcessingContext]) -> tuple[str, ...]:
 def libraries_named(contexts: Mapping[str, ProcessingContext]) -> tuple[MemoryType, ...]:
     """The array libraries beside NumPy that the functions of a plan speak."""
     plans = {id(context.steps): context.steps for context in contexts.values()}.values()
-    calls = [call for steps in plans for step in steps for route in step.routes for call in route.calls]
+    routes = (route for steps in plans for step in steps for route in step.routes)
+    return libraries_of_calls(call for route in routes for call in route.calls)
+
+
+def libraries_of_calls(calls: Iterable[FunctionCall]) -> tuple[MemoryType, ...]:
+    """The array libraries beside NumPy that calls speak."""
     names = {name for call in calls for name in _spoken(call)}
     return tuple(kind for kind in MemoryType if kind in names and kind is not MemoryType.NUMPY)
 
@@ -122,4 +127,4 @@ def _logical(gpus: Sequence[Device], planned: Sequence[str]) -> dict[str, str]:
     return given
 
 
-__all__ = ["RunDevices", "gpus_planned", "held_gpus", "libraries_named"]
+__all__ = ["RunDevices", "gpus_planned", "held_gpus", "libraries_named", "libraries_of_calls"]

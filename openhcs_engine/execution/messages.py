@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import IO
+from typing import IO, TypeVar
 
 import msgspec
 
+from openhcs_engine.execution.fits.fitting import FitResult
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.memory.types import MemoryType
@@ -37,12 +38,15 @@ class Task(msgspec.Struct, tag="task", forbid_unknown_fields=True):
 
     document: bytes
     """Plan document that holds just this well."""
+    fit: str = ""
+    """Not the well shall be run, but this fit of its plan be made."""
 
 
 ToWorker = Setup | Task
+Result = TypeVar("Result", WellResult, FitResult)
 
 
-def send(pipe: IO[bytes], message: ToWorker | WellResult) -> None:
+def send(pipe: IO[bytes], message: ToWorker | WellResult | FitResult) -> None:
     """Write one message and flush."""
     payload = msgspec.msgpack.encode(message)
     pipe.write(_LENGTH.pack(len(payload)) + payload)
@@ -61,12 +65,12 @@ def send_begun(pipe: IO[bytes]) -> None:
     pipe.flush()
 
 
-def receive_result(pipe: IO[bytes], on_begun: Callable[[], None]) -> WellResult | None:
-    """The next result of a worker; None if it ended, or sent something else."""
+def receive_result(pipe: IO[bytes], on_begun: Callable[[], None], kind: type[Result]) -> Result | None:
+    """The next result of a worker, of a kind; None if it ended, or sent something else."""
     while (payload := _receive(pipe)) == b"":
         on_begun()
     try:
-        return None if payload is None else msgspec.msgpack.decode(payload, type=WellResult)
+        return None if payload is None else msgspec.msgpack.decode(payload, type=kind)
     except msgspec.MsgspecError:
         return None
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from openhcs_engine.errors import ExecutionError, StorageError
 from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.execution.fits.before_wells import fit_before_wells
 from openhcs_engine.execution.leases import RunDevices, held_gpus
 from openhcs_engine.execution.log import RunLog
 from openhcs_engine.execution.placement import WorkerDevices
@@ -19,7 +20,7 @@ from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.run_end import RunClaims
 from openhcs_engine.execution.runners.contract import Finished, Runner, RunOrder
 from openhcs_engine.execution.runners.registry import RUNNERS
-from openhcs_engine.execution.runners.well_watch import REMIND_S, Notice, Patience
+from openhcs_engine.execution.runners.well_watch import REMIND_S, Notice, Patience, silent
 from openhcs_engine.execution.space import check_space
 from openhcs_engine.execution.well import with_files_of_now
 from openhcs_engine.execution.well_lister import WellLister
@@ -104,7 +105,7 @@ def execute_wells(
     DeviceUnavailableError
         With the first result: if the policy requires a GPU and none can be had.
     """
-    chosen, notes = _choose_runner(runner, contexts)
+    chosen, notes = choose_runner(runner, contexts)
     limit_s = well_limit(well_timeout)
     if limit_s is not None and not chosen.can_end_a_well:
         raise ExecutionError(refused_limit(notes))
@@ -121,11 +122,15 @@ def execute_wells(
     folder = open_output(first.output.address, first.output.backend)
     folder.check_usable(first.plate.root)
     folder.sweep()  # first: a well that a killed run was replacing is put back, and may be unchanged
-    unchanged, changed = _unchanged(folder, contexts, renew=renew)
-    contexts = {well: changed[well][0] if well in changed else context for well, context in contexts.items()}
-    waiting = {well: context for well, context in contexts.items() if well not in unchanged}
-    check_space(folder, waiting.values(), len(run_devices.cpus))
     materialized = [step.materialize for step in first.steps if step.materialize is not None]
+    if first.fits:  # what is refused is refused before anything is fitted
+        folder.prepare(first.plate, first.output.images, materialized)
+    fitted = fit_before_wells(contexts, folder, chosen, functions or FunctionSource(), on_notice or silent)
+    unchanged, changed = _unchanged(folder, fitted.contexts, renew=renew)
+    contexts = {well: changed[well][0] if well in changed else context for well, context in fitted.contexts.items()}
+    unfit = {well: fitted.failure(well) for well in fitted.failed if well not in unchanged}
+    waiting = {well: context for well, context in contexts.items() if well not in unchanged and well not in unfit}
+    check_space(folder, waiting.values(), len(run_devices.cpus))
     folder.prepare(first.plate, first.output.images, materialized)
     group = PlateGroup.of(first.plate, first.output.images, contexts)
     lister = WellLister(folder, group, folder.zarr_sets(materialized))
@@ -135,6 +140,8 @@ def execute_wells(
     save_plan()
     log = RunLog(folder.log_folder(), run_id or new_run_id())
     log.start(contexts, chosen.name, run_devices.cpus)
+    for sentence in fitted.notes:
+        log.note(sentence)
     notes_of = {well: (*notes, *(changed[well][1] if well in changed else ())) for well in waiting}
 
     def notice(sentence: str) -> None:
@@ -149,7 +156,7 @@ def execute_wells(
         log,
         chosen,
         waiting,
-        unchanged,
+        (*unchanged.values(), *unfit.values()),
         replace(run_devices, on_wait=notice),
         functions or FunctionSource(),
         plan,
@@ -171,7 +178,7 @@ def _results(
     log: RunLog,
     runner: Runner,
     waiting: Mapping[str, ProcessingContext],
-    unchanged: Mapping[str, WellResult],
+    settled: Sequence[WellResult],
     run_devices: RunDevices,
     functions: FunctionSource,
     plan: str,
@@ -184,7 +191,7 @@ def _results(
     ended = "run stopped"
     try:
         with run_devices.workers(waiting) as crew:  # first of all: it may refuse the run
-            for result in unchanged.values():
+            for result in settled:
                 claims.add(result)
                 log.well(result)
                 yield result
@@ -263,13 +270,15 @@ def _computed(
             yield from finished
 
 
-def _choose_runner(name: str, contexts: Mapping[str, ProcessingContext]) -> tuple[Runner, tuple[str, ...]]:
+def choose_runner(name: str, contexts: Mapping[str, ProcessingContext]) -> tuple[Runner, tuple[str, ...]]:
+    """The runner of a name, or threads where other processes cannot do it, with the reason."""
     if not contexts:
         raise ExecutionError("There are no wells to execute.")
     if name not in RUNNERS:
         raise ExecutionError(f"Runner {name!r} is unknown (choose from {', '.join(RUNNERS)}).")
     first = next(iter(contexts.values()))
     calls = [call for step in first.steps for route in step.routes for call in route.calls]
+    calls += [plan.step.call for plan in first.fits]
     local = sorted({call.reference for call in calls if not call.importable})
     if first.output.scratch.backend.startswith("__main__:"):
         local.append(first.output.scratch.backend)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ import numpy as np
 from openhcs_engine.errors import OpenHCSError, PlaneMismatchError, StepError, StorageBudgetError, StorageError
 from openhcs_engine.execution.artifacts.well_artifacts import StackArtifacts, WellArtifacts
 from openhcs_engine.execution.calls import FunctionSource, with_coordinates
+from openhcs_engine.execution.fits.loaded import LoadedFit
 from openhcs_engine.execution.out_of_memory import CallResources, RouteRun
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepRecord, StepResult
@@ -41,6 +42,8 @@ class WellResources:
     intermediates: StorageBackend
     functions: FunctionSource
     devices: WorkerDevices
+    fits: Mapping[str, LoadedFit] = field(default_factory=dict)
+    """What was fitted for the plate and its functions are given, by name."""
     artifacts: WellArtifacts = field(default_factory=WellArtifacts)
     """What its functions made beside planes."""
 
@@ -126,11 +129,11 @@ def _apply_route(
     plan: StepPlan, route: Route, stack: Stack, array: Array, resources: WellResources, record: StepRecord
 ) -> Array:
     context = resources.context
-    reload = partial(_read_raw_stack, stack, context) if plan.reads == SOURCE else None
+    reload = partial(read_raw_stack, stack, context) if plan.reads == SOURCE else None
     call_resources = CallResources(
         planned=context.device_of(plan), devices=resources.devices, functions=resources.functions, record=record
     )
-    artifacts = StackArtifacts(plan.number, route.key, stack, context, resources.artifacts)
+    artifacts = StackArtifacts(plan.number, route.key, stack, context, resources.artifacts, resources.fits)
     calls = RouteRun(with_coordinates(route.calls, stack), array, reload, call_resources, artifacts)
     del array  # the calls hold the only reference, so that they can let it go
     try:
@@ -169,7 +172,7 @@ def _describe(stack: Stack) -> str:
 
 def _load_stack(plan: StepPlan, stack: Stack, resources: WellResources) -> Array:
     if plan.reads == SOURCE:
-        return _read_raw_stack(stack, resources.context)
+        return read_raw_stack(stack, resources.context)
     with _storing(plan, stack):
         planes = take_planes(resources.intermediates, stack.planes)
     _refuse_unequal(plan, stack, planes)
@@ -219,7 +222,7 @@ def _storing(plan: StepPlan, stack: Stack) -> Iterator[None]:
         raise _step_error(plan, stack, f"{error} ({_describe(stack)})") from error
 
 
-def _read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
+def read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
     """Read raw planes straight into one new array, of a kind that every array library can share."""
     first = _expected(stack.planes[0], context)
     array = empty_aligned((len(stack.planes), *first[0]), first[1])
@@ -304,4 +307,4 @@ def _save(plan: StepPlan, key: ImageKey, plane: Array, resources: WellResources,
     return ImagePlane(key=key, path=path)
 
 
-__all__ = ["SOURCE", "WellResources", "drop_planes", "is_given_away", "run_step", "take_planes"]
+__all__ = ["SOURCE", "WellResources", "drop_planes", "is_given_away", "read_raw_stack", "run_step", "take_planes"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from openhcs_engine.errors import OpenHCSError, PlateError
 from openhcs_engine.execution.artifacts.tables import join_rows
 from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.execution.fits.loaded import FitSource, LoadedFit
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
 from openhcs_engine.execution.steps import SOURCE, WellResources, drop_planes, run_step, take_planes
@@ -44,6 +45,8 @@ class RunInfo:
     """What its worker holds."""
     plan: str = ""
     """Fingerprint of the whole plan."""
+    fits: FitSource = field(default_factory=FitSource)
+    """Where what was fitted for the plate is read."""
 
     @property
     def run_id(self) -> str:
@@ -55,6 +58,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, run: RunInfo
     """Run all steps of one well and publish what the last one made; a failure publishes nothing and raises nothing."""
     started = perf_counter()
     done: list[StepResult] = []
+    fits: Mapping[str, LoadedFit] = {}
     try:
         refuse_damaged_well(context)
         raw, notes = ArrayListing(context.plate.root), tuple[str, ...]()
@@ -63,7 +67,8 @@ def run_well(context: ProcessingContext, functions: FunctionSource, run: RunInfo
         unstored = raw.unstored_parts()
         notes += (*note_passed_steps(context), *note_missing_planes(context), *unstored)
         functions.verify(context.calls)
-        staged = _run_steps(context, functions, run, done)
+        fits = run.fits.of(context)
+        staged = _run_steps(context, functions, run, fits, done)
         manifest = WellManifest.of(
             context,
             staged,
@@ -75,7 +80,8 @@ def run_well(context: ProcessingContext, functions: FunctionSource, run: RunInfo
                 "intermediates": context.output.scratch.summary,
                 **({"unstored": unstored} if unstored else {}),
                 "steps": [record_of(step) for step in done],
-                **({"warnings": warnings} if (warnings := _warnings(done)) else {}),
+                **({"warnings": warnings} if (warnings := _warnings(done, fits)) else {}),
+                **({"fits": {name: fit.record.fingerprint for name, fit in fits.items()}} if fits else {}),
             },
         )
         folder = open_output(context.output.address, context.output.backend, context.output.fsync)
@@ -91,7 +97,7 @@ def run_well(context: ProcessingContext, functions: FunctionSource, run: RunInfo
             seconds=perf_counter() - started,
             device=_ran_on(done, run.devices),
             steps=tuple(done),
-            warnings=_warnings(done),
+            warnings=_warnings(done, fits),
         )
     return WellResult(
         well=context.well,
@@ -104,13 +110,17 @@ def run_well(context: ProcessingContext, functions: FunctionSource, run: RunInfo
         files=len(manifest.files),
         steps=tuple(done),
         notes=notes,
-        warnings=_warnings(done),
+        warnings=_warnings(done, fits),
         missing_planes=context.missing_planes,
     )
 
 
 def _run_steps(
-    context: ProcessingContext, functions: FunctionSource, run: RunInfo, done: list[StepResult]
+    context: ProcessingContext,
+    functions: FunctionSource,
+    run: RunInfo,
+    fits: Mapping[str, LoadedFit],
+    done: list[StepResult],
 ) -> StagedWell:
     """Run the steps one after another; write what the last one left, and what others shall keep."""
     start = context.index if context.on_missing is OnMissing.BLANK else context.index.present()
@@ -119,7 +129,7 @@ def _run_steps(
         stage_well(run.staging, context) as stage,
         open_scratch(context.output.scratch, run.staging, context.well) as intermediates,
     ):
-        resources = WellResources(context, intermediates, functions, run.devices)
+        resources = WellResources(context, intermediates, functions, run.devices, fits)
         for plan in context.own_steps:
             if plan.reads == SOURCE and index is not start:
                 drop_planes(intermediates, index)
@@ -160,8 +170,9 @@ def _record_of_cast(cast: CastResult) -> dict[str, object]:
     return {**asdict(cast), **ends, "warns": cast.warns, "told": cast.told}
 
 
-def _warnings(steps: Sequence[StepResult]) -> tuple[str, ...]:
-    return tuple(warning for step in steps for warning in step.warnings)
+def _warnings(steps: Sequence[StepResult], fits: Mapping[str, LoadedFit]) -> tuple[str, ...]:
+    of_fits = (sentence for fit in fits.values() for sentence in fit.record.remarks)
+    return (*of_fits, *(warning for step in steps for warning in step.warnings))
 
 
 def _ran_on(steps: Sequence[StepResult], devices: WorkerDevices) -> str:
@@ -189,7 +200,7 @@ def with_files_of_now(context: ProcessingContext, raw: ArrayListing) -> tuple[Pr
 
     A mended file may be run again without a new plan; the well must then carry the fingerprint of what was read.
     """
-    planes = tuple(_as_it_is_now(plane, raw) for plane in context.index)
+    planes = tuple(as_it_is_now(plane, raw) for plane in context.index)
     changed = sum(1 for now, planned in zip(planes, context.index, strict=True) if now is not planned)
     if not changed:
         return context, ()
@@ -197,7 +208,8 @@ def with_files_of_now(context: ProcessingContext, raw: ArrayListing) -> tuple[Pr
     return replace(context, index=ImageIndex(planes)), (note,)
 
 
-def _as_it_is_now(plane: ImagePlane, raw: ArrayListing) -> ImagePlane:
+def as_it_is_now(plane: ImagePlane, raw: ArrayListing) -> ImagePlane:
+    """The plane with the size and time that its file, and the chunks of its array, have now."""
     if not plane.present or plane.path is None:
         return plane
     try:
@@ -265,6 +277,7 @@ def _take_images(index: ImageIndex, intermediates: StorageBackend) -> Iterator[t
 
 __all__ = [
     "RunInfo",
+    "as_it_is_now",
     "note_missing_planes",
     "note_passed_steps",
     "refuse_damaged_well",

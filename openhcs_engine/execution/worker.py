@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.execution.fits.fitting import make_fit
 from openhcs_engine.execution.messages import Setup, Task, ToWorker, receive_task, send, send_begun
 from openhcs_engine.execution.runners.worker_environment import load_libraries
 from openhcs_engine.execution.well import RunInfo, run_well
@@ -86,7 +87,7 @@ def _serve(tasks: queue.SimpleQueue[ToWorker], results: BinaryIO, setup: Setup) 
         assert isinstance(task, Task)
         send_begun(results)
         (context,) = contexts_from_json(task.document).values()
-        result = run_well(context, functions, run)
+        result = make_fit(context, task.fit, functions) if task.fit else run_well(context, functions, run)
         with contextlib.suppress(ValueError, OSError):  # a function may have closed them
             sys.stdout.flush()
             sys.stderr.flush()

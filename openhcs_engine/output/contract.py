@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_group import PlateGroup
+from openhcs_engine.output.fits.contract import OutputFits
 from openhcs_engine.output.image_sets import KnownManifests, PresentWell
 from openhcs_engine.output.layout import ZARR_IMAGES
 from openhcs_engine.output.listing import OutputFiles
@@ -55,6 +56,11 @@ class PlateOutput(ABC):
     @abstractmethod
     def files(self) -> OutputFiles:
         """What is there, as a verification sees it."""
+
+    @property
+    @abstractmethod
+    def fits(self) -> OutputFits:
+        """What was fitted once for the plate."""
 
     @abstractmethod
     def check_usable(self, plate_root: str | Path) -> None:

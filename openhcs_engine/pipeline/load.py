@@ -11,6 +11,7 @@ from types import ModuleType
 
 from openhcs_engine.errors import PipelineImportError
 from openhcs_engine.pipeline.pipeline import Pipeline
+from openhcs_engine.pipeline.plate_step import PlateStep
 from openhcs_engine.pipeline.settings import configured, is_maker
 from openhcs_engine.pipeline.step import FunctionStep
 
@@ -46,7 +47,7 @@ def load_pipeline(
         )
     module = _import(module_name, reference, [str(folder) for folder in search_path])
     value = getattr(module, attribute, None)
-    if isinstance(value, list) and value and all(isinstance(step, FunctionStep) for step in value):
+    if isinstance(value, list) and value and all(isinstance(step, FunctionStep | PlateStep) for step in value):
         value = value if isinstance(value, Pipeline) else Pipeline(value, name=attribute)
     if value is not None and (isinstance(value, Pipeline) or is_maker(value)):
         made = configured(value, settings or {})

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from openhcs_engine.errors import PipelineError
+from openhcs_engine.pipeline.plate_step import PlateStep
 from openhcs_engine.pipeline.step import FunctionStep
 
+PipelineStep: TypeAlias = FunctionStep | PlateStep
+"""What a pipeline is a list of."""
 
-class Pipeline(list[FunctionStep]):
+
+class Pipeline(list[PipelineStep]):
     """A real list of steps (append, slice, iterate), with a name, a description and the time of its creation.
 
     Name, description and metadata describe; they change no pixel and no fingerprint.
@@ -22,13 +27,13 @@ class Pipeline(list[FunctionStep]):
 
     def __init__(
         self,
-        steps: Iterable[FunctionStep] | None = None,
+        steps: Iterable[PipelineStep] | None = None,
         *,
         name: str = "Pipeline",
         description: str = "",
         metadata: Mapping[str, object] | None = None,
     ) -> None:
-        if isinstance(steps, FunctionStep):
+        if isinstance(steps, FunctionStep | PlateStep):
             raise PipelineError(f"Pipeline(…) takes a list of steps, but got {steps!r}; write Pipeline([step]).")
         super().__init__(steps or ())
         self.name = name
@@ -36,7 +41,7 @@ class Pipeline(list[FunctionStep]):
         self.metadata: dict[str, object] = {"created_at": datetime.now(UTC).isoformat(), **(metadata or {})}
 
     @property
-    def steps(self) -> list[FunctionStep]:
+    def steps(self) -> list[PipelineStep]:
         """The list itself."""
         return self
 
@@ -45,7 +50,7 @@ class Pipeline(list[FunctionStep]):
         """ISO time of creation, UTC."""
         return str(self.metadata["created_at"])
 
-    def add_step(self, step: FunctionStep) -> Pipeline:
+    def add_step(self, step: PipelineStep) -> Pipeline:
         """Append a step and return the pipeline."""
         self.append(step)
         return self

@@ -19,13 +19,14 @@ import msgspec
 
 from openhcs_engine.errors import CompilationError, PipelineError, Violation
 from openhcs_engine.pipeline.patterns import StackFunction, first_function_name
-from openhcs_engine.pipeline.pipeline import Pipeline
+from openhcs_engine.pipeline.pipeline import Pipeline, PipelineStep
+from openhcs_engine.pipeline.plate_step import PlateStep
 from openhcs_engine.pipeline.step import FunctionStep
 
 Settings: TypeAlias = Mapping[str, object]
 """Values by name; texts stand for what they say, as on a command line."""
 
-PipelineMaker: TypeAlias = Callable[..., Sequence[FunctionStep]]
+PipelineMaker: TypeAlias = Callable[..., Sequence[PipelineStep]]
 """A function whose keyword parameters are those of the pipeline that it returns."""
 
 _SEQUENCES: Final = (list, tuple, set, frozenset, Sequence)
@@ -38,7 +39,7 @@ def is_maker(value: object) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
-def configured(pipeline: Sequence[FunctionStep] | PipelineMaker, settings: Settings) -> Sequence[FunctionStep]:
+def configured(pipeline: Sequence[PipelineStep] | PipelineMaker, settings: Settings) -> Sequence[PipelineStep]:
     """A pipeline with its settings; itself if it is none of a function's and there are no settings.
 
     Parameters
@@ -61,11 +62,11 @@ def configured(pipeline: Sequence[FunctionStep] | PipelineMaker, settings: Setti
     own = {name: value for name, value in settings.items() if "." not in name}
     violations: list[Violation] = []
     dotted = {name: value for name, value in settings.items() if "." in name}
-    steps: Sequence[FunctionStep] | None
+    steps: Sequence[PipelineStep] | None
     if callable(pipeline) and is_maker(pipeline):
         steps = _made(pipeline, own, violations)
     else:
-        steps = cast("Sequence[FunctionStep]", pipeline)
+        steps = cast("Sequence[PipelineStep]", pipeline)
         violations += [_no_parameters(name, steps) for name in own]
     # What is in a pipeline that could not be made, nobody knows.
     changes = _Changes() if steps is None else _Changes.of(steps, dotted, violations)
@@ -74,7 +75,7 @@ def configured(pipeline: Sequence[FunctionStep] | PipelineMaker, settings: Setti
     return changes.apply(steps, settings) if settings else steps
 
 
-def _made(maker: PipelineMaker, given: Settings, violations: list[Violation]) -> Sequence[FunctionStep] | None:
+def _made(maker: PipelineMaker, given: Settings, violations: list[Violation]) -> Sequence[PipelineStep] | None:
     """What the function returns, without the settings that are wrong; None if it cannot be called so."""
     title = getattr(maker, "__name__", type(maker).__name__)
     parameters = _Parameters.of(maker)
@@ -97,7 +98,7 @@ def _made(maker: PipelineMaker, given: Settings, violations: list[Violation]) ->
         if violations:  # perhaps for a value that it was not given
             return None
         raise PipelineError(f"The pipeline {title!r} cannot be made: {type(error).__name__}: {error}.") from error
-    if not isinstance(steps, list) or not all(isinstance(step, FunctionStep) for step in steps):
+    if not isinstance(steps, list) or not all(isinstance(step, FunctionStep | PlateStep) for step in steps):
         raise PipelineError(
             f"The function {title!r} returned a {type(steps).__name__}; one that is named as a pipeline must return "
             "Pipeline([FunctionStep(…), …])."
@@ -145,15 +146,14 @@ class _Changes:
     """Position → name of the function → parameter → value."""
 
     @classmethod
-    def of(cls, steps: Sequence[FunctionStep], given: Settings, violations: list[Violation]) -> _Changes:
+    def of(cls, steps: Sequence[PipelineStep], given: Settings, violations: list[Violation]) -> _Changes:
         changes: dict[int, dict[str, dict[str, object]]] = {}
         for name, value in given.items():
             prefix, _, parameter = name.rpartition(".")
             named = [
                 (position, function)
                 for position, step in enumerate(steps)
-                if isinstance(step, FunctionStep)
-                for function in _functions(step.func)
+                for function in _functions(_pattern(step))
                 if prefix in (str(step.name), _title(function))
             ]
             takers = [(position, function, _Parameters.of(function, behind_stack=True)) for position, function in named]
@@ -165,10 +165,10 @@ class _Changes:
                 _read(name, value, parameters, values, violations)
         return cls(changes)
 
-    def apply(self, steps: Sequence[FunctionStep], settings: Settings) -> Pipeline:
+    def apply(self, steps: Sequence[PipelineStep], settings: Settings) -> Pipeline:
         """The steps with the values in their functions' parameters; the name says the settings, too."""
         changed = [
-            replace(step, func=_with_values(step.func, self.of_steps[position])) if position in self.of_steps else step
+            _changed(step, self.of_steps[position]) if position in self.of_steps else step
             for position, step in enumerate(steps)
         ]
         pipeline = steps if isinstance(steps, Pipeline) else Pipeline(steps)
@@ -176,6 +176,17 @@ class _Changes:
         return Pipeline(
             changed, name=f"{pipeline.name} ({given})", description=pipeline.description, metadata=pipeline.metadata
         )
+
+
+def _pattern(step: object) -> object:
+    """The functions of a step; nothing of what is no step, which the compiler refuses."""
+    return step.func if isinstance(step, FunctionStep) else step.fit if isinstance(step, PlateStep) else None
+
+
+def _changed(step: PipelineStep, values: Mapping[str, Mapping[str, object]]) -> PipelineStep:
+    if isinstance(step, PlateStep):
+        return replace(step, fit=_with_values(step.fit, values))
+    return replace(step, func=_with_values(step.func, values))
 
 
 def _functions(pattern: object) -> Iterator[StackFunction]:
@@ -207,7 +218,7 @@ def _title(function: object) -> str:
     return first_function_name(function) or type(function).__name__
 
 
-def _with_name(steps: Sequence[FunctionStep], name: str) -> Pipeline:
+def _with_name(steps: Sequence[PipelineStep], name: str) -> Pipeline:
     if not isinstance(steps, Pipeline):
         return Pipeline(steps, name=name)
     return Pipeline(steps, name=name, description=steps.description, metadata=steps.metadata)
@@ -311,7 +322,7 @@ def _unknown(name: str, owner: str, known: Mapping[str, object] | Sequence[str],
     )
 
 
-def _no_parameters(name: str, steps: Sequence[FunctionStep]) -> Violation:
+def _no_parameters(name: str, steps: Sequence[PipelineStep]) -> Violation:
     hint = " It is a list of steps; name a function's parameter, as in " + (
         next(iter(_settable(steps)), "function.parameter") + "."
     )
@@ -319,7 +330,7 @@ def _no_parameters(name: str, steps: Sequence[FunctionStep]) -> Violation:
 
 
 def _no_function(
-    name: str, steps: Sequence[FunctionStep], takers: Sequence[tuple[int, StackFunction, _Parameters]]
+    name: str, steps: Sequence[PipelineStep], takers: Sequence[tuple[int, StackFunction, _Parameters]]
 ) -> Violation:
     """Why a setting with a dot means nothing: nothing has that name, or what has it takes no such parameter."""
     prefix, _, parameter = name.rpartition(".")
@@ -336,10 +347,10 @@ def _no_function(
     )
 
 
-def _settable(steps: Sequence[FunctionStep]) -> Iterator[str]:
+def _settable(steps: Sequence[PipelineStep]) -> Iterator[str]:
     """Every setting of functions that there is."""
     for step in steps:
-        for function in _functions(step.func) if isinstance(step, FunctionStep) else ():
+        for function in _functions(_pattern(step)):
             for name in _Parameters.of(function, behind_stack=True).named:
                 yield f"{_title(function)}.{name}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Final, TypeAlias, TypedDict
 
 import msgspec
@@ -15,14 +15,14 @@ import msgspec
 from openhcs_engine.errors import OutputPlaceError
 from openhcs_engine.files.address import is_remote
 from openhcs_engine.laws import now, one
-from openhcs_engine.model.artifacts import SideInput, SideOutput
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.digest import canonical_json, digest
-from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, OnMissing, PlaneKind
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wording import listed_first
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
+from openhcs_engine.plan.fit import FitPlan, FitStep
+from openhcs_engine.plan.function_call import FunctionCall, UsedFile, call_that_counts
 from openhcs_engine.vfs.intermediates import ScratchPlan
 
 COORDINATES: Final = "coordinates"
@@ -30,69 +30,6 @@ COORDINATES: Final = "coordinates"
 
 CPU: Final = "cpu"
 """The logical device that every host has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsedFile:
-    """A file that a module read while it was imported, as it was then."""
-
-    path: str
-    """Absolute. Its name alone is part of fingerprints."""
-    size: int
-    """Bytes."""
-    mtime_ns: int
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return PurePath(self.path).name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionCall:
-    """One function with its parameters."""
-
-    reference: str
-    """``module:qualname`` of the function."""
-    importable: bool = True
-    """False: a function of a notebook, ``__main__`` or another function; only runs inside the process that compiled."""
-    source_sha256: str
-    """Digest of its source text and of what it uses; a changed function makes its wells stale."""
-    version: str
-    """``distribution==version`` the function comes from, or empty for a module that is no installed package."""
-    kwargs: FrozenMap = field(default_factory=FrozenMap)
-    input_type: str = "numpy"
-    """Array library of the stack it takes."""
-    output_type: str = "numpy"
-    """Array library of the stack it returns."""
-    dtype: str = "preserve"
-    """``preserve`` (the input's, rounded, clipped, never stretched), ``native`` (as returned), or a NumPy name."""
-    collapses: bool = False
-    """True: N planes become one, which stands for the whole axis."""
-    slice_by_slice: bool = False
-    """True: what it makes of a plane does not depend on the other planes, so that a stack may be cut into batches."""
-    declared: bool = True
-    """False: the function carries no decorator, and counts as NumPy."""
-    coordinates: bool = False
-    """True: it is also given ``coordinates``, where on the axes of its stack each plane lies."""
-    side_outputs: tuple[SideOutput, ...] = ()
-    """What it returns behind its stack, in order."""
-    side_inputs: tuple[SideInput, ...] = ()
-    """Parameters that are filled while a well is processed."""
-    cpu_twin: FunctionCall | None = None
-    """What runs instead on the CPU if the device runs out of memory and the library has no CPU device."""
-    source_by_law_1: str = ""
-    """The digest by the first law, for wells that were published by it; no part of fingerprints."""
-    revision: int = 0
-    """Of a function of ours, how often its results changed since the first law; stands for its source."""
-    uses: FrozenMap = field(default_factory=FrozenMap)
-    """What it uses, by name: functions, classes and values with the beginning of their digest, packages with their
-    version. In fingerprints all of it is in ``source_sha256``."""
-    files: tuple[UsedFile, ...] = ()
-    """Files that the modules which it uses read while they were imported."""
-    unfollowed: tuple[str, ...] = ()
-    """What it uses and nobody can tell from another thing of its kind, each with the reason; no part of
-    fingerprints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +181,8 @@ class ProcessingContext:
     beyond_plan: int = 0
     """Planes that the well lacks and that ``index`` has no row for, so that ``on_missing`` does not concern them: of
     what no well of the plate has, and of what only other wells let expect. Results say that they are missing."""
+    fits: tuple[FitPlan, ...] = ()
+    """What is fitted once for the whole plate."""
 
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
 
@@ -288,8 +227,20 @@ class ProcessingContext:
         return tuple(replace(step, reads="source") if step is own[0] else step for step in own)
 
     @property
+    def own_fits(self) -> tuple[FitPlan, ...]:
+        """The fits that functions of this well's steps are given."""
+        if not self.fits:
+            return ()
+        own = [step for step in self.steps if step.applies_to(self.well)]
+        calls = [call for step in own for route in step.routes for call in route.calls]
+        taken = {each.name for call in calls for each in call.side_inputs if not each.sources}
+        return tuple(plan for plan in self.fits if plan.name in taken)
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of what determines the well's results: steps, parameters, sources, versions, and its plane table.
+
+        So are the fits that its functions are given.
 
         Of a step for some wells only whether it applies to this one is in it. Devices, workers, runner, the output's
         backend and output, absolute paths, the pipeline's name and the version of this product are not in it.
@@ -311,9 +262,11 @@ class ProcessingContext:
         if self.law == one.LAW:
             found = one.fingerprint(steps=steps, versions=self.versions, stage_um=self.stage_um, **of_plate)
         else:
-            stage = {"stage_um": self.stage_um} if self.stage_um else {}
+            more: dict[str, object] = {"stage_um": self.stage_um} if self.stage_um else {}
+            if own_fits := self.own_fits:
+                more["fits"] = {plan.name: plan.fingerprint for plan in own_fits}
             versions = now.without_product(self.versions)
-            found = digest({"law": self.law, "steps": steps, "versions": versions, **of_plate, **stage})
+            found = digest({"law": self.law, "steps": steps, "versions": versions, **of_plate, **more})
         object.__setattr__(self, "_fingerprint", found)
 
     def __hash__(self) -> int:
@@ -357,16 +310,7 @@ class SharedSteps:
 
 
 def _steps_json(steps: Iterable[StepPlan]) -> msgspec.Raw:
-    return msgspec.Raw(canonical_json(now.worded([with_calls(step, _call_that_counts) for step in steps])))
-
-
-def _call_that_counts(call: FunctionCall) -> FunctionCall:
-    """A call without what is only shown to people; functions of ours are known by their revision."""
-    files = tuple(replace(file, path=file.name) for file in call.files)
-    call = replace(call, source_by_law_1="", uses=FrozenMap(), unfollowed=(), files=files)
-    if now.is_ours(call.reference):
-        call = replace(call, source_sha256="", version="")
-    return call
+    return msgspec.Raw(canonical_json(now.worded([with_calls(step, call_that_counts) for step in steps])))
 
 
 def with_calls(step: StepPlan, change: Callable[[FunctionCall], FunctionCall]) -> StepPlan:
@@ -379,12 +323,14 @@ def with_calls(step: StepPlan, change: Callable[[FunctionCall], FunctionCall]) -
     return replace(step, routes=routes)
 
 
-def steps_digest(steps: tuple[StepPlan, ...], law: int = now.LAW) -> str:
+def steps_digest(steps: tuple[StepPlan, ...], law: int = now.LAW, fits: Iterable[FitStep] = ()) -> str:
     """Digest of what a pipeline does, as a law writes it; backends left out."""
     done = [
         replace(step, reads="", writes="", materialize=step.materialize and replace(step.materialize, backend=""))
         for step in steps
     ]
+    if fitted := list(fits):
+        return digest({"steps": now.worded(done), "fits": now.worded(fitted)})
     return one.steps_digest(done) if law == one.LAW else digest(now.worded(done))
 
 
@@ -443,12 +389,15 @@ def _file_row(plane: ImagePlane) -> FileRow:
 
 
 __all__ = [
+    "FitPlan",
+    "FitStep",
     "FunctionCall",
     "MaterializePlan",
     "OutputPlan",
     "ProcessingContext",
     "Route",
     "StepPlan",
+    "UsedFile",
     "pixels_of",
     "plan_fingerprint",
     "steps_digest",

@@ -25,6 +25,7 @@ from openhcs_engine.plan.context import (
     plan_fingerprint,
     steps_digest,
 )
+from openhcs_engine.plan.fit import FitEntry, FitStep
 from openhcs_engine.plan.plane_table import PlaneTable
 
 FORMAT: Final = 3
@@ -57,7 +58,14 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     wells: dict[str, _WellEntry]
     law: int = 1
     """Of its fingerprints; documents without a law are of the first."""
+    fits: tuple[FitEntry, ...] | msgspec.UnsetType = msgspec.UNSET
+    """What is fitted once a plate; absent where nothing is."""
     explained: Any = msgspec.UNSET  # Any: JSON for people, which nothing reads back
+
+    @property
+    def fit_steps(self) -> tuple[FitStep, ...]:
+        """The declared fits."""
+        return () if self.fits is msgspec.UNSET else tuple(entry.step for entry in self.fits)
 
 
 class _Head(msgspec.Struct):
@@ -77,6 +85,7 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
     first = next(iter(contexts.values()))
     try:
         index = canonical_json(PlaneTable.of({well: context.index for well, context in contexts.items()}))
+        fits = tuple(map(FitEntry.of, first.fits))
     except ValueError as error:
         raise ContextFileError(f"This plan cannot be kept: {error}. Read the plate again.") from error
     document = canonical_json(
@@ -101,6 +110,7 @@ def contexts_to_json(contexts: Mapping[str, ProcessingContext], explained: Mappi
                 )
                 for well, context in contexts.items()
             },
+            fits=fits or msgspec.UNSET,
             explained=msgspec.UNSET if explained is None else explained,
         )
     )
@@ -150,7 +160,7 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
         fingerprints.
     """
     parsed = _parse(document)
-    if parsed.steps and steps_digest(parsed.steps, parsed.law) != parsed.pipeline_digest:
+    if parsed.steps and steps_digest(parsed.steps, parsed.law, parsed.fit_steps) != parsed.pipeline_digest:
         raise ContextFileError(
             "The plan document names functions or parameters that its pipeline did not declare; it was changed after "
             f"it was written. {_AGAIN}"
@@ -168,6 +178,7 @@ def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
 
 
 def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str, ProcessingContext]:
+    fits = () if parsed.fits is msgspec.UNSET else tuple(entry.plan() for entry in parsed.fits)
     return {
         well: ProcessingContext(
             well=well,
@@ -182,6 +193,7 @@ def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str,
             stage_um=entry.stage_um,
             beyond_plan=entry.beyond_plan,
             law=parsed.law,
+            fits=fits,
         )
         for well, entry in parsed.wells.items()
     }

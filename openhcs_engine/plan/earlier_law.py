@@ -46,7 +46,7 @@ class ByLawOne:
         """
         if context.law == one.LAW:
             return context
-        if any(map(_gives_other_results, calls_of_well(context))):
+        if context.own_fits or any(map(_gives_other_results, calls_of_well(context))):
             return None
         same = id(context.steps), maker
         if same not in self._steps:

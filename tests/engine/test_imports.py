@@ -44,7 +44,7 @@ def test_public_names_are_a_promise() -> None:
     assert openhcs_engine.__all__ == sorted(openhcs_engine.__all__)
     assert set(openhcs_engine.__all__) == {
         "ArtifactKind", "FunctionStep", "GroupBy", "InputSource", "Materialize", "Pipeline", "PipelineOrchestrator",
-        "VariableComponents", "special_inputs", "special_outputs",
+        "PlateStep", "Sample", "VariableComponents", "special_inputs", "special_outputs",
     }  # fmt: skip
     assert all(getattr(openhcs_engine, name).__name__ == name for name in openhcs_engine.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from openhcs_engine.errors import ArrayError, SideDataError, TableError
 from openhcs_engine.execution.artifacts.summary import Measured, summary
 from openhcs_engine.execution.artifacts.tables import object_rows, position_rows, table_rows
+from openhcs_engine.execution.fits.loaded import LoadedFit
 from openhcs_engine.execution.results import ArtifactRecord
 from openhcs_engine.memory.conversion.convert import convert
 from openhcs_engine.memory.libraries import library_of
@@ -137,13 +139,20 @@ class StackArtifacts:
     """Artifacts that the calls on one stack take and make; what they made is the well's once all calls succeeded."""
 
     def __init__(
-        self, step: int, route: int | None, stack: Stack, context: ProcessingContext, artifacts: WellArtifacts
+        self,
+        step: int,
+        route: int | None,
+        stack: Stack,
+        context: ProcessingContext,
+        artifacts: WellArtifacts,
+        fits: Mapping[str, LoadedFit] = MappingProxyType({}),
     ) -> None:
         self._step = step
         self._route = route
         self._stack = stack
         self._context = context
         self._artifacts = artifacts
+        self._fits = fits
         self._made: dict[int, list[Artifact]] = {}
         self._collapsed: set[int] = set()
 
@@ -176,6 +185,8 @@ class StackArtifacts:
         return tuple(plane.key for plane in self._stack.planes) if whole else (self._stack.collapsed_key,)
 
     def _value(self, call: FunctionCall, wanted: SideInput, keys: Sequence[ImageKey]) -> object:
+        if not wanted.sources and wanted.name in self._fits:
+            return self._fits[wanted.name].value(keys[0].channel, call.reference)
         if not wanted.sources:
             return self._of_planes(call, wanted.name, keys)
         scope = self._stack.collapsed_key

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.execution.fits.fitting import FitResult, make_fit
+from openhcs_engine.execution.fits.loaded import FitSource
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult
 from openhcs_engine.execution.runners.well_watch import Patience
@@ -39,9 +41,12 @@ class RunOrder:
     on_finished: Callable[[], object] = lambda: None
     """Called, from any thread, when a well has ended, however long its result then waits to be asked for."""
 
+    fits: FitSource = field(default_factory=FitSource)
+    """Where wells that run in this process read what was fitted for the plate."""
+
     def run_info(self, devices: WorkerDevices) -> RunInfo:
         """What a well that a worker runs needs to know."""
-        return RunInfo(staging=self.staging, devices=devices, plan=self.plan)
+        return RunInfo(staging=self.staging, devices=devices, plan=self.plan, fits=self.fits)
 
 
 class Runner(ABC):
@@ -50,6 +55,10 @@ class Runner(ABC):
     name: ClassVar[str]
     can_end_a_well: ClassVar[bool] = True
     """False if a well that does not end by itself cannot be ended."""
+
+    def fit(self, context: ProcessingContext, name: str, functions: FunctionSource) -> FitResult:
+        """Fit one plate step of a plan, which raises nothing. Here and now, unless a runner knows a better place."""
+        return make_fit(context, name, functions)
 
     @abstractmethod
     def run(self, order: RunOrder) -> Generator[Finished, None, None]:

@@ -13,10 +13,13 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import IO, BinaryIO
 
 from openhcs_engine.errors import ExecutionError, WellTimeoutError, WorkerDiedError
-from openhcs_engine.execution.leases import libraries_named
+from openhcs_engine.execution.calls import FunctionSource
+from openhcs_engine.execution.fits.fitting import FitResult
+from openhcs_engine.execution.leases import libraries_named, libraries_of_calls
 from openhcs_engine.execution.messages import Setup, Task, receive_result, send
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import WellResult, WellStatus
@@ -36,6 +39,27 @@ class ProcessRunner(Runner):
     """Worker processes, each started fresh; a worker that dies fails the well it held and is replaced."""
 
     name = "processes"
+
+    def fit(self, context: ProcessingContext, name: str, functions: FunctionSource) -> FitResult:
+        """Fit one plate step in a worker process of its own."""
+        plan = next(each for each in context.fits if each.name == name)
+        info = RunInfo(staging=Path(tempfile.gettempdir()), devices=WorkerDevices())
+        try:
+            worker = _Worker(info, libraries_of_calls([plan.step.call]))
+        except OSError as error:
+            reason = f"plate step {name!r}: no worker process could be started ({explained(error)}); run it again."
+            return FitResult(name=name, error=reason, error_type=type(error).__name__)
+        try:
+            result = worker.fit(context, name)
+            if result is None:
+                reason = (
+                    f"plate step {name!r}: the worker process {worker.how_it_died()} while it was fitted; if the "
+                    "system ran out of memory, fit it on fewer images at a time."
+                )
+                result = FitResult(name=name, error=reason, error_type=WorkerDiedError.__name__)
+            return result
+        finally:
+            worker.kill()
 
     def run(self, order: RunOrder) -> Generator[Finished, None, None]:
         """Yield every well once; closing the iterator kills the workers, whatever they do."""
@@ -198,8 +222,14 @@ class _Worker:
         """The result of one well; None if the worker died over it. ``on_begun`` is called when it begins."""
         if not self._send(Task(document=contexts_to_json({context.well: context}))):
             return None
-        result = receive_result(self._results, on_begun)
+        result = receive_result(self._results, on_begun, WellResult)
         return None if result is None else (result, self.printed())
+
+    def fit(self, context: ProcessingContext, name: str) -> FitResult | None:
+        """What became of a fit; None if the worker died over it."""
+        if not self._send(Task(document=contexts_to_json({context.well: context}), fit=name)):
+            return None
+        return receive_result(self._results, lambda: None, FitResult)
 
     def _send(self, message: Setup | Task) -> bool:
         assert self._process.stdin is not None

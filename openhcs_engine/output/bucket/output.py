@@ -32,6 +32,7 @@ from openhcs_engine.ngff.nodes import ATTRIBUTES_V2, GROUP_V2, NODE_V3
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_group import VERSION_FILES, PlateGroup, rows_of, wells_listed
 from openhcs_engine.ngff.writing.plate_store import refuse_version
+from openhcs_engine.output.bucket.fits import BucketFits
 from openhcs_engine.output.bucket.listing import BucketFiles, listed_files
 from openhcs_engine.output.bucket.object_names import WellVersion, is_as_listed, is_well_group
 from openhcs_engine.output.bucket.objects import MEMORY, Bucket, is_around
@@ -110,6 +111,11 @@ class PlateBucket(PlateOutput):
     def files(self) -> BucketFiles:
         """What is there now, as a verification sees it."""
         return BucketFiles(self.bucket)
+
+    @property
+    def fits(self) -> BucketFits:
+        """What was fitted once for the plate."""
+        return BucketFits(self.bucket)
 
     def check_usable(self, plate_root: str | Path) -> None:
         """Refuse a URL in or around the raw plate's, and one that holds something else; see PlateOutput."""
@@ -228,6 +234,7 @@ class PlateBucket(PlateOutput):
         Living ones, and wells whose manifest is damaged, are left alone.
         """
         sweep(make_private_folder(self.unfinished_place, _REMEDY))
+        self.fits.sweep()
         found = self.bucket.objects(PUBLISHING)
         marks = read_marks(self.bucket, found)
         # By this host's clock; who gets in goes by the store's own.

@@ -36,11 +36,13 @@ from openhcs_engine.ngff.plate_group import PlateGroup, version_file
 from openhcs_engine.ngff.reading.reader import PlateReader, open_plate
 from openhcs_engine.ngff.writing.plate_store import refuse_other_version, write_plate_groups
 from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.folder.fits import FolderFits
 from openhcs_engine.output.folder.fsync import flush_names, flush_tree
 from openhcs_engine.output.folder.replaced import forget_replaced, replace_well, settle_replaced
 from openhcs_engine.output.image_sets import KnownManifests, PresentWell
 from openhcs_engine.output.layout import (
     CONTEXTS,
+    FITS,
     LOGS,
     REPLACED,
     STAGING,
@@ -65,7 +67,7 @@ from openhcs_engine.output.tables.plate import make_plate_tables
 from openhcs_engine.plan.context import MaterializePlan
 from openhcs_engine.plan.document import packed
 
-_UNFINISHED: Final = tuple(f"{where}/{TEMPORARY_PREFIX}*" for where in ("*", "*.zarr/*", f"{TABLES}/*"))
+_UNFINISHED: Final = tuple(f"{where}/{TEMPORARY_PREFIX}*" for where in ("*", "*.zarr/*", f"{TABLES}/*", f"{FITS}/*"))
 """Where files are written whole: beside others of their kind, never inside a well."""
 
 
@@ -102,6 +104,11 @@ class PlateFolder(PlateOutput):
     def files(self) -> OutputFiles:
         """What is there, as a verification sees it."""
         return FolderFiles(self.folder)
+
+    @property
+    def fits(self) -> FolderFits:
+        """What was fitted once for the plate."""
+        return FolderFits(self.folder, self.fsync)
 
     def check_usable(self, plate_root: str | Path) -> None:
         """Refuse the folder before anything is written; see ``preflight.check_usable``."""

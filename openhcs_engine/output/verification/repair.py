@@ -15,6 +15,8 @@ class Repair:
 
     dropped: tuple[str, ...]
     """Wells that were damaged and are gone; the next run makes them again."""
+    dropped_fits: tuple[str, ...] = ()
+    """Folders of fits that were damaged and are gone; the next run makes them again."""
     report: VerifyReport
     """Of the output after it."""
 
@@ -25,9 +27,10 @@ class Repair:
 
 
 def repair(folder: str | PathLike[str], report: VerifyReport) -> Repair:
-    """Drop the wells that a report calls damaged.
+    """Drop the wells and the fits that a report calls damaged.
 
-    Whole wells, foreign files, and files of the whole plate are left alone; every run writes the latter again.
+    Wells that were made with such a fit stay. Whole wells, foreign files, and files of the whole plate are left alone;
+    every run writes the latter again.
 
     Raises
     ------
@@ -37,7 +40,10 @@ def repair(folder: str | PathLike[str], report: VerifyReport) -> Repair:
     dropped = tuple(damage.well for damage in report.damaged if damage.well != PLATE)
     output = open_output(folder)
     output.drop(*dropped)
-    return Repair(dropped=dropped, report=verify(folder))
+    for path in report.damaged_fits:
+        _, name, fingerprint = path.split("/")
+        output.fits.drop(name, fingerprint)
+    return Repair(dropped=dropped, dropped_fits=report.damaged_fits, report=verify(folder))
 
 
 __all__ = ["Repair", "repair"]

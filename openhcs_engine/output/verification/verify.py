@@ -32,6 +32,7 @@ from openhcs_engine.output.listing import OutputFiles, PresentFile
 from openhcs_engine.output.manifest import WellManifest, manifest_of_well
 from openhcs_engine.output.opening import files_of
 from openhcs_engine.output.plans import PLAN_ENDINGS, Plan, SavedPlans, read_plans
+from openhcs_engine.output.verification.fits import FitsFound
 
 PLATE: Final = "plate"
 """Stands for a well's name where a file of the whole plate is damaged."""
@@ -66,11 +67,15 @@ class VerifyReport:
     """Folders of old versions of wells that a killed run set aside; the next run puts them back or removes them."""
     other_versions: tuple[str, ...] = ()
     """Plans that another version of this software wrote: no damage, but wells of theirs alone are not expected."""
+    missing_fits: tuple[str, ...] = ()
+    """Folders of fits that published wells name and that are not there; the next run makes them again."""
+    damaged_fits: tuple[str, ...] = ()
+    """Folders of fits that are not as they were written; the reasons are among those of ``plate`` in ``damaged``."""
 
     @property
     def ok(self) -> bool:
-        """True if every expected well is whole."""
-        return not self.missing and not self.damaged
+        """True if every expected well is whole, and so is every fit that one was made with."""
+        return not self.missing and not self.damaged and not self.missing_fits
 
 
 def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = True) -> VerifyReport:
@@ -97,7 +102,12 @@ def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = T
     read = expected if checksums is True else checksums or ()
     faults = {well: output.faults(well, well in read) for well in manifests}
     faults |= broken
-    faults[PLATE] = [*saved.unreadable, *output.plate_faults()]
+    fits = FitsFound.read(files, output.by_path)
+    bad_fits = {
+        folder: [*reasons, *output.file_faults(fits.files(folder), checksums is True)] for folder, reasons in fits
+    }
+    of_fits = (f"{reason}; verify --repair removes the fit" for reasons in bad_fits.values() for reason in reasons)
+    faults[PLATE] = [*saved.unreadable, *output.plate_faults(), *of_fits]
     return VerifyReport(
         expected=expected,
         whole=tuple(well for well in expected if well in manifests and not faults[well]),
@@ -105,7 +115,9 @@ def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = T
         damaged=tuple(
             DamagedWell(well=well, reasons=tuple(faults[well])) for well in (*expected, PLATE) if faults.get(well)
         ),
-        foreign=output.foreign(),
+        foreign=output.foreign(fits.listed),
+        missing_fits=fits.missing(manifests.values()),
+        damaged_fits=tuple(folder for folder, reasons in bad_fits.items() if reasons),
         replaced=files.set_aside(),
         plans=_wells_by_plan(saved.plans, manifests),
         other_versions=saved.other_versions,
@@ -171,11 +183,12 @@ class _Output:
         manifest = self.manifests[well]
         strangers = self.own.get(well, frozenset()).difference(file.path for file in manifest.files)
         return [
-            *self._file_faults(manifest.files, checksums),
+            *self.file_faults(manifest.files, checksums),
             *(f"{path} is not in the well's manifest" for path in sorted(strangers)),
         ]
 
-    def _file_faults(self, listed: Sequence[StoredFile], checksums: bool) -> list[str]:
+    def file_faults(self, listed: Sequence[StoredFile], checksums: bool) -> list[str]:
+        """What is wrong with files that are listed somewhere, one sentence a file."""
         faults = {file.path: self._size_fault(file) for file in listed}
         right = [file.path for file in listed if faults[file.path] is None] if checksums else []
         wanted = {file.path: file.crc32c for file in listed}
@@ -194,10 +207,10 @@ class _Output:
             return f"{file.path} is missing"
         return None if there.size == file.size else f"{file.path} has {there.size} bytes instead of {file.size}"
 
-    def foreign(self) -> tuple[str, ...]:
-        """Files that no manifest and no rule accounts for."""
+    def foreign(self, of_fits: frozenset[str]) -> tuple[str, ...]:
+        """Files that no manifest and no rule accounts for; ``of_fits`` are those of fits."""
         own = frozenset[str]().union(*(self.own.get(well, ()) for well in (*self.manifests, *self.broken)))
-        others = self.by_path.keys() - self.listed - own
+        others = self.by_path.keys() - self.listed - own - of_fits
         return tuple(sorted(path for path in others if not self._belongs_to_plate(path)))
 
     def plate_faults(self) -> Iterator[str]:

@@ -42,6 +42,7 @@ class ChangeKind(StrEnum):
     RAW_TIME = "raw files of other time"
     PLANES = "planes"
     STAGE = "stage positions"
+    FIT = "fit"
     WELLS_ADDED = "wells added"
     WELLS_REMOVED = "wells removed"
     CHANNELS = "channels"

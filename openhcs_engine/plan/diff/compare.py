@@ -9,6 +9,7 @@ from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wells import plate_order
 from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.diff.change import Change, ChangeKind
+from openhcs_engine.plan.diff.fits import compare_fits
 from openhcs_engine.plan.diff.plate import (
     Plan,
     compare_devices,
@@ -101,6 +102,7 @@ def _changes(before: Plan, after: Plan, both: tuple[str, ...], differing: frozen
     old, new = next(iter(before.values())), next(iter(after.values()))
     everywhere = frozenset(both)
     changes = compare_steps(old.steps, new.steps, both, new.plate)
+    changes += compare_fits(before, after, both)
     changes += compare_raw(before, after, both)
     changes += compare_packages(old.versions, new.versions, everywhere)
     changes += compare_options(old, new, everywhere)

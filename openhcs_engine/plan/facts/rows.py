@@ -9,9 +9,10 @@ from typing import Final
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.quantities.sizes import format_bytes
+from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import counted
 from openhcs_engine.plan.calls import function_name
-from openhcs_engine.plan.context import FunctionCall, Route, StepPlan
+from openhcs_engine.plan.context import FitPlan, FunctionCall, Route, StepPlan
 from openhcs_engine.plan.facts.facts import ArtifactLink, PlanFacts, StepFacts
 from openhcs_engine.plan.facts.prediction import NOT_MEASURED
 
@@ -31,6 +32,29 @@ def step_rows(facts: PlanFacts) -> list[Row]:
     return [_row(step, facts) for step in facts.steps]
 
 
+def fit_rows(facts: PlanFacts) -> list[Row]:
+    """A row for each plate step: what is fitted, and on which images."""
+    return [_fit_row(plan, facts.first.plate) for plan in facts.first.fits]
+
+
+def _fit_row(plan: FitPlan, plate: Plate) -> Row:
+    keys = [plane.key for plane in plan.planes]
+    wells = tuple(dict.fromkeys(key.well for key in keys))
+    sites = len({(key.well, key.site) for key in keys})
+    return {
+        "step": (f"plate step {plan.name}",),
+        "functions": (_call(plan.step.call),),
+        "memory types": (plan.step.call.input_type,),
+        "images": [
+            f"{len(part.planes)} of {plan.step.images} asked for"
+            + (f", channel {plate.channel(part.channel).label}" if part.channel is not None else "")
+            for part in plan.parts
+        ],
+        "of": (f"{counted(len(wells), 'well')} ({format_spans(wells, plate.wells)}), {counted(sites, 'site')}",),
+        "kept in": (f"fits/{plan.name}/{plan.fingerprint[:12]}…",),
+    }
+
+
 def _row(facts: StepFacts, plan: PlanFacts) -> Row:
     step, of = facts.step, len(plan.contexts)
     return {
@@ -43,7 +67,7 @@ def _row(facts: StepFacts, plan: PlanFacts) -> Row:
         "reads": (_reads(facts),),
         "writes": (_writes(facts),),
         "makes": [_made(link) for link in facts.makes],
-        "takes": [_taken(link) for link in facts.takes],
+        "takes": [_taken(link, plan) for link in facts.takes],
         "time": (NOT_MEASURED if facts.time == plan.time else facts.time.told,),  # the reason stands below once
     }
 
@@ -109,8 +133,9 @@ def _made(link: ArtifactLink) -> str:
     return f"{link.name} ({link.kind}){_arrow('→', link)}{stored}"
 
 
-def _taken(link: ArtifactLink) -> str:
-    return f"{link.name}{_arrow('←', link) or ' ← the plate'}"
+def _taken(link: ArtifactLink, plan: PlanFacts) -> str:
+    fitted = any(fit.name == link.name for fit in plan.first.fits)
+    return f"{link.name}{_arrow('←', link) or (' ← its plate step' if fitted else ' ← the plate')}"
 
 
 def _arrow(arrow: str, link: ArtifactLink) -> str:
@@ -123,4 +148,4 @@ def _once(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-__all__ = ["Lines", "Row", "step_rows"]
+__all__ = ["Lines", "Row", "fit_rows", "step_rows"]

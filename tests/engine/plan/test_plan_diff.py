@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openhcs_engine import FunctionStep, GroupBy, Materialize, VariableComponents
+from openhcs_engine import FunctionStep, GroupBy, Materialize, PlateStep, Sample, VariableComponents
 from openhcs_engine.compiler import compile_plate
 from openhcs_engine.functions import create_composite, create_max_projection
 from openhcs_engine.model.image_index import ImageIndex, ImagePlane, OnMissing
@@ -19,6 +19,7 @@ from openhcs_engine.model.plate import Channel
 from openhcs_engine.model.plate_map import Condition, PlateMap, WellRole
 from openhcs_engine.plan.context import FunctionCall, ProcessingContext, StepPlan
 from openhcs_engine.plan.diff import ChangeKind, PlanDiff, compare_plans
+from tests.engine import fit_functions as fits
 from tests.engine.plates import add, double, first_plane, make_plate, output_plan
 from tests.engine.side_functions import apply_model, fit
 
@@ -28,10 +29,13 @@ WELLS = ("A01", "A02", "B01", "B02")
 ALL = frozenset(WELLS)
 ADD = FunctionStep((add, {"amount": 1}), name="Add")
 KEYED = FunctionStep({"DAPI": (add, {"amount": 2}), "GFP": double}, name="Keyed", group_by=GroupBy.CHANNEL)
+USE = FunctionStep(fits.subtract_field, name="Use")
 LAST = FunctionStep(create_max_projection, name="Project", variable_components=[Z])
 
 
-def plan(*steps: FunctionStep, wells: tuple[str, ...] = WELLS, **options: Any) -> dict[str, ProcessingContext]:
+def plan(
+    *steps: FunctionStep | PlateStep, wells: tuple[str, ...] = WELLS, **options: Any
+) -> dict[str, ProcessingContext]:
     """The small plate's plan; by default with three steps."""
     plate, index = make_plate(wells)
     declared = steps or (ADD, KEYED, LAST)
@@ -92,6 +96,10 @@ def _moved(name: str) -> FunctionStep:
     return FunctionStep((add, {"amount": 1}), name=name)
 
 
+def _field(images: int) -> PlateStep:
+    return PlateStep(fits.mean_image, name="field", sample=Sample(images=images))
+
+
 def _map() -> PlateMap:
     return PlateMap(
         name="map.csv",
@@ -132,6 +140,8 @@ CASES = [
     Case("a step added for some wells", lambda: plan(ADD, KEYED, LAST, FunctionStep(double, name="Twice",
          wells="row:B")), K.STEP_ADDED, 'step 4 "Twice": added (double)', frozenset({"B01", "B02"})),
     Case("a step removed", lambda: plan(ADD, LAST), K.STEP_REMOVED, 'step 2 "Keyed": removed (add; double)'),
+    Case("a fit's sample", lambda: plan(_field(10), USE), K.FIT, 'plate step "field": images asked for: 9 → 10',
+         before=lambda: plan(_field(9), USE)),
     Case("a step moved", lambda: plan(KEYED, ADD, LAST), K.STEP_MOVED, "moved from place"),
     Case("a step renamed", lambda: plan(_moved("Brighten"), KEYED, LAST), K.STEP_RENAMED,
          'step 1 "Brighten": renamed from "Add"', frozenset()),

@@ -16,7 +16,7 @@ import pytest
 
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.cli.run import RunScreen
-from openhcs_engine.execution import WellStatus
+from openhcs_engine.execution import WellResult, WellStatus
 from openhcs_engine.execution.messages import receive_result
 from openhcs_engine.execution.messages import send as send_message
 from openhcs_engine.functions import create_composite, stack_percentile_normalize
@@ -403,7 +403,7 @@ def test_a_worker_s_result_brings_its_casts(tmp_path: Path) -> None:
     send_message(pipe, sent)
     pipe.seek(0)
 
-    assert receive_result(pipe, lambda: None) == sent
+    assert receive_result(pipe, lambda: None, WellResult) == sent
 
 
 def test_the_command_tells_of_the_first_well_at_once_and_of_all_at_the_end(

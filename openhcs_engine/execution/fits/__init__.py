@@ -1,0 +1,1 @@
+"""What is fitted once a plate: made before the wells are run, and given to their functions."""
