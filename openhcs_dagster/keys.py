@@ -22,6 +22,8 @@ class PlateKeys:
     """The asset keys of one plate."""
 
     plate_id: str
+    fits: tuple[str, ...] = ()
+    """Names of what is fitted once for the plate."""
 
     @property
     def index(self) -> AssetKey:
@@ -43,10 +45,14 @@ class PlateKeys:
         """The page about the plate."""
         return AssetKey([self.plate_id, "plate_report"])
 
+    def fit(self, name: str) -> AssetKey:
+        """What a plate step fitted."""
+        return AssetKey([self.plate_id, name])
+
     @property
     def processing(self) -> list[AssetKey]:
         """All but the report, which is another run: wells may fail, and the report must not wait for them."""
-        return [self.index, self.contexts, self.wells]
+        return [self.index, self.contexts, *map(self.fit, self.fits), self.wells]
 
 
 def plates_of_wells(keys: Iterable[AssetKey]) -> list[str]:

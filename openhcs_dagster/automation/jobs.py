@@ -27,7 +27,7 @@ def processing_request(entry: CatalogueEntry, run_key: str) -> dg.RunRequest:
     """Ask for a plate from its listing to its last well, in one run; wells that are current cost next to nothing."""
     return dg.RunRequest(
         run_key=run_key,
-        asset_selection=PlateKeys(entry.id).processing,
+        asset_selection=PlateKeys(entry.id, entry.fits).processing,
         tags={**range_tags(entry.wells), PLATE_TAG: entry.id},
     )
 

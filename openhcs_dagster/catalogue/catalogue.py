@@ -19,9 +19,11 @@ from openhcs_engine.files.atomic import write_whole
 from openhcs_engine.files.links import refuse_links
 from openhcs_engine.files.present import find
 from openhcs_engine.microscopes.options import ReadOptions
+from openhcs_engine.model.artifacts import artifact_name
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.wells import folded_plate_id, normalise_well, plate_order, validate_plate_id
 from openhcs_engine.plan.context import OutputPlan
+from openhcs_engine.plan.fit import TAKEN_NAMES
 from openhcs_engine.plan.run_options import RunOptions
 
 _WAS_URL: Final = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+:/")
@@ -58,6 +60,8 @@ class CatalogueEntry:
     """Canonical names in plate order: the partitions."""
     listing_digest: str
     """Digest of the plate's listing when the entry was written."""
+    fits: tuple[str, ...] = ()
+    """Names of what the pipeline fits once for the plate, each an asset; renewed when the plate is compiled."""
     missing_planes: int = 0
     """Planes that the plate should have and its folder did not, when the entry was written."""
     added: str
@@ -211,10 +215,23 @@ def _check(entry: CatalogueEntry) -> None:
         {normalise_well(well) for well in entry.wells}, key=plate_order
     ):
         complaint = "The wells must be canonical names in plate order, each once."
+    if complaint is None:
+        complaint = _wrong_fits(entry.fits)
     if complaint is None and not all(entry.pipeline.partition(":")):
         complaint = f"{entry.pipeline!r} does not name a pipeline; write module:attribute."
     if complaint is not None:
         raise CatalogueError(f"Plate {entry.id!r}: {complaint}", plate_id=entry.id)
+
+
+def _wrong_fits(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        try:
+            artifact_name(name)
+        except ValueError as error:
+            return str(error)
+        if name in TAKEN_NAMES:
+            return f"{name!r} is another asset of every plate, and cannot name what its pipeline fits."
+    return None if len({name.lower() for name in names}) == len(names) else "Two fits have the same name."
 
 
 def remote_output(output: str) -> str | None:

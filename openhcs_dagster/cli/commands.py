@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry, Catal
 from openhcs_dagster.home import prepare_home, what_home_lacks
 from openhcs_dagster.settings import Settings, refuse_links_in_home
 from openhcs_engine.cli.app import OK, REFUSED, REGISTER, SOME_FAILED, CommandLine, Options, search_path, with_options
+from openhcs_engine.errors import OpenHCSError
 from openhcs_engine.microscopes.options import ReadOptions
 from openhcs_engine.plan.run_options import RunOptions
 
@@ -63,6 +65,7 @@ def add(
         options=RunOptions(**running).beside(Path.cwd()),
         reading=ReadOptions.of(reading),
     )
+    _add_fits(Catalogue(settings.catalogue), entry)
     print(f"Plate {entry.id} is registered with {len(entry.wells)} wells; results go to {entry.output_plan.folder}.")
     if entry.missing_planes:
         print(entry.missing_sentence.strip())
@@ -181,6 +184,17 @@ def _prepare(home: Path) -> str | None:
     os.environ["DAGSTER_HOME"] = str(home)
     with home_errors():
         return prepare_home(home)
+
+
+def _add_fits(catalogue: Catalogue, entry: CatalogueEntry) -> None:
+    """Write down what the plate's pipeline fits once, so that the graph shows it before the first run."""
+    from openhcs_dagster.plate.compilation import fits_of_pipeline
+
+    try:
+        if fits := fits_of_pipeline(entry):
+            catalogue.replace(replace(entry, fits=fits))
+    except OpenHCSError as error:
+        print(f"{error} Should it have plate steps, the graph shows them once the plate is compiled.", file=sys.stderr)
 
 
 def _warn_of(lacking: str | None) -> None:

@@ -66,7 +66,7 @@ def materialize_plate(
     fail_lost_runs(instance)
     job = _job(entry, settings)
     listener = _listener(on_well, on_note)
-    keys = PlateKeys(entry.id)
+    keys = PlateKeys(entry.id, entry.fits)
     purpose = {RENEW_TAG: "true"} if renew else {}
     runs, refusal = [], None
     for number, stretch in enumerate(stretches(wells or entry.wells, entry.wells)):

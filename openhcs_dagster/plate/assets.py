@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from openhcs_dagster.keys import GRAPH_VERSION, RENEW_TAG, WELLS, PlateKeys
 from openhcs_dagster.plate import checks
 from openhcs_dagster.plate import metadata as records
 from openhcs_dagster.plate.compilation import compile_entry
+from openhcs_dagster.plate.fits import fit_asset
 from openhcs_dagster.plate.lineage import upstream_tags, version_tags
 from openhcs_dagster.plate.lost_wells import plan_again
 from openhcs_dagster.plate.plan_changes import change_since_last
@@ -55,13 +56,21 @@ class PlateGraph:
 def plate_graph(entry: CatalogueEntry, *, host_has_gpus: bool = False) -> PlateGraph:
     """``plate_index → compiled_contexts → processed_wells → plate_report``, with the report's checks.
 
+    What the pipeline fits once for the plate stands between its contexts and its wells.
+
     Touches neither the plate's folder nor its pipeline.
     """
     pool = entry.options.pool(host_has_gpus=host_has_gpus)
     with warnings.catch_warnings():
         # The backfill policy is "beta" since years; a line a plate at every load would hide warnings that matter.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = (_plate_index(entry), _compiled_contexts(entry), _processed_wells(entry, pool), _plate_report(entry))
+        assets = (
+            _plate_index(entry),
+            _compiled_contexts(entry),
+            *(fit_asset(entry, name) for name in entry.fits),
+            _processed_wells(entry, pool),
+            _plate_report(entry),
+        )
     return PlateGraph(assets=assets, checks=(checks.wells_are_current(entry), checks.wells_are_whole(entry)))
 
 
@@ -126,12 +135,21 @@ def _compiled_contexts(entry: CatalogueEntry) -> dg.AssetsDefinition:
         plate_index: PlateListing,
         device_pool: DevicePool,
         io_manager: dg.ResourceParam[dg.IOManager],
+        catalogue: CatalogueResource,
+        code_location: CodeLocation,
     ) -> dg.Output[dict[str, ProcessingContext]]:
         try:
             compilation = compile_entry(entry, plate_index, device_pool.inventory())
         except OpenHCSError as error:
             raise dg.Failure(str(error), metadata=records.refusal_metadata(error), allow_retries=False) from None
         contexts = compilation.contexts
+        names = tuple(plan.name for plan in next(iter(contexts.values())).fits)
+        if names != entry.fits:
+            with as_failure(f"writing plate {entry.id} into the catalogue"):
+                known = catalogue.open()
+                known.replace(replace(known.read(entry.id), fits=names))
+            sentence = f"The pipeline fits {listed_first(names) or 'nothing'} once for the plate now."
+            context.log.warning(f"{sentence} {code_location.reload()}")
         change = change_since_last(context.instance, io_manager, PlateKeys(entry.id).contexts, contexts)
         return dg.Output(
             contexts,
@@ -157,6 +175,7 @@ def _processed_wells(entry: CatalogueEntry, pool: str | None) -> dg.AssetsDefini
             WELLS_BACKEND: entry.options.backend,
         },
         ins={"compiled_contexts": dg.AssetIn(key=keys.contexts)},
+        deps=[keys.fit(name) for name in entry.fits],
         description="The wells, one partition each: a failing one fails alone, a current one is not computed again.",
         key_prefix=[entry.id],
         group_name=entry.group,

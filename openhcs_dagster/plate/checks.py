@@ -77,6 +77,7 @@ def wells_are_whole(entry: CatalogueEntry) -> dg.AssetChecksDefinition:
             for damage in report.damaged
             for reason in damage.reasons
         ]
+        bad += [f"{path}, which published wells were made with, is missing" for path in report.missing_fits]
         return dg.AssetCheckResult(
             passed=not bad and not report.foreign,
             severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,

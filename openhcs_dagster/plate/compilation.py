@@ -55,6 +55,21 @@ def compile_entry(entry: CatalogueEntry, listing: PlateListing, devices: Invento
     )
 
 
+def fits_of_pipeline(entry: CatalogueEntry) -> tuple[str, ...]:
+    """Import the plate's pipeline; the names of what it fits once for the plate.
+
+    Raises
+    ------
+    PipelineImportError
+        If the pipeline cannot be found or imported.
+    """
+    from openhcs_engine.pipeline.load import load_pipeline
+    from openhcs_engine.pipeline.plate_step import PlateStep
+
+    steps = load_pipeline(entry.pipeline, entry.search_path, entry.options.set)
+    return tuple(str(step.name) for step in steps if isinstance(step, PlateStep) and step.enabled is not False)
+
+
 def plan_version(contexts: Mapping[str, ProcessingContext]) -> str:
     """Version of a plan in the UI: a changed plate map makes records and report stale, though no well's pixels are."""
     fingerprint = plan_fingerprint(contexts.values())
