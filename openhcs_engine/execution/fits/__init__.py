@@ -1,1 +1,4 @@
-"""What is fitted once a plate: made before the wells are run, and given to their functions."""
+"""What is fitted once a plate: made before the wells are run, and given to their functions.
+
+How it is stored is ``output``'s.
+"""
