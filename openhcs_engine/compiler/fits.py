@@ -9,6 +9,7 @@ from itertools import chain, zip_longest
 from typing import Final
 
 from openhcs_engine.compiler.functions import FunctionTable, freeze_call
+from openhcs_engine.compiler.parameters import refuse_values
 from openhcs_engine.compiler.wells import wells_of_step
 from openhcs_engine.errors import Violation
 from openhcs_engine.memory.libraries import library
@@ -126,7 +127,7 @@ def _check_name(
     except ValueError as error:
         complain(str(error), "name")
         return
-    if name in TAKEN_NAMES or name in (*STACK_VALUES, *values, COORDINATES):
+    if name.lower() in TAKEN_NAMES or name in (*STACK_VALUES, *values, COORDINATES):
         complain(f"{name!r} is the name of something else that every plate has; give the step another.", "name")
     if namesake := next((other for other in others if other.lower() == name.lower()), None):
         complain(f"two plate steps are called {namesake!r} and {name!r}; give one of them another name.", "name")
@@ -156,17 +157,36 @@ def _call(
             "another library.",
             name,
         )
-    kwargs = call.kwargs.thaw()
+    known = len(complain.violations)
+    call = replace(call, kwargs=_with_plate_values(call, plate, values, complain), side_inputs=())
+    if len(complain.violations) == known:
+        refuse_values(table.functions[call.reference], call, complain)
+    return call
+
+
+def _with_plate_values(
+    call: FunctionCall, plate: Plate, values: Mapping[str, PlateValue], complain: _Complaints
+) -> FrozenMap:
+    """The function's parameters, with those that the plate gives; complaints of what it does not give."""
+    name, kwargs = function_name(call), call.kwargs.thaw()
     for wanted in call.side_inputs:
-        value = values[wanted.name](plate) if wanted.name in values else None
-        if value is None:
+        try:
+            value = values[wanted.name](plate) if wanted.name in values else None
+        except Exception as error:  # a resolver of a user's own may raise anything; all violations come at once
             complain(
-                f"{name} takes {wanted.name!r}, which the plate does not give; give it in the step, as in "
-                f'({name}, {{"{wanted.name}": …}}).',
+                f"{name} takes {wanted.name!r}, but asking the plate for it raised {type(error).__name__}: {error}.",
                 wanted.name,
             )
-        kwargs[wanted.target] = value
-    return replace(call, kwargs=FrozenMap.of(kwargs), side_inputs=())
+            continue
+        if value is not None:
+            kwargs[wanted.target] = value
+        elif not wanted.optional:
+            complain(
+                f"{name} takes {wanted.name!r}, which the plate does not give; give it in the step, as in "
+                f'({name}, {{"{wanted.target}": …}}).',
+                wanted.name,
+            )
+    return FrozenMap.of(kwargs)
 
 
 def _fit(step: PlateStep, call: FunctionCall | None, plate: Plate, complain: _Complaints) -> FitStep | None:

@@ -14,6 +14,7 @@ from openhcs_engine.functions.measurement.measure import measure
 from openhcs_engine.functions.measurement.quality import measure_quality
 from openhcs_engine.functions.objects.cells import cytoplasm, segment_cells
 from openhcs_engine.functions.objects.nuclei import segment_nuclei
+from openhcs_engine.functions.objects.nuclei_fit import fit_nuclei
 from openhcs_engine.functions.objects.spots import spots
 from openhcs_engine.functions.planes.composite import create_composite
 from openhcs_engine.functions.planes.projection import create_max_projection, create_mean_projection
@@ -27,6 +28,7 @@ __all__ = [
     "cytoplasm",
     "denoise_images",
     "enhance_contrast",
+    "fit_nuclei",
     "generate_positions",
     "measure",
     "measure_quality",

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openhcs_engine.functions.any_library import any_library
+from openhcs_engine.functions.objects.nuclei_fit import wrong_fit
 from openhcs_engine.functions.objects.regions import Objects, Recipe, find_objects
 from openhcs_engine.functions.objects.sizes import in_pixels, refuse_wrong, wrong_choice, wrong_sizes, wrong_threshold
-from openhcs_engine.functions.objects.threshold import METHODS, Threshold
+from openhcs_engine.functions.objects.threshold import FIT, METHODS
 from openhcs_engine.functions.stack import Pixels, require_stack
 from openhcs_engine.memory import checked_by, numpy, special_inputs, special_outputs
 
 _NAME: Final = "segment_nuclei"
 _BORDERS: Final = ("exclude", "keep")
+_MADE_LATER: Final = object()
+"""In place of a fit that a plate step makes when the plan is run."""
 
 
 def _wrong(
-    threshold: Any = "otsu", border: Any = "exclude", split: Any = True, **parameters: Any
+    threshold: Any = "otsu", border: Any = "exclude", split: Any = True, fit: Any = _MADE_LATER, **parameters: Any
 ) -> Iterator[tuple[str, str]]:
     sizes = list(wrong_sizes(parameters, zero=("smoothing_px", "split_depth_px")))
     yield from sizes
-    yield from wrong_threshold(threshold, METHODS)
+    if threshold != FIT:
+        yield from wrong_threshold(threshold, (*METHODS, FIT))
+    elif fit is None:
+        yield (
+            "threshold",
+            f'threshold="{FIT}" is that of a plate step; put PlateStep(fit_nuclei, sample=Sample(channels=…)) first, '
+            "or choose another threshold.",
+        )
+    if fit is not _MADE_LATER and fit is not None:
+        yield from wrong_fit(fit)
     yield from wrong_choice("border", border, _BORDERS)
     if not isinstance(split, bool):
         yield "split", f"split={split!r} is neither True nor False; give one of them."
@@ -37,11 +49,11 @@ def _wrong(
 @checked_by(_wrong)
 @numpy
 @special_outputs(("nuclei", "labels"), ("nuclei_summary", "table"))
-@special_inputs(optional=("pixel_size",))
+@special_inputs(optional=("pixel_size", ("fit", "fit_nuclei")))
 @any_library
 def segment_nuclei(
     stack: Pixels,
-    threshold: Threshold = "otsu",
+    threshold: Literal["otsu", "local", "fit"] | float = "otsu",
     diameter_px: float | None = None,
     diameter_um: float | None = None,
     smoothing_px: float | None = None,
@@ -53,12 +65,13 @@ def segment_nuclei(
     maximum_area_um2: float | None = None,
     border: Literal["exclude", "keep"] = "exclude",
     pixel_size: float | None = None,
+    fit: Mapping[str, Any] | None = None,
 ) -> tuple[Pixels, NDArray[np.uint32], dict[str, list[Any]]]:
     """Find nuclei in each plane of a stack: smooth, threshold, fill, split what touches, choose by size and border.
 
     In a pipeline, the labels are a side output of the name ``nuclei``, and ``nuclei_summary`` is a table with a row a
     plane. Smoothing and splitting scale with the diameter of the nuclei, which is estimated from each plane unless the
-    step gives it. Give it where planes shall be treated alike.
+    step or ``fit_nuclei`` gives it. Give it where planes shall be treated alike.
 
     Parameters
     ----------
@@ -66,7 +79,8 @@ def segment_nuclei(
         ``(plane, y, x)``, any real dtype, without NaN; never written to. Nuclei are brighter than their surroundings.
     threshold
         ``otsu``: Otsu's of the smoothed plane. ``local``: the same after subtracting the background of tiles that are
-        five diameters wide, for uneven illumination. Or a number of grey levels of the smoothed plane.
+        five diameters wide, for uneven illumination. ``fit``: that of the plate step ``fit_nuclei``, the same for the
+        whole plate. Or a number of grey levels of the smoothed plane.
     diameter_px, diameter_um
         Typical diameter of a nucleus, in pixels or in µm.
     smoothing_px
@@ -85,6 +99,9 @@ def segment_nuclei(
         ``exclude``: nuclei that touch the border of the image are left out. ``keep``: they are not.
     pixel_size
         Edge of a pixel in µm. In a pipeline it is the plate's, where the plate says it.
+    fit
+        What :func:`fit_nuclei` returned. In a pipeline with such a plate step it is that of the stack's channel. Its
+        diameter and areas stand in for those that are not given.
 
     Returns
     -------
@@ -127,16 +144,23 @@ def segment_nuclei(
         "maximum_area_um2": maximum_area_um2,
         "border": border,
         "pixel_size": pixel_size,
+        "fit": fit,
     }
     refuse_wrong(_NAME, _wrong(**parameters))
+    fitted = {} if fit is None else fit
+    diameter, minimum, maximum = (
+        fitted.get(name) if (given := in_pixels(parameters, name)) is None else given
+        for name in ("diameter_px", "minimum_area_px", "maximum_area_px")
+    )
     recipe = Recipe(
-        threshold=threshold,
-        diameter=in_pixels(parameters, "diameter_px"),
+        # Where the sample had no nuclei, the fit has a warning instead of values, and each plane is judged by itself.
+        threshold=fitted.get("threshold", "otsu") if threshold == "fit" else threshold,
+        diameter=diameter,
         smoothing=smoothing_px,
         split=split,
         depth=split_depth_px,
-        minimum=in_pixels(parameters, "minimum_area_px"),
-        maximum=in_pixels(parameters, "maximum_area_px"),
+        minimum=minimum,
+        maximum=maximum,
         at_border=border == "keep",
     )
     planes = [find_objects(plane, recipe) for plane in stack]

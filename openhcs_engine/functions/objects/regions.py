@@ -74,9 +74,7 @@ class Objects:
 
 def find_objects(plane: Pixels, recipe: Recipe) -> Objects:
     """Objects of a plane ``(y, x)``, brighter than what is around them."""
-    grey = plane.astype(np.float32)
-    if not np.isfinite(grey.sum(dtype=np.float64)) and not np.isfinite(grey).all():
-        raise PixelValueError("The stack holds NaN (not a number) or infinite pixels; replace them first.")
+    grey = as_grey(plane)
     labels = np.zeros(plane.shape, np.uint32)
     diameter = typical_diameter(grey, recipe) if recipe.diameter is None else recipe.diameter
     foreground = None if diameter is None else _Foreground.of(grey, recipe, diameter)
@@ -86,6 +84,14 @@ def find_objects(plane: Pixels, recipe: Recipe) -> Objects:
             labels=labels, count=0, threshold=threshold, diameter=diameter, at_border=0, too_small=0, too_large=0
         )
     return _chosen(foreground, foreground.parts(recipe, diameter), recipe, diameter, labels)
+
+
+def as_grey(plane: Pixels) -> Smooth:
+    """A plane in float32; PixelValueError if it holds NaN or infinite pixels."""
+    grey = plane.astype(np.float32)
+    if not np.isfinite(grey.sum(dtype=np.float64)) and not np.isfinite(grey).all():
+        raise PixelValueError("The stack holds NaN (not a number) or infinite pixels; replace them first.")
+    return grey
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ Threshold: TypeAlias = Literal["otsu", "local"] | float
 Smooth: TypeAlias = NDArray[np.float32]
 
 METHODS: Final = ("otsu", "local")
+FIT: Final = "fit"
+"""In place of a threshold: the one that was fitted for the plate."""
 _BINS: Final = 256
 """As many as scikit-image's ``threshold_otsu`` takes."""
 _CONTRAST: Final = 5.0
@@ -146,4 +148,4 @@ def _above_noise(smooth: Smooth, counts: NDArray[np.float64], centres: NDArray[n
     return threshold
 
 
-__all__ = ["METHODS", "Smooth", "Threshold", "foreground_threshold", "local_background"]
+__all__ = ["FIT", "METHODS", "Smooth", "Threshold", "foreground_threshold", "local_background"]

@@ -95,7 +95,7 @@ def test_a_pixel_size_is_asked_for_only_where_a_size_is_in_micrometres() -> None
     ("step", "key", "sentence"),
     [
         ((segment_nuclei, {"minimum_area_px": -5}), "minimum_area_px", "segment_nuclei: minimum_area_px=-5 must be"),
-        ((segment_nuclei, {"threshold": "mean"}), "threshold", "must be otsu, local or a finite number"),
+        ((segment_nuclei, {"threshold": "mean"}), "threshold", "must be otsu, local, fit or a finite number"),
         ((segment_nuclei, {"border": None}), "border", "choose from exclude, keep"),
         ((spots, {}), "diameter_px", "needs the diameter of a spot"),
         ((spots, {"diameter_px": 0}), "diameter_px", "above 0"),
