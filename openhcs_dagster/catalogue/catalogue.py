@@ -229,7 +229,7 @@ def _wrong_fits(names: tuple[str, ...]) -> str | None:
             artifact_name(name)
         except ValueError as error:
             return str(error)
-        if name in TAKEN_NAMES:
+        if name.lower() in TAKEN_NAMES:
             return f"{name!r} is another asset of every plate, and cannot name what its pipeline fits."
     return None if len({name.lower() for name in names}) == len(names) else "Two fits have the same name."
 

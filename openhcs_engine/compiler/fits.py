@@ -57,7 +57,7 @@ def compile_fits(
     if not (enabled := [step for step in pipeline if isinstance(step, PlateStep) and step.enabled is not False]):
         return ()
     table.follow(enabled)
-    found: dict[str, FitStep] = {}
+    fits: dict[str, FitStep] = {}
     before: FunctionStep | None = None
     for step in pipeline:
         if isinstance(step, FunctionStep) and step.enabled is not False:
@@ -71,12 +71,12 @@ def compile_fits(
                 "plate steps first.",
                 "fit",
             )
-        _check_name(step.name, found, values, complain)
+        _check_name(step.name, fits, values, complain)
         call = _call(step, plate, table, values, complain)
         fit = _fit(step, call, plate, complain)
         if fit is not None:
-            found[fit.name] = fit
-    return tuple(found.values())
+            fits[fit.name] = fit
+    return tuple(fits.values())
 
 
 def choose_samples(
@@ -226,7 +226,7 @@ def _fit(step: PlateStep, call: FunctionCall | None, plate: Plate, complain: _Co
 def _channels(declared: Sample, plate: Plate, complain: _Complaints) -> tuple[int, ...]:
     if declared.channels is None:
         return tuple(channel.index for channel in plate.channels)
-    found: dict[int, None] = {}
+    chosen: dict[int, None] = {}
     for wanted in declared.channels:
         named = [each.index for each in plate.channels if wanted in (each.label, each.index, str(each.index))]
         if len(named) != 1:
@@ -235,8 +235,8 @@ def _channels(declared: Sample, plate: Plate, complain: _Complaints) -> tuple[in
                 f"{', '.join(each.label for each in plate.channels)}).",
                 str(wanted),
             )
-        found.update(dict.fromkeys(named))
-    return tuple(sorted(found))
+        chosen.update(dict.fromkeys(named))
+    return tuple(sorted(chosen))
 
 
 def _sites(declared: Sample, plate: Plate, complain: _Complaints) -> tuple[int, ...] | None:
@@ -260,12 +260,12 @@ def _wells(declared: Sample, plate: Plate, complain: _Complaints) -> tuple[str, 
         complain(f"wells={wanted!r} of the sample names no role ({', '.join(WellRole)}).", "wells")
         return None
     wells = () if plate.plate_map is None else plate.plate_map.wells_of(WellRole(role))
-    found = tuple(well for well in plate.wells if well in wells)
-    if not found:
+    named = tuple(well for well in plate.wells if well in wells)
+    if not named:
         why = "it has no plate map" if plate.plate_map is None else f"{plate.plate_map.name} names none"
         complain(f"wells={wanted!r} of the sample are not known of this plate: {why}.", "wells")
         return None
-    return found
+    return named
 
 
 def _may_be_taken(plane: ImagePlane, fit: FitStep) -> bool:
@@ -291,7 +291,7 @@ def _round(piles: Iterable[Sequence[ImagePlane]]) -> list[ImagePlane]:
 
 
 def _order(seed: int, plane: ImagePlane) -> tuple[bytes, tuple[int, ...]]:
-    """By the place and not by the channel: the sample of each channel is of the same places."""
+    """By everything but the channel: the samples of all channels are of the same positions."""
     key = plane.key
     return _rank(seed, key.well, key.site, key.z_index, key.timepoint), key.order()
 

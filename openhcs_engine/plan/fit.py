@@ -75,7 +75,7 @@ class FitPlan:
         An image that cannot be read is in it as absent: a partial fit is another one than the whole.
         """
         if not self._fingerprint:
-            found = digest(
+            value = digest(
                 {
                     "call": now.worded(call_that_counts(self.step.call)),
                     "asked": self.step.images,
@@ -84,7 +84,7 @@ class FitPlan:
                     "versions": self.versions,
                 }
             )
-            object.__setattr__(self, "_fingerprint", found)  # computed once, and never another
+            object.__setattr__(self, "_fingerprint", value)  # computed once, and never another
         return self._fingerprint
 
     @property
@@ -148,17 +148,17 @@ class FitEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fits_of(contexts: Mapping[str, object]) -> tuple[FitPlan, ...]:
     """Every fit that the contexts of a plan name, once."""
-    found: dict[tuple[str, str], FitPlan] = {}
+    plans: dict[tuple[str, str], FitPlan] = {}
     for context in contexts.values():
         for plan in getattr(context, "fits", ()):
-            found.setdefault((plan.name, plan.fingerprint), plan)
-    return tuple(found.values())
+            plans.setdefault((plan.name, plan.fingerprint), plan)
+    return tuple(plans.values())
 
 
 def _row(plane: ImagePlane) -> tuple[object, ...]:
     key = plane.key
-    place = key.well, key.site, key.channel, key.z_index, key.timepoint
-    return (*place, plane.path, plane.kind, plane.present, *plane.stamp, plane.array_index, plane.chunks)
+    position = key.well, key.site, key.channel, key.z_index, key.timepoint
+    return (*position, plane.path, plane.kind, plane.present, *plane.stamp, plane.array_index, plane.chunks)
 
 
 __all__ = ["TAKEN_NAMES", "FitEntry", "FitPart", "FitPlan", "FitStep", "fits_of"]

@@ -59,7 +59,7 @@ def fit_plate(
         raise ExecutionError(result.error)
     record = output.fits.find(name, fitted.fingerprint)
     if record is None:
-        raise ExecutionError(f"The fit {name!r} is gone from {output.address}, by whom is not known; make it again.")
+        raise ExecutionError(f"The fit {name!r} was removed from {output.address} while this ran; make it again.")
     return record
 
 

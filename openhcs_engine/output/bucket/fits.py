@@ -69,14 +69,14 @@ class BucketFits(OutputFits):
 
     def sweep(self) -> None:
         """Remove what no record lists and nobody is putting now, as a killed run or the slower of two left it."""
-        found = self.bucket.objects(FITS)
-        folders = {path.rpartition("/")[0] for path in found}
+        objects = self.bucket.objects(FITS)
+        folders = {path.rpartition("/")[0] for path in objects}
         listed = set[str]()
         for folder in folders:
             if (fit := fit_of_path(f"{folder}/{RECORD}")) is not None and (record := self.find(*fit)) is not None:
                 listed |= {f"{folder}/{RECORD}", *(file.path for file in record.files)}
-        left = (path for path in found.keys() - listed if not path.endswith(f"/{RECORD}"))
-        old = [path for path in left if (time.time_ns() - found[path].changed_ns) / 1e9 > PATIENCE_S]
+        left = (path for path in objects.keys() - listed if not path.endswith(f"/{RECORD}"))
+        old = [path for path in left if (time.time_ns() - objects[path].changed_ns) / 1e9 > PATIENCE_S]
         self.bucket.remove(old)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Fits in a folder: each is made beside its place and goes in by one rename."""
+"""Fits in a folder: each is made beside its folder and goes in by one rename."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class FolderFits(OutputFits):
         target = self.folder / record.folder
         with output_errors(self.folder, f"publishing the fit {record.name}"):
             refuse_links(self.folder, [record.folder])
-            with unfinished_folder(target) as place:
-                files = [write_new(place, name, content) for name, content in contents.items()]
+            with unfinished_folder(target) as made:
+                files = [write_new(made, name, content) for name, content in contents.items()]
                 record = replace(
                     record, files=tuple(replace(file, path=f"{record.folder}/{file.path}") for file in files)
                 )
-                write_new(place, RECORD, record_to_json(record))
+                write_new(made, RECORD, record_to_json(record))
                 if self.fsync:
-                    flush_tree(place)
-                replace_path(place, target)
+                    flush_tree(made)
+                replace_path(made, target)
                 if self.fsync:
                     flush(target.parent)
         return record
@@ -72,14 +72,14 @@ class FolderFits(OutputFits):
 
     def drop(self, name: str, fingerprint: str) -> None:
         """Remove a fit: it vanishes whole."""
-        place = self.folder / fit_folder(name, fingerprint)
+        folder = self.folder / fit_folder(name, fingerprint)
         with output_errors(self.folder, f"dropping the fit {name}"):
             refuse_links(self.folder, [fit_folder(name, fingerprint)])
-            if place.exists():
-                with unfinished_folder(place) as gone:
-                    replace_path(place, gone)
-            remove(place)
-            remove_empty_parents(place, self.folder)
+            if folder.exists():
+                with unfinished_folder(folder) as removed:
+                    replace_path(folder, removed)
+            remove(folder)
+            remove_empty_parents(folder, self.folder)
 
 
 __all__ = ["FolderFits"]

@@ -15,7 +15,7 @@ from openhcs_engine.output.manifest import WellManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitsFound:
+class PresentFits:
     """What lies in ``fits/``; iterating gives each folder, with what is wrong with its record."""
 
     records: Mapping[str, FitRecord]
@@ -24,9 +24,9 @@ class FitsFound:
     """Why a record cannot be read, by folder."""
 
     @classmethod
-    def read(cls, files: OutputFiles, found: Collection[str] | Mapping[str, PresentFile]) -> FitsFound:
+    def read(cls, files: OutputFiles, present: Collection[str] | Mapping[str, PresentFile]) -> PresentFits:
         """Read the records among an output's files."""
-        paths = sorted(path for path in found if path.endswith(f"/{RECORD}") and fit_of_path(path) is not None)
+        paths = sorted(path for path in present if path.endswith(f"/{RECORD}") and fit_of_path(path) is not None)
         records, broken = dict[str, FitRecord](), dict[str, str]()
         for path, content in files.read_all(paths):
             folder = path.rpartition("/")[0]
@@ -64,9 +64,9 @@ class FitsFound:
 
 def fits_named(manifest: WellManifest) -> Iterator[str]:
     """Folders of the fits that a well was made with."""
-    told = manifest.provenance.get("fits")
-    if isinstance(told, FrozenMap):
-        yield from (fit_folder(name, str(fingerprint)) for name, fingerprint in told.items())
+    fits = manifest.provenance.get("fits")
+    if isinstance(fits, FrozenMap):
+        yield from (fit_folder(name, str(fingerprint)) for name, fingerprint in fits.items())
 
 
-__all__ = ["FitsFound", "fits_named"]
+__all__ = ["PresentFits", "fits_named"]

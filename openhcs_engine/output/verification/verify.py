@@ -32,7 +32,7 @@ from openhcs_engine.output.listing import OutputFiles, PresentFile
 from openhcs_engine.output.manifest import WellManifest, manifest_of_well
 from openhcs_engine.output.opening import files_of
 from openhcs_engine.output.plans import PLAN_ENDINGS, Plan, SavedPlans, read_plans
-from openhcs_engine.output.verification.fits import FitsFound
+from openhcs_engine.output.verification.fits import PresentFits
 
 PLATE: Final = "plate"
 """Stands for a well's name where a file of the whole plate is damaged."""
@@ -102,7 +102,7 @@ def verify(folder: str | PathLike[str], *, checksums: bool | Collection[str] = T
     read = expected if checksums is True else checksums or ()
     faults = {well: output.faults(well, well in read) for well in manifests}
     faults |= broken
-    fits = FitsFound.read(files, output.by_path)
+    fits = PresentFits.read(files, output.by_path)
     bad_fits = {
         folder: [*reasons, *output.file_faults(fits.files(folder), checksums is True)] for folder, reasons in fits
     }

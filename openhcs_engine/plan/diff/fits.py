@@ -44,8 +44,8 @@ def _within(old: FitPlan, new: FitPlan) -> Iterator[Change]:
         what = f"fitted {'for each channel' if new.step.per_channel else 'for all channels together'}"
         yield Change(kind=ChangeKind.FIT, what=what, before=old.step.per_channel, after=new.step.per_channel)
     if old.versions != new.versions:
-        gone, came = (sorted({*one} - {*other}) for one, other in _both_ways(old.versions, new.versions))
-        yield Change(kind=ChangeKind.VERSION, what=from_to("packages", gone, came), before=gone, after=came)
+        removed, added = (sorted({*one} - {*other}) for one, other in _both_ways(old.versions, new.versions))
+        yield Change(kind=ChangeKind.VERSION, what=from_to("packages", removed, added), before=removed, after=added)
     yield from _sample(old, new)
 
 
@@ -57,7 +57,7 @@ def _sample(old: FitPlan, new: FitPlan) -> Iterator[Change]:
     before, after = ({plane.key: plane for plane in plan.planes} for plan in (old, new))
     both = [(before[key], plane) for key, plane in after.items() if key in before]
     ways = (
-        ("gone from its sample", [plane for key, plane in before.items() if key not in after]),
+        ("no longer in its sample", [plane for key, plane in before.items() if key not in after]),
         ("new in its sample", [plane for key, plane in after.items() if key not in before]),
         ("of its sample that can be read now", [later for earlier, later in both if _came(earlier, later)]),
         ("of its sample that cannot be read", [later for earlier, later in both if _came(later, earlier)]),

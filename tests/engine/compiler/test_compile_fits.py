@@ -167,6 +167,10 @@ def makes_more(images: Any) -> Any:
         ([FIELD], "The pipeline has plate steps alone, which change no image"),
         ([FIELD, FIELD, SUBTRACT], "two plate steps are called 'field' and 'field'"),
         ([PlateStep(fits.mean_image, name="verdict"), FunctionStep(add)], "'verdict' is the name of something else"),
+        (
+            [PlateStep(fits.mean_image, name="Plate_Report"), FunctionStep(add)],
+            "'Plate_Report' is the name of something",
+        ),
         ([PlateStep(fits.mean_image, name="pixel_size"), FunctionStep(add)], "'pixel_size' is the name of something"),
         ([PlateStep(fits.mean_image, name="my field"), FunctionStep(add)], "'my field' cannot name side data"),
         ([PlateStep([fits.mean_image, fits.fails], name="field"), SUBTRACT], "must be one function"),

@@ -36,7 +36,7 @@ def lit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where results go: a folder of this host, and stores of two kinds."""
     if request.param == "folder":
         return str(tmp_path / "out")
@@ -44,8 +44,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"memory://{name}" if request.param == "memory" else f"{request.getfixturevalue('bucket')}/{name}"
 
 
-def run(plate: Path, place: str) -> dict[str, Any]:
-    orchestrator = PipelineOrchestrator(plate, output=place, runner="threads").initialize()
+def run(plate: Path, address: str) -> dict[str, Any]:
+    orchestrator = PipelineOrchestrator(plate, output=address, runner="threads").initialize()
     contexts = orchestrator.compile_pipelines(PIPELINE)
     return orchestrator.execute_compiled_plate(PIPELINE, contexts, max_workers=2)
 
@@ -62,65 +62,65 @@ def only(stored: OutputFits) -> FitRecord:
     return record
 
 
-def break_file(place: str, path: str) -> None:
+def break_file(address: str, path: str) -> None:
     """Cut a file of an output off."""
-    output = open_output(f"{place}/lit")
+    output = open_output(f"{address}/lit")
     if isinstance(output, PlateBucket):
         output.bucket.put(path, b"cut")
     else:
-        Path(place, "lit", path).write_bytes(b"cut")
+        Path(address, "lit", path).write_bytes(b"cut")
 
 
-def test_a_plate_with_a_fit_verifies_and_its_fit_is_used_again(lit: Path, place: str) -> None:
+def test_a_plate_with_a_fit_verifies_and_its_fit_is_used_again(lit: Path, address: str) -> None:
     """No file of it is foreign, whichever kind of output it lies in."""
-    assert statuses(run(lit, place)) == {WellStatus.DONE}
-    report = verify(f"{place}/lit")
+    assert statuses(run(lit, address)) == {WellStatus.DONE}
+    report = verify(f"{address}/lit")
     assert report.ok and not report.foreign
-    record = only(open_output(f"{place}/lit").fits)
+    record = only(open_output(f"{address}/lit").fits)
     assert record.parts[0].images == 4 and len(record.files) == 2
-    open_output(f"{place}/lit").drop("A01")
-    results = run(lit, place)
+    open_output(f"{address}/lit").drop("A01")
+    results = run(lit, address)
     assert {well: result.status for well, result in results.items()} == {
         "A01": WellStatus.DONE,
         "A02": WellStatus.UNCHANGED,
     }
-    assert only(open_output(f"{place}/lit").fits).finished == record.finished
+    assert only(open_output(f"{address}/lit").fits).finished == record.finished
 
 
-def test_a_damaged_fit_is_named_dropped_by_repair_and_made_again_by_the_next_run(lit: Path, place: str) -> None:
+def test_a_damaged_fit_is_named_dropped_by_repair_and_made_again_by_the_next_run(lit: Path, address: str) -> None:
     """Its wells stay; until then it is called missing."""
-    run(lit, place)
-    record = only(open_output(f"{place}/lit").fits)
-    break_file(place, record.files[0].path)
-    report = verify(f"{place}/lit")
+    run(lit, address)
+    record = only(open_output(f"{address}/lit").fits)
+    break_file(address, record.files[0].path)
+    report = verify(f"{address}/lit")
     (damage,) = report.damaged
     assert damage.well == PLATE and damage.reasons[0].startswith(f"{record.files[0].path} has 3 bytes instead of")
     assert report.damaged_fits == (record.folder,) and set(report.whole) == {"A01", "A02"}
-    repaired = repair(f"{place}/lit", report)
+    repaired = repair(f"{address}/lit", report)
     assert repaired.dropped == () and repaired.dropped_fits == (record.folder,)
     assert repaired.ok and not repaired.report.ok and repaired.report.missing_fits == (record.folder,)
-    assert statuses(run(lit, place)) == {WellStatus.UNCHANGED}
-    assert verify(f"{place}/lit").ok
+    assert statuses(run(lit, address)) == {WellStatus.UNCHANGED}
+    assert verify(f"{address}/lit").ok
 
 
-def test_a_record_that_cannot_be_read_is_damage(lit: Path, place: str) -> None:
+def test_a_record_that_cannot_be_read_is_damage(lit: Path, address: str) -> None:
     """``fit.json`` alone decides that a fit exists."""
-    run(lit, place)
-    record = only(open_output(f"{place}/lit").fits)
-    break_file(place, f"{record.folder}/fit.json")
-    report = verify(f"{place}/lit")
+    run(lit, address)
+    record = only(open_output(f"{address}/lit").fits)
+    break_file(address, f"{record.folder}/fit.json")
+    report = verify(f"{address}/lit")
     assert "fit.json is not a readable record of a fit" in report.damaged[0].reasons[0]
-    repair(f"{place}/lit", report)
-    run(lit, place)
-    assert verify(f"{place}/lit").ok
+    repair(f"{address}/lit", report)
+    run(lit, address)
+    assert verify(f"{address}/lit").ok
 
 
 def test_a_sweep_removes_what_a_dead_run_left_of_a_fit_and_keeps_what_is_whole(
-    lit: Path, place: str, monkeypatch: pytest.MonkeyPatch
+    lit: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a folder a hidden one; in a store files that no record lists, once nobody can be putting them any more."""
-    run(lit, place)
-    output = open_output(f"{place}/lit")
+    run(lit, address)
+    output = open_output(f"{address}/lit")
     record = only(output.fits)
     if isinstance(output, PlateBucket):
         left = f"{fit_folder('field', 'ab' * 32)}/v0123456789f.w1.npy"
@@ -131,18 +131,18 @@ def test_a_sweep_removes_what_a_dead_run_left_of_a_fit_and_keeps_what_is_whole(
         output.sweep()
         assert not output.bucket.exists(left)
     else:
-        hidden = Path(place, "lit", "fits", "field", hidden_name())
+        hidden = Path(address, "lit", "fits", "field", hidden_name())
         hidden.mkdir()
         (hidden / "w1.npy").write_bytes(b"half")
         output.sweep()
         assert not hidden.exists()
-    assert only(output.fits) == record and verify(f"{place}/lit").ok
+    assert only(output.fits) == record and verify(f"{address}/lit").ok
 
 
-def test_of_two_runs_that_fit_at_once_one_fit_is_kept(lit: Path, place: str) -> None:
+def test_of_two_runs_that_fit_at_once_one_fit_is_kept(lit: Path, address: str) -> None:
     """The second publishes the same fingerprint: what is there is whole before and after."""
-    run(lit, place)
-    stored = open_output(f"{place}/lit").fits
+    run(lit, address)
+    stored = open_output(f"{address}/lit").fits
     record = only(stored)
     contents = {"w1.npy": stored.read(record.parts[0].values[0].path)}
     part = FittedPart(
@@ -154,7 +154,7 @@ def test_of_two_runs_that_fit_at_once_one_fit_is_kept(lit: Path, place: str) -> 
     again = replace(record, files=(), picture="", parts=(part,), finished="later")
     kept = stored.publish(again, contents)
     assert only(stored) == kept and {file.path for file in kept.files} >= {kept.parts[0].values[0].path}
-    assert verify(f"{place}/lit").ok and not verify(f"{place}/lit").foreign
+    assert verify(f"{address}/lit").ok and not verify(f"{address}/lit").foreign
 
 
 def test_links_on_the_way_of_a_fit_are_refused(lit: Path, tmp_path: Path) -> None:
