@@ -262,15 +262,18 @@ def wells_now(entry: CatalogueEntry, folders: FolderMemory | None = None) -> Wel
         If the plate cannot be read, or its pipeline cannot be imported or is refused.
     """
     from openhcs_dagster.plate.compilation import compile_entry
+    from openhcs_engine.execution.fits.before_wells import wells_to_refit
     from openhcs_engine.microscopes.plate_listing import read_listing
     from openhcs_engine.output.current import current_wells
+    from openhcs_engine.output.fits.stored import with_stored_fits
     from openhcs_engine.output.folder.output import PlateFolder
 
     contexts = compile_entry(entry, read_listing(entry.folder, entry.id, entry.reading, folders)).contexts
     folder = PlateFolder(entry.output_plan.folder, entry.options.backend)
-    current = current_wells(folder, contexts)
+    current = current_wells(folder, with_stored_fits(folder.fits, contexts))
     stay = {} if entry.options.renew else current.made_before
-    due = [well for well in contexts if well not in current.unchanged and well not in stay]
+    again = frozenset(wells_to_refit(contexts, folder))
+    due = [well for well in contexts if well in again or (well not in current.unchanged and well not in stay)]
     plans = {plan_fingerprint(contexts.values()), *(manifest.plan for manifest in stay.values() if manifest.plan)}
     if not due and _map_changed(entry, contexts, plans):
         due = list(contexts)

@@ -18,6 +18,8 @@ from openhcs_engine.model.digest import digest
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.model.wells import row_and_column
 from openhcs_engine.output.current import EarlierWells
+from openhcs_engine.output.fits.stored import with_stored_fits
+from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.reading.losses import Loss
 from openhcs_engine.output.reading.published_wells import PlateWells
 from openhcs_engine.plan.context import ProcessingContext, plan_fingerprint
@@ -157,6 +159,7 @@ class Layout:
 def summarise(entry: CatalogueEntry, contexts: Mapping[str, ProcessingContext], wells: PlateWells) -> PlateSummary:
     """Judge every well of the plan by what is published and by how it ended last."""
     log = OutcomeLog(entry.output_plan.folder)
+    contexts = with_stored_fits(open_output(entry.output_plan.folder, entry.options.backend).fits, contexts)
     last, computed = log.latest(), log.last_computed()
     first = next(iter(contexts.values()))
     earlier = EarlierWells()

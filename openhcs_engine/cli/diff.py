@@ -11,7 +11,7 @@ from rich.table import Table
 
 from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import counted
-from openhcs_engine.output.named_plan import GivenPlan, published_with, read_given_plan
+from openhcs_engine.output.named_plan import GivenPlan, as_stored, published_with, read_given_plan
 from openhcs_engine.plan.context import plan_fingerprint
 from openhcs_engine.plan.diff import Change, PlanDiff, compare_plans
 
@@ -37,10 +37,11 @@ def compare_given(before: str, after: str) -> Comparison:
     """Read and compare two plans; see ``read_given_plan`` for what they may be and what it raises."""
     old, new = read_given_plan(before), read_given_plan(after)
     output = new.output or old.output
+    later = new.contexts if output is None else as_stored(output, new.contexts)
     return Comparison(
         before=old,
         after=new,
-        diff=compare_plans(old.contexts, new.contexts),
+        diff=compare_plans(old.contexts, later),
         output=output,
         published=() if output is None else published_with(output, new.contexts),
     )

@@ -17,6 +17,7 @@ from openhcs_engine.model.system_errors import explained
 from openhcs_engine.model.well_spans import format_spans
 from openhcs_engine.model.wording import counted
 from openhcs_engine.output.current import current_wells
+from openhcs_engine.output.fits.stored import with_stored_fits
 from openhcs_engine.output.layout import CONTEXTS
 from openhcs_engine.output.opening import files_of, open_output
 from openhcs_engine.output.plans import PLAN_ENDINGS, plan_documents, plan_files
@@ -66,8 +67,14 @@ def read_given_plan(address: str) -> GivenPlan:
 def published_with(output: str, contexts: Mapping[str, ProcessingContext]) -> tuple[str, ...]:
     """Wells that the output holds whole as these contexts make them, those made before the update included."""
     backend = next(iter(contexts.values())).output.backend
-    current = current_wells(open_output(output, backend), contexts)
+    current = current_wells(open_output(output, backend), as_stored(output, contexts))
     return (*current.unchanged, *current.made_before)
+
+
+def as_stored(output: str, contexts: Mapping[str, ProcessingContext]) -> Mapping[str, ProcessingContext]:
+    """The contexts with what the output holds in place of fits of which it lacks images."""
+    backend = next(iter(contexts.values())).output.backend
+    return with_stored_fits(open_output(output, backend).fits, contexts)
 
 
 def _of_output(address: str, documents: Iterator[tuple[str, bytes]]) -> GivenPlan:
@@ -141,4 +148,4 @@ def _wells(content: bytes) -> list[str]:
         return []
 
 
-__all__ = ["GivenPlan", "published_with", "read_given_plan"]
+__all__ = ["GivenPlan", "as_stored", "published_with", "read_given_plan"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from openhcs_dagster.automation.jobs import processing_request
+from openhcs_dagster.automation.staleness import due_wells
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry, CatalogueError
 from openhcs_dagster.cli import main
 from openhcs_dagster.definitions import build_definitions
@@ -46,11 +48,15 @@ def fitted(deployment: Deployment, name: str, **spec: object) -> CatalogueEntry:
     return entry
 
 
-def check_of(deployment: Deployment) -> tuple[bool, dg.AssetCheckSeverity, str]:
-    key = dg.AssetCheckKey(FIELD, "fitted_on_all_images")
+def asset_check(deployment: Deployment, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation:
+    """The newest result of a check."""
     (record,) = deployment.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
-    found = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
-    return found.passed, found.severity, found.description or ""
+    return record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
+
+
+def check_of(deployment: Deployment) -> tuple[bool, dg.AssetCheckSeverity, str]:
+    result = asset_check(deployment, dg.AssetCheckKey(FIELD, "fitted_on_all_images"))
+    return result.passed, result.severity, result.description or ""
 
 
 def test_a_fit_is_an_asset_between_the_plan_and_the_wells(deployment: Deployment) -> None:
@@ -82,6 +88,26 @@ def test_a_partial_fit_is_amber_and_each_of_its_wells_says_so(deployment: Deploy
     passed, severity, told = check_of(deployment)
     assert not passed and severity is dg.AssetCheckSeverity.WARN and "5 of the 6 images" in told
     assert all("5 of the 6 images" in outcome.warnings[0] for outcome in run.outcomes if not outcome.error)
+
+
+def test_wells_of_a_partial_fit_are_current_until_a_missing_image_can_be_read(deployment: Deployment) -> None:
+    """For the report and the night; only reading tells that a share answers again: then the plate is fitted anew."""
+    entry = fitted(deployment, "lab_fit_night")
+    image = next(path for path in sorted(Path(entry.folder).rglob("*.tif")) if "_A02_" in path.name)
+    whole, time = image.read_bytes(), image.stat().st_mtime_ns
+    image.write_bytes(bytes(len(whole)))
+    os.utime(image, ns=(time, time))
+    run = deployment.run(entry)
+    assert [outcome.well for outcome in run.failed] == ["A02"] == due_wells(entry)
+    wells = asset_check(deployment, dg.AssetCheckKey(PlateKeys("P001").report, "wells_are_current"))
+    assert wells.description == "Not current: A02 (failed)."
+
+    image.write_bytes(whole)
+    os.utime(image, ns=(time, time))
+    assert due_wells(entry) == list(entry.wells)
+    run = deployment.run(entry)
+    assert {outcome.status.value for outcome in run.outcomes} == {"done"} and due_wells(entry) == []
+    assert not any(outcome.warnings for outcome in run.outcomes)
 
 
 def test_a_fit_that_fails_says_why_and_a_later_run_goes_on(

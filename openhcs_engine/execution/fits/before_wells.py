@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from openhcs_engine.execution.calls import FunctionSource
-from openhcs_engine.execution.fits.fitting import FitResult
+from openhcs_engine.execution.fits.fitting import FitResult, can_be_completed
 from openhcs_engine.execution.results import WellResult, WellStatus
 from openhcs_engine.execution.runners.contract import Runner
 from openhcs_engine.execution.well import as_it_is_now
 from openhcs_engine.files.address import is_remote
 from openhcs_engine.model.image_index import ImageIndex
 from openhcs_engine.output.contract import PlateOutput
+from openhcs_engine.output.fits.stored import partial_fits, with_fits
 from openhcs_engine.plan.context import FitPlan, ProcessingContext
 from openhcs_engine.plan.fit import fits_of
 from openhcs_engine.raw.array_listing import ArrayListing
@@ -81,16 +82,22 @@ def fit_before_wells(
             results[key] = result
         if result.error is not None or result.seconds:
             notes.append(_sentence(result))
-    shared: dict[int, tuple[FitPlan, ...]] = {}
-    fitted, failed = dict[str, ProcessingContext](), dict[str, FitResult]()
+    failed: dict[str, FitResult] = {}
     for well, context in contexts.items():
-        if id(context.fits) not in shared:
-            shared[id(context.fits)] = tuple(resolved[plan.name, plan.fingerprint] for plan in context.fits)
-        fitted[well] = replace(context, fits=shared[id(context.fits)])
         broken = (results.get((plan.name, plan.fingerprint)) for plan in context.own_fits)
         if (result_of_one := next(filter(None, broken), None)) is not None:
             failed[well] = result_of_one
-    return Fitted(fitted, failed, tuple(notes))
+    return Fitted(with_fits(contexts, resolved), failed, tuple(notes))
+
+
+def wells_to_refit(contexts: Mapping[str, ProcessingContext], output: PlateOutput) -> tuple[str, ...]:
+    """Wells of a plan that use a partial fit of which a missing image can be read now; reads those images alone."""
+    again = {
+        plan.name
+        for plan, record in partial_fits(output.fits, contexts)
+        if can_be_completed(next(iter(contexts.values())), plan, record)
+    }
+    return tuple(well for well, context in contexts.items() if any(fit.name in again for fit in context.own_fits))
 
 
 def fit_one(
@@ -128,4 +135,4 @@ def _sentence(result: FitResult) -> str:
     return "; ".join((f"{result.name}: {done}", *result.remarks))
 
 
-__all__ = ["Fitted", "fit_before_wells", "fit_one"]
+__all__ = ["Fitted", "fit_before_wells", "fit_one", "wells_to_refit"]

@@ -84,7 +84,7 @@ def _fitted(
     if (whole := fits.find(plan.name, plan.fingerprint)) is not None:
         return whole, False
     before = fits.partial(plan.name, plan.fingerprint)
-    if before is not None and not _any_can_be_read(context, plan, before):
+    if before is not None and not can_be_completed(context, plan, before):
         return before, False
     functions.verify([plan.step.call])
     started = perf_counter()
@@ -93,7 +93,8 @@ def _fitted(
     return fits.publish(*fit.published(perf_counter() - started)), True
 
 
-def _any_can_be_read(context: ProcessingContext, plan: FitPlan, record: FitRecord) -> bool:
+def can_be_completed(context: ProcessingContext, plan: FitPlan, record: FitRecord) -> bool:
+    """Whether an image that a partial fit lacks can be read now."""
     missing = {each.key for each in record.missing}
     return any(_can_be_read(context, plane, plan.step.call) for plane in plan.planes if plane.key in missing)
 
@@ -248,4 +249,4 @@ def _host(value: Any) -> Any:  # Any: whatever a function returned
     return convert(value, MemoryType.NUMPY).array
 
 
-__all__ = ["FitResult", "make_fit"]
+__all__ = ["FitResult", "can_be_completed", "make_fit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ import tifffile
 import zarr
 
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, PlateStep, Sample
+from openhcs_engine.cli.diff import compare_given
 from openhcs_engine.execution import WellResult, WellStatus
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.plan.context import ProcessingContext
+from openhcs_engine.plan.document import contexts_to_json
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 from tests.engine import fit_functions as fits
 
@@ -234,6 +237,23 @@ def test_an_image_that_comes_back_with_its_own_time_is_found_all_the_same(lit: P
     (then,) = orchestrator.execute_compiled_plate(PIPELINE, one).values()
     assert then.status is WellStatus.DONE and not then.warnings
     assert then.fingerprint == one[then.well].fingerprint != first.fingerprint
+
+
+def test_a_plan_differs_in_nothing_from_an_output_whose_fit_is_partial(lit: Path, tmp_path: Path) -> None:
+    """As long as nobody has read the missing image, its wells are those that the plan makes."""
+    plate = shutil.copytree(lit, tmp_path / "lit")
+    orchestrator = PipelineOrchestrator(plate, output=tmp_path / "out", runner="threads").initialize()
+    contexts = orchestrator.compile_pipelines(PIPELINE, "A01,A02")
+    way = plate / next(way for way in ways(contexts["A01"]) if "_B01_" in way)
+    time = way.stat().st_mtime_ns
+    way.write_bytes(bytes(way.stat().st_size))
+    os.utime(way, ns=(time, time))
+    results = orchestrator.execute_compiled_plate(PIPELINE, contexts)
+    assert all("11 of the 12 images" in result.warnings[0] for result in results.values())
+
+    (tmp_path / "plan.json").write_bytes(contexts_to_json(contexts))
+    compared = compare_given(str(tmp_path / "out" / "lit"), str(tmp_path / "plan.json"))
+    assert compared.diff.equal and compared.published == ("A01", "A02")
 
 
 def test_with_fewer_images_than_the_minimum_the_wells_that_use_the_fit_fail_with_the_reason(
