@@ -188,6 +188,49 @@ def run(
     return SOME_FAILED if screen.failed else OK
 
 
+@openhcs.command("try")
+@with_options("try")
+def try_(
+    plate: PlateFolderArgument,
+    pipeline: PipelineOption,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="NAME=VALUE,VALUE",
+            help="Values of a setting to compare, as segment.threshold=otsu,800; several combine. ; separates lists.",
+        ),
+    ] = None,
+    wells: WellsOption = None,
+    site: Annotated[int | None, typer.Option("--site", metavar="N", help="Shown of each well; default: first.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the choice of wells.")] = 0,
+    page: Annotated[
+        Path, typer.Option("--page", metavar="FILE", help="The page that is written; one of this name is replaced.")
+    ] = Path("try.html"),
+    *,
+    running: Options,
+    reading: Options,
+) -> int:
+    """Compare values of settings on a few wells on one page; publish nothing.
+
+    Without --wells: a negative and a positive control and one well at random, by the plate map.
+    """
+    from openhcs_engine.cli.trial import try_settings
+
+    return try_settings(
+        plate,
+        pipeline,
+        lambda settings, _: _pipeline(pipeline, settings),
+        vary=vary or (),
+        wells=wells,
+        site=site,
+        seed=seed,
+        page=page,
+        running=running,
+        reading=reading,
+    )
+
+
 @openhcs.command()
 def synth(
     folder: Annotated[

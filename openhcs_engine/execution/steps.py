@@ -141,7 +141,7 @@ def _apply_route(
         artifacts.settle()
         return result
     except OpenHCSError as error:
-        raise _step_error(plan, stack, _with_function(calls.call, str(error))) from error
+        raise _step_error(plan, stack, _with_stack(_with_function(calls.call, str(error)), stack)) from error
     except BaseException as error:  # a user's function may raise anything; its sys.exit() ends the well, not the run
         remedy = f"; {explained(error).partition('; ')[2]}" if is_system_error(error) else ""
         reason = f"{calls.call.reference} raised {type(error).__name__}: {error}{remedy}"
@@ -152,6 +152,12 @@ def _with_function(call: FunctionCall, sentence: str) -> str:
     """The sentence, which names the function if it did not: a chain has several."""
     name = call.reference.rpartition(":")[2]
     return sentence if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sentence) else f"{call.reference}: {sentence}"
+
+
+def _with_stack(sentence: str, stack: Stack) -> str:
+    """The sentence, which says where the stack lies if it did not."""
+    where = _describe(stack)
+    return f"{sentence.removesuffix('.')} (stack {where})." if where and where not in sentence else sentence
 
 
 def _step_error(plan: StepPlan, stack: Stack, reason: str) -> StepError:

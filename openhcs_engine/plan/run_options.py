@@ -27,7 +27,7 @@ GPU_BEFORE: Final = "gpu"
 """What entries of earlier versions call ``gpu_required``."""
 
 _RUN: Final = ("run", "add")
-_PLANNED: Final = ("compile", *_RUN)
+_PLANNED: Final = ("compile", "try", *_RUN)
 """Commands that take options which change the plan."""
 
 
@@ -77,7 +77,7 @@ class RunOptions:
         register_help="Wells at a time; 0: all free devices.",
         kind=int,
         least=0,
-        commands=_RUN,
+        commands=("try", *_RUN),
     )
     """Wells at a time; 0: as many as the machine has processors."""
     runner: str = option(

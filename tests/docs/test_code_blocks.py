@@ -27,7 +27,7 @@ NOT_EXECUTED: Final[dict[str, int]] = {}
 """How many blocks of a page carry a reason why they do not run; every other page has none."""
 WITH_PYTHON: Final = [page for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
 WITH_COMMANDS: Final = [page for page in PAGES if all_commands(page)]
-RUN_COMMANDS: Final = ("tutorial.rst",)
+RUN_COMMANDS: Final = ("trying.rst", "tutorial.rst")
 """Pages whose command lines are not only looked at, but run."""
 APPS: Final = {"openhcs": openhcs, "openhcs-dagster": openhcs_dagster}
 
