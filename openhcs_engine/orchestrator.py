@@ -200,7 +200,7 @@ class PipelineOrchestrator:
     ) -> Compilation:
         """As ``compile_pipelines``, but also says what a person should know of the plan: ``.contexts``, ``.notes``."""
         plate, index = self._initialized()
-        pipeline = configured(pipeline_definition, self.options.set)
+        pipeline = configured(pipeline_definition, self.options.set, [channel.label for channel in plate.channels])
         return compile_plate(
             plate,
             index,

@@ -39,7 +39,8 @@ def compile_entry(entry: CatalogueEntry, listing: PlateListing, devices: Invento
     from openhcs_engine.memory.packages import cpu_builds
     from openhcs_engine.pipeline.load import load_pipeline
 
-    pipeline = load_pipeline(entry.pipeline, entry.search_path, entry.options.set)
+    channels = [channel.label for channel in listing.plate.channels]
+    pipeline = load_pipeline(entry.pipeline, entry.search_path, entry.options.set, channels)
     return compile_plate(
         listing.plate,
         listing.index,

@@ -132,7 +132,8 @@ def compile_(
 
     settings = running.pop("set")
     orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, **running, **reading)
-    compilation = orchestrator.compile(_pipeline(pipeline, settings), well_filter=wells)
+    declared = _pipeline(pipeline, settings, orchestrator.plate)
+    compilation = orchestrator.compile(declared, well_filter=wells)
     measured = measured_for(compilation.contexts)
     if as_json:
         sys.stdout.write(contexts_to_json(compilation.contexts, explanation(compilation, measured)).decode() + "\n")
@@ -176,7 +177,7 @@ def run(
 
     settings = running.pop("set")
     orchestrator = _orchestrator(plate, output=output, plate_id=plate_id, **running, **reading)
-    declared = _pipeline(pipeline, settings)
+    declared = _pipeline(pipeline, settings, orchestrator.plate)
     compilation = orchestrator.compile(declared, well_filter=wells)
     with RunScreen(compilation) as screen:
         for result in orchestrator.execute(declared, compilation.contexts, on_notice=screen.note):
@@ -382,12 +383,12 @@ def _read(plate: str, positions: bool, reading: Options) -> tuple[Plate, ImageIn
     return orchestrator.locate() if positions else orchestrator.read
 
 
-def _pipeline(reference: str, settings: dict[str, object]) -> Pipeline:
+def _pipeline(reference: str, settings: dict[str, object], plate: Plate) -> Pipeline:
     from openhcs_engine.pipeline import load_pipeline
 
     folders = search_path()
     openhcs.warn_of_open_folders("the pipeline folder", folders)
-    pipeline = load_pipeline(reference, folders[:1], settings)
+    pipeline = load_pipeline(reference, folders[:1], settings, [channel.label for channel in plate.channels])
     # A package's module lies below those folders, an installed one elsewhere.
     file = getattr(sys.modules.get(reference.partition(":")[0]), "__file__", None)
     openhcs.warn_of_open_folders("the pipeline folder", [Path(file).parent] if file else [])

@@ -165,7 +165,7 @@ class StepCompiler:
             return number
         complain(
             f"{group_by.value} {_shown(key)} is not on this plate (has: {self._known(group_by)}). Check the keys of "
-            "func={…}.",
+            "func={…}, or the setting that gives them.",
             str(key),
         )
         return None

@@ -12,6 +12,7 @@ from openhcs_engine.functions.intensity.histogram import percentile_from_histogr
 from openhcs_engine.functions.intensity.normalize import stack_percentile_normalize
 from openhcs_engine.functions.measurement.measure import measure
 from openhcs_engine.functions.measurement.quality import measure_quality
+from openhcs_engine.functions.measurement.translocation import measure_translocation
 from openhcs_engine.functions.objects.cells import cytoplasm, segment_cells
 from openhcs_engine.functions.objects.nuclei import segment_nuclei
 from openhcs_engine.functions.objects.nuclei_fit import fit_nuclei
@@ -32,6 +33,7 @@ __all__ = [
     "generate_positions",
     "measure",
     "measure_quality",
+    "measure_translocation",
     "percentile_from_histogram",
     "segment_cells",
     "segment_nuclei",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,10 @@ from openhcs_engine.pipeline.step import FunctionStep
 
 
 def load_pipeline(
-    reference: str, search_path: Iterable[str | Path] = (), settings: Mapping[str, object] | None = None
+    reference: str,
+    search_path: Iterable[str | Path] = (),
+    settings: Mapping[str, object] | None = None,
+    channels: Sequence[str] = (),
 ) -> Pipeline:
     """Import the pipeline that ``module:attribute`` names, or make it by the function of that name.
 
@@ -27,8 +30,8 @@ def load_pipeline(
         As in ``my_lab.pipelines:nuclei``.
     search_path
         Folders put in front of Python's search path, where they stay: a pipeline's own imports need them, too.
-    settings
-        Its parameters, and those of its functions, by name; see ``configured``.
+    settings, channels
+        Its parameters, and those of its functions, by name; the plate's channels; see ``configured``.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def load_pipeline(
     if isinstance(value, list) and value and all(isinstance(step, FunctionStep | PlateStep) for step in value):
         value = value if isinstance(value, Pipeline) else Pipeline(value, name=attribute)
     if value is not None and (isinstance(value, Pipeline) or is_maker(value)):
-        made = configured(value, settings or {})
+        made = configured(value, settings or {}, channels)
         assert isinstance(made, Pipeline)
         return made
     pipelines = sorted(name for name, found in vars(module).items() if isinstance(found, Pipeline))

@@ -39,7 +39,9 @@ def is_maker(value: object) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
-def configured(pipeline: Sequence[PipelineStep] | PipelineMaker, settings: Settings) -> Sequence[PipelineStep]:
+def configured(
+    pipeline: Sequence[PipelineStep] | PipelineMaker, settings: Settings, channels: Sequence[str] = ()
+) -> Sequence[PipelineStep]:
     """A pipeline with its settings; itself if it is none of a function's and there are no settings.
 
     Parameters
@@ -50,6 +52,9 @@ def configured(pipeline: Sequence[PipelineStep] | PipelineMaker, settings: Setti
     settings
         By name: ``parameter`` of that function, or ``name.parameter`` of all functions in the pipeline that have that
         name or are in a step of that name. Texts are read by the parameter's annotation, without one by its default.
+    channels
+        Names of the plate's channels, for the sentence about a parameter that is missing: most that have no default
+        are the role of a channel.
 
     Raises
     ------
@@ -64,7 +69,7 @@ def configured(pipeline: Sequence[PipelineStep] | PipelineMaker, settings: Setti
     dotted = {name: value for name, value in settings.items() if "." in name}
     steps: Sequence[PipelineStep] | None
     if callable(pipeline) and is_maker(pipeline):
-        steps = _made(pipeline, own, violations)
+        steps = _made(pipeline, own, violations, channels)
     else:
         steps = cast("Sequence[PipelineStep]", pipeline)
         violations += [_no_parameters(name, steps) for name in own]
@@ -75,7 +80,9 @@ def configured(pipeline: Sequence[PipelineStep] | PipelineMaker, settings: Setti
     return changes.apply(steps, settings) if settings else steps
 
 
-def _made(maker: PipelineMaker, given: Settings, violations: list[Violation]) -> Sequence[PipelineStep] | None:
+def _made(
+    maker: PipelineMaker, given: Settings, violations: list[Violation], channels: Sequence[str]
+) -> Sequence[PipelineStep] | None:
     """What the function returns, without the settings that are wrong; None if it cannot be called so."""
     title = getattr(maker, "__name__", type(maker).__name__)
     parameters = _Parameters.of(maker)
@@ -86,8 +93,9 @@ def _made(maker: PipelineMaker, given: Settings, violations: list[Violation]) ->
         else:
             _read(name, value, parameters, values, violations)
     missing = [name for name in parameters.needed if name not in given]
+    has = f" (channels of this plate: {', '.join(channels)})" if channels else ""
     violations += [
-        Violation(message=f"The pipeline {title!r} needs {name!r}; give it: --set {name}=….", key=name)
+        Violation(message=f"The pipeline {title!r} needs {name!r}; give it: --set {name}=…{has}.", key=name)
         for name in missing
     ]
     if missing:

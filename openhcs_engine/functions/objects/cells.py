@@ -98,18 +98,33 @@ def segment_cells(
     return stack, np.stack(cells)
 
 
-def _wrong_cytoplasm(**parameters: Any) -> Iterator[tuple[str, str]]:
+def _wrong_cytoplasm(
+    ring_diameters: Any = None, gap_diameters: Any = 0.0, **parameters: Any
+) -> Iterator[tuple[str, str]]:
     sizes = list(wrong_sizes(parameters))
     yield from sizes
     alone = "cells" in parameters and parameters["cells"] is None
-    if alone and all(parameters.get(ring) is None for ring in ("ring_px", "ring_um")):
+    rings = [parameters.get(ring) for ring in ("ring_px", "ring_um")] + [ring_diameters]
+    if alone and all(ring is None for ring in rings):
         yield (
             "ring_px",
             (
                 "no function before it makes 'cells', and no ring is given; let segment_cells run before it, or give "
-                "the width of a ring around the nuclei as ring_px or ring_um."
+                "the width of a ring around the nuclei as ring_px, ring_um or ring_diameters."
             ),
         )
+    if ring_diameters is not None and not (_is_number(ring_diameters) and ring_diameters > 0):
+        yield "ring_diameters", f"ring_diameters={ring_diameters!r} must be a finite number above 0."
+    elif ring_diameters is not None and any(ring is not None for ring in rings[:2]):
+        yield "ring_diameters", "ring_diameters says the width of the ring that another parameter says, too; keep one."
+    if not (_is_number(gap_diameters) and gap_diameters >= 0):
+        yield "gap_diameters", f"gap_diameters={gap_diameters!r} must be a finite number, at least 0."
+    elif gap_diameters and not alone and all(ring is None for ring in rings):
+        yield "gap_diameters", "gap_diameters is the distance of a ring, but no ring is given; give ring_diameters."
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @checked_by(_wrong_cytoplasm)
@@ -123,6 +138,8 @@ def cytoplasm(
     cells: NDArray[np.uint32] | None = None,
     ring_px: float | None = None,
     ring_um: float | None = None,
+    ring_diameters: float | None = None,
+    gap_diameters: float = 0.0,
     pixel_size: float | None = None,
 ) -> tuple[Pixels, NDArray[np.uint32]]:
     """Cells without their nuclei, or rings around nuclei.
@@ -139,6 +156,10 @@ def cytoplasm(
     ring_px, ring_um
         Width of a ring around each nucleus, in pixels or in µm. Where rings meet, a pixel belongs to the nearest
         nucleus. With cells, rings end where their cell ends. Default: the whole cell.
+    ring_diameters
+        The same in diameters of the plane's nuclei: of a disc of their mean area.
+    gap_diameters
+        How far from the nuclei a ring begins, in the same diameters: next to a nucleus, its blurred edge shines.
     pixel_size
         Edge of a pixel in µm. In a pipeline it is the plate's, where the plate says it.
 
@@ -154,15 +175,22 @@ def cytoplasm(
         are not as large as the planes.
     """
     require_stack(stack, _CYTOPLASM)
-    parameters = {"cells": cells, "ring_px": ring_px, "ring_um": ring_um, "pixel_size": pixel_size}
+    parameters = {
+        "cells": cells,
+        "ring_px": ring_px,
+        "ring_um": ring_um,
+        "ring_diameters": ring_diameters,
+        "gap_diameters": gap_diameters,
+        "pixel_size": pixel_size,
+    }
     refuse_wrong(_CYTOPLASM, _wrong_cytoplasm(**parameters))
     inner = _per_plane(_CYTOPLASM, "nuclei", nuclei, stack.shape)
     ring = in_pixels(parameters, "ring_px")
     outer = None if cells is None else _per_plane(_CYTOPLASM, "cells", cells, stack.shape)
-    if ring is None:
+    if ring is None and ring_diameters is None:
         assert outer is not None  # or it would have been refused
         return stack, np.where(inner == 0, outer, np.uint32(0))
-    rings = np.stack([_ring(plane, ring) for plane in inner])
+    rings = np.stack([_ring(plane, ring, ring_diameters, gap_diameters) for plane in inner])
     return stack, rings if outer is None else np.where(rings == outer, rings, np.uint32(0))
 
 
@@ -175,10 +203,9 @@ def _cells(
     grey = plane.astype(np.float32)
     if not np.isfinite(grey).all():
         raise PixelValueError("The stack holds NaN (not a number) or infinite pixels; replace them first.")
-    areas = np.bincount(nuclei.ravel())[1:]
-    if not areas.any():
+    if not nuclei.any():
         return nuclei.copy()
-    diameter = 2 * math.sqrt(float(areas[areas > 0].mean()) / math.pi)
+    diameter = _mean_diameter(nuclei)
     smooth = gaussian(grey, 2 * SMOOTHING * diameter if smoothing is None else smoothing)
     if threshold == "local":
         smooth -= local_background(smooth, 2 * diameter)
@@ -199,13 +226,25 @@ def _cells(
     return cells.astype(np.uint32)
 
 
-def _ring(nuclei: NDArray[np.uint32], width: float) -> NDArray[np.uint32]:
+def _ring(
+    nuclei: NDArray[np.uint32], width: float | None, width_diameters: float | None, gap_diameters: float
+) -> NDArray[np.uint32]:
+    """A ring around each nucleus of a plane, as wide as one of both says."""
     from scipy import ndimage
 
     if not nuclei.any():
         return nuclei.copy()
+    diameter = _mean_diameter(nuclei)
+    begin = gap_diameters * diameter
+    end = begin + (width if width_diameters is None else width_diameters * diameter)  # type: ignore[operator] # one is
     distance, (rows, columns) = ndimage.distance_transform_edt(nuclei == 0, return_indices=True)
-    return np.where((distance > 0) & (distance <= width), nuclei[rows, columns], np.uint32(0))
+    return np.where((distance > begin) & (distance <= end), nuclei[rows, columns], np.uint32(0))
+
+
+def _mean_diameter(labels: NDArray[np.uint32]) -> float:
+    """Of a disc of the objects' mean area, in pixels; there is at least one object."""
+    areas = np.bincount(labels.ravel())[1:]
+    return 2 * math.sqrt(float(areas[areas > 0].mean()) / math.pi)
 
 
 def _per_plane(function: str, name: str, labels: Any, shape: tuple[int, ...]) -> NDArray[np.uint32]:

@@ -109,7 +109,8 @@ def segment_nuclei(
         ``stack`` itself; the labels, uint32 ``(plane, y, x)``, in each plane from 1 without gaps in the order of their
         first pixels, 0 for none; and for each plane of the stack, from 1: ``objects``, the ``threshold`` (above the
         background where it is local; null where nothing stands out), ``diameter_px`` (null where there is nothing to
-        estimate it from), and how many objects were left out as ``at_border``, ``too_small`` or ``too_large``.
+        estimate it from), ``minimum_area_px`` (of the smallest one that counts; null where there is nothing to choose
+        from), and how many objects were left out as ``at_border``, ``too_small`` or ``too_large``.
 
     Raises
     ------
@@ -173,6 +174,7 @@ def _summary(planes: list[Objects]) -> dict[str, list[Any]]:
         "objects": [each.count for each in planes],
         "threshold": [each.threshold for each in planes],
         "diameter_px": [each.diameter for each in planes],
+        "minimum_area_px": [each.minimum for each in planes],
         "at_border": [each.at_border for each in planes],
         "too_small": [each.too_small for each in planes],
         "too_large": [each.too_large for each in planes],

@@ -66,6 +66,8 @@ class Objects:
     """Of grey levels above the background where it is local; None: nothing stands out."""
     diameter: float | None
     """Given, or estimated from the image; None: there is nothing to estimate it from."""
+    minimum: float | None
+    """Area in pixels of the smallest object, given or by the diameter; None: there is nothing to choose from."""
     at_border: int
     """Objects left out since they touch the border."""
     too_small: int
@@ -79,9 +81,15 @@ def find_objects(plane: Pixels, recipe: Recipe) -> Objects:
     diameter = typical_diameter(grey, recipe) if recipe.diameter is None else recipe.diameter
     foreground = None if diameter is None else _Foreground.of(grey, recipe, diameter)
     if foreground is None or diameter is None or not foreground.sheet.boxes:
-        threshold = None if foreground is None else foreground.threshold
         return Objects(
-            labels=labels, count=0, threshold=threshold, diameter=diameter, at_border=0, too_small=0, too_large=0
+            labels=labels,
+            count=0,
+            threshold=None if foreground is None else foreground.threshold,
+            diameter=diameter,
+            minimum=None,
+            at_border=0,
+            too_small=0,
+            too_large=0,
         )
     return _chosen(foreground, foreground.parts(recipe, diameter), recipe, diameter, labels)
 
@@ -234,6 +242,7 @@ def _chosen(
         count=int(chosen.size),
         threshold=foreground.threshold,
         diameter=diameter,
+        minimum=float(minimum),
         at_border=int((cut & ~small & ~large).sum()),
         too_small=int(small.sum()),
         too_large=int(large.sum()),

@@ -220,7 +220,8 @@ REFUSALS = [
     Refusal(
         "unknown channel",
         lambda: [FunctionStep({"Cy5": add, "DAPI": add, "GFP": add})],
-        "Step 1 \"add\": channel 'Cy5' is not on this plate (has: DAPI, GFP). Check the keys of func={…}.",
+        "Step 1 \"add\": channel 'Cy5' is not on this plate (has: DAPI, GFP). Check the keys of func={…}, "
+        "or the setting that gives them.",
     ),
     Refusal(
         "unknown channel number", lambda: [FunctionStep({7: add}, uncovered="drop")], "channel 7 is not on this plate"

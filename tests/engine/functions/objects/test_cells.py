@@ -202,3 +202,32 @@ def test_nuclei_cells_and_cytoplasm_are_related() -> None:
 
     assert summary["objects"] == [4] == [int(cells.max())]
     assert set(np.unique(body)) == set(np.unique(cells)) == set(np.unique(found))
+
+
+def test_a_ring_may_be_given_in_diameters() -> None:
+    """It scales with the nuclei, and begins behind a gap if one is asked for."""
+    for radius in (8, 16):
+        y, x = np.mgrid[:120, :120]
+        away = np.hypot(y - 60, x - 60)
+        nuclei = (away <= radius).astype(np.uint32)[None]
+        ring = cytoplasm(nuclei, nuclei, ring_diameters=0.25, gap_diameters=0.25)[1][0] > 0
+
+        assert away[ring].min() == pytest.approx(1.5 * radius, abs=1.5)
+        assert away[ring].max() == pytest.approx(2 * radius, abs=1.5)
+    assert not cytoplasm(nuclei, np.zeros_like(nuclei), ring_diameters=0.25)[1].any()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"ring_diameters": 0}, "ring_diameters=0 must be a finite number above 0"),
+        ({"ring_diameters": 0.2, "ring_px": 3}, "another parameter says, too"),
+        ({"ring_px": 3, "gap_diameters": -1}, "gap_diameters=-1 must be a finite number, at least 0"),
+        ({"gap_diameters": 0.2, "cells": np.ones((1, 9, 9), np.uint32)}, "but no ring is given"),
+    ],
+)
+def test_a_ring_in_diameters_may_be_wrong(parameters: Any, sentence: str) -> None:
+    """Refused with what would be right."""
+    nuclei = np.ones((1, 9, 9), np.uint32)
+    with pytest.raises(ValueError, match=sentence):
+        cytoplasm(nuclei, nuclei, **parameters)

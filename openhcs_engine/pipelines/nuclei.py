@@ -1,0 +1,64 @@
+"""How many nuclei, how large, how bright."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from openhcs_engine.functions import create_max_projection, measure, segment_nuclei
+from openhcs_engine.functions.objects.threshold import Threshold
+from openhcs_engine.model.components import VariableComponents
+from openhcs_engine.pipeline import FunctionStep, Pipeline
+
+
+def count_nuclei(
+    *,
+    nuclei: str = "DAPI",
+    threshold: Threshold = "otsu",
+    diameter_px: float | None = None,
+    minimum_area_px: float | None = None,
+    maximum_area_px: float | None = None,
+    border: Literal["exclude", "keep"] = "exclude",
+) -> Pipeline:
+    """Count the nuclei of each site, and measure their shape and their intensity in each channel.
+
+    Parameters
+    ----------
+    nuclei
+        The channel that shows nuclei: its name or number.
+    threshold, diameter_px, minimum_area_px, maximum_area_px, border
+        As of :func:`openhcs_engine.functions.segment_nuclei`. Without a diameter and areas they follow from the nuclei
+        of each site, whose table ``nuclei_summary`` says them; no pixel size is needed.
+
+    Returns
+    -------
+    Pipeline
+        Its images are maximum projections with the labels ``nuclei``; the table ``nuclei`` has a row a nucleus, and
+        ``Count_Nuclei`` of the table ``wells`` the counts of sites and wells, 0 where there is none.
+    """
+    found = {
+        "threshold": threshold,
+        "diameter_px": diameter_px,
+        "minimum_area_px": minimum_area_px,
+        "maximum_area_px": maximum_area_px,
+        "border": border,
+    }
+    return Pipeline(
+        [
+            FunctionStep(create_max_projection, name="project", variable_components=[VariableComponents.Z_INDEX]),
+            FunctionStep(
+                {nuclei: (segment_nuclei, found)},
+                name="find nuclei",
+                uncovered="pass",
+                variable_components=[VariableComponents.TIMEPOINT],
+            ),
+            FunctionStep(
+                (measure, {"objects": "nuclei"}),
+                name="measure nuclei",
+                variable_components=[VariableComponents.CHANNEL],
+            ),
+        ],
+        name="count_nuclei",
+    )
+
+
+__all__ = ["count_nuclei"]
