@@ -132,8 +132,8 @@ def ui(port: PortOption = 3000) -> int:
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where plate and results go.")] = Path("demo"),
 ) -> int:
-    """Make a synthetic plate with one damaged well, run its asset graph, and show what happened."""
-    from openhcs_dagster.cli.demo import prepare_demo
+    """Make a synthetic plate with one damaged well, count its nuclei by its asset graph, and show what happened."""
+    from openhcs_dagster.cli.demo import counted, prepare_demo
 
     settings = _prepared()
     entry = prepare_demo(folder, Catalogue(settings.catalogue))
@@ -143,6 +143,7 @@ def demo(
         return REFUSED
     damaged = ", ".join(outcome.well for outcome in run.failed)
     print(
+        f"\n{counted(folder)}."
         f"\nWell {damaged} failed alone, and that is the point of this demo: one of its images was cut short on "
         "purpose."
         "\nOpen the UI with `make ui` (or `openhcs-dagster ui`) and look at the asset group "

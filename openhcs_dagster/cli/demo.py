@@ -1,8 +1,10 @@
-"""The demo: a synthetic plate with one damaged well, and a pipeline for it."""
+"""The demo: a synthetic plate with one damaged well, and a pipeline that counts its nuclei."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,26 +12,57 @@ from openhcs_dagster.catalogue.catalogue import Catalogue, CatalogueEntry, Catal
 from openhcs_dagster.catalogue.registration import register
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents
 from openhcs_engine.files.links import refuse_links_below
-from openhcs_engine.functions import create_composite, create_max_projection, stack_percentile_normalize
+from openhcs_engine.functions import create_composite, stack_percentile_normalize
+from openhcs_engine.pipelines import count_nuclei
 
 PLATE_ID: Final = "demo_plate"
 DAMAGED_WELL: Final = "C04"
 
 pipeline = Pipeline(
     [
+        *count_nuclei(),
         FunctionStep(
-            func=[
-                (stack_percentile_normalize, {"low_percentile": 1.0, "high_percentile": 99.8}),
-                create_max_projection,
-            ],
-            name="Normalise and project",
-            variable_components=[VariableComponents.Z_INDEX],
+            (stack_percentile_normalize, {"low_percentile": 1.0, "high_percentile": 99.8}),
+            name="Normalise",
+            variable_components=[VariableComponents.TIMEPOINT],
         ),
-        FunctionStep(func=create_composite, name="Composite", variable_components=[VariableComponents.CHANNEL]),
+        FunctionStep(create_composite, name="Composite", variable_components=[VariableComponents.CHANNEL]),
     ],
     name="demo",
 )
-"""Normalise each z stack, project it, and join the channels."""
+"""Project each z stack, count and measure the nuclei, then normalise and join the channels for the eye."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Nuclei of the wells that were counted, and how many were planted in the same wells."""
+
+    wells: int
+    nuclei: int
+    planted: int
+
+    def __str__(self) -> str:
+        away = abs(self.nuclei - self.planted) / max(self.planted, 1)
+        return f"{self.nuclei} nuclei in {self.wells} wells; {self.planted} were planted there ({away:.1%} off)"
+
+
+def counted(folder: Path) -> Counted:
+    """The demo's number, from the tables of its results and the truth beside its plate.
+
+    Raises
+    ------
+    OSError
+        If there are none.
+    """
+    import polars as pl
+
+    from openhcs_engine.synthetic import truth_path
+
+    table = pl.read_parquet(folder / "results" / PLATE_ID / "tables" / "wells.parquet")
+    counts = table.filter(pl.col("site").is_null()).select("well", "Count_Nuclei")
+    truth = json.loads(truth_path(folder / "plates" / PLATE_ID).read_text(encoding="utf-8"))["wells"]
+    planted = sum(len(nuclei) for well in counts["well"] for nuclei in truth[well]["sites"].values())
+    return Counted(len(counts), int(counts["Count_Nuclei"].sum()), planted)
 
 
 def prepare_demo(folder: Path, catalogue: Catalogue) -> CatalogueEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,9 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import polars
 import pytest
 import typer
+from PIL import Image
 
 from openhcs_dagster.cli.commands import openhcs_dagster
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
@@ -25,7 +28,12 @@ from tests.docs.run_page import promised_output
 
 NOT_EXECUTED: Final[dict[str, int]] = {}
 """How many blocks of a page carry a reason why they do not run; every other page has none."""
-WITH_PYTHON: Final = [page for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
+WITH_PYTHON: Final = [
+    page
+    for page in PAGES
+    if page.name != "tutorial.rst" and any(block.language == "python" for block in blocks_of(page))
+]
+"""The tutorial has tests of its own."""
 WITH_COMMANDS: Final = [page for page in PAGES if all_commands(page)]
 RUN_COMMANDS: Final = ("trying.rst", "tutorial.rst")
 """Pages whose command lines are not only looked at, but run."""
@@ -56,11 +64,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: str(page.relative_to(REPO)))
 def test_every_block_of_a_page_runs(page: Path, world: Path, tmp_path: Path) -> None:
     """In order, as one program, in a folder of its own, with a plate that is only read."""
+    run_page(page, world, tmp_path)
+
+
+def run_page(page: Path, world: Path, tmp_path: Path, practice: Path | None = None) -> str:
+    """What a page prints when it runs; ``practice`` is a plate of the reader's own for the tutorial's main path."""
     blocks = blocks_of(page)
     data = shutil.copytree(world, tmp_path / "data")
     engine = changed_engine(blocks, tmp_path / "engine")
     here = tmp_path / "work"
     here.mkdir()
+    if practice is not None:
+        shutil.copytree(practice, here / "plates" / "practice")
     commands = "yes" if page.name in RUN_COMMANDS else "no"
     arguments = [str(page), str(data / "plates" / "P0042"), str(data / "results"), commands]
 
@@ -74,6 +89,39 @@ def test_every_block_of_a_page_runs(page: Path, world: Path, tmp_path: Path) -> 
     )
 
     assert ended.returncode == 0, f"{ended.stdout[-3000:]}\n{ended.stderr[-6000:]}"
+    return ended.stdout
+
+
+def counted_in(printed: str) -> int:
+    """The number that the tutorial's main path ends with."""
+    (number,) = re.findall(r"^(\d+) nuclei in \d+ wells$", printed, re.MULTILINE)
+    return int(number)
+
+
+def test_the_tutorial_ends_with_the_planted_number_and_a_picture(world: Path, tmp_path: Path) -> None:
+    """Of the plate that it lets ``openhcs synth`` write: within 2 % of the truth beside it."""
+    number = counted_in(run_page(SOURCE / "tutorial.rst", world, tmp_path))
+
+    work = tmp_path / "work"
+    wells = json.loads((work / "plates" / "practice.truth.json").read_text(encoding="utf-8"))["wells"]
+    planted = sum(len(spots) for well in wells.values() for spots in well["sites"].values())
+    assert abs(number - planted) <= 0.02 * planted
+    assert outlined(work / "nuclei.png")
+
+
+def test_the_tutorial_counts_the_nuclei_of_a_real_plate(world: Path, tmp_path: Path, data_dir: Path) -> None:
+    """The same page on nf1_cytation: within a tenth of the 28 and 27 nuclei that CellProfiler found."""
+    number = counted_in(run_page(SOURCE / "tutorial.rst", world, tmp_path, data_dir / "nf1_cytation"))
+
+    assert abs(number - 55) <= 5
+    assert outlined(tmp_path / "work" / "nuclei.png")
+
+
+def outlined(picture: Path) -> bool:
+    """Whether a picture is grey but for outlines."""
+    pixels = np.asarray(Image.open(picture)).astype(int)
+    coloured = (np.ptp(pixels, axis=2) > 0).mean()
+    return bool(0.001 < coloured < 0.2)
 
 
 def test_few_blocks_are_left_out_and_each_says_why() -> None:

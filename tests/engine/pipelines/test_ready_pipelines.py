@@ -109,7 +109,7 @@ def test_translocation_is_the_ratio_of_means_above_the_background(moved: Path) -
         expected = []
         for site in (1, 2):
             field = open_plate(moved / "images.zarr")[well][site]
-            image, nuclei = field.plane(channel=2), np.asarray(field.label("nuclei").array())[0, 0, 0]
+            image, nuclei = field.plane(channel=2), np.squeeze(np.asarray(field.label("nuclei").array()))
             assert image is not None
             expected += ratios(image, nuclei)
         found = rows.filter(well=well).sort("site", "object")["ratio"]
@@ -133,12 +133,15 @@ def test_a_composite_is_made_of_kept_projections(plate: Path, tmp_path: Path) ->
     output = run(plate, tmp_path, project_and_composite, wells="A01", settings=settings)
     mixed = open_plate(output / "images.zarr")["A01"][1]
     channels = open_plate(output / "projections.zarr")["A01"][1]
-    one, two, both = (np.asarray(each, float) for each in (channels.plane(1), channels.plane(2), mixed.plane(1)))
+    one, two, both = (
+        np.asarray(each, float)
+        for each in (channels.plane(channel=1), channels.plane(channel=2), mixed.array(level=0)[0, 0, 0])
+    )
 
     assert mixed.array(level=0).shape[1] == 1
     np.testing.assert_allclose(both, (3 * one + two) / 4, atol=0.5)
     stretched = open_plate(run(plate, tmp_path / "own", project_and_composite, wells="A01") / "images.zarr")
-    assert np.asarray(stretched["A01"][1].plane(1)).max() > 10 * both.max()
+    assert np.asarray(stretched["A01"][1].array(level=0)).max() > 10 * both.max()
 
 
 @pytest.mark.parametrize(
