@@ -221,7 +221,7 @@ def try_(
     return try_settings(
         plate,
         pipeline,
-        lambda settings, _: _pipeline(pipeline, settings),
+        lambda settings, read: _pipeline(pipeline, settings, read),
         vary=vary or (),
         wells=wells,
         site=site,
