@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +20,7 @@ from openhcs_engine.model.wells import plate_order
 from openhcs_engine.model.wording import counted
 from openhcs_engine.output.current import RENEW_HINT
 
+_MADE_EARLIER: Final = (WellStatus.UNCHANGED, WellStatus.MADE_BEFORE)
 _CastKey = tuple[int, str, str, str, str]
 """Number and name of a step, function, dtype before and after."""
 
@@ -97,6 +98,9 @@ class RunScreen:
         parts = [f"{counts[status]} {status}" for status in WellStatus if counts[status] or status is WellStatus.DONE]
         folder = self._first.output.address
         console = Console()
+        for sentence, count in _of_wells(self._results).items():
+            wells = f" ({count} wells)" if count > 1 else ""
+            console.print(f"[yellow]warning:[/] {escape(sentence)}{wells}", soft_wrap=True, highlight=False)
         for kind, sentence in _lost(self._results):
             console.print(f"[yellow]{kind}:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
         for sentence, count in _otherwise(self._results).items():
@@ -136,6 +140,17 @@ def _otherwise(results: Iterable[WellResult]) -> Counter[str]:
     )
 
 
+def _of_wells(results: Iterable[WellResult]) -> Counter[str]:
+    """Warnings of wells that ran now which are of no step of theirs, as those of fits, with the wells they are for."""
+    return Counter(
+        warning
+        for result in results
+        if result.status not in _MADE_EARLIER
+        for warning in result.warnings
+        if not any(warning in step.warnings for step in result.steps)
+    )
+
+
 def _cast_key(step: StepResult, cast: CastResult) -> _CastKey:
     return step.number, step.name, cast.function, cast.source, cast.wanted
 
@@ -151,7 +166,7 @@ def _lost(results: Iterable[WellResult]) -> Iterator[tuple[str, str]]:
                 joined[key] = joined[key].joined(cast) if key in joined else cast
                 wells[key] += 1
                 warned |= {key} if cast.warns else set()
-        earlier += [result.well] if result.warnings and not result.steps else []
+        earlier += [result.well] if result.warnings and result.status in _MADE_EARLIER else []
     for key, cast in joined.items():
         count = counted(wells[key], "well")
         yield "warning" if key in warned else "note", f'step {key[0]} "{key[1]}", {count}: {cast.told}'

@@ -92,6 +92,8 @@ class ArtifactLinks:
     """What functions may be given of the plate."""
     fits: Mapping[str, FitStep] = field(default_factory=dict)
     """What is fitted before its wells are run."""
+    refused_fits: frozenset[str] = frozenset()
+    """Names of plate steps that were refused themselves, so that who takes them is not refused, too."""
     makers: list[_Maker] = field(default_factory=list)
     wanted: list[_Wanted] = field(default_factory=list)
     labels: list[_SiteLabels] = field(default_factory=list)
@@ -204,6 +206,8 @@ class ArtifactLinks:
                 inputs.append(replace(wanted, sources=tuple(maker.source for maker in able), optional=False))
             elif wanted.name in self.fits:
                 self._check_fit(call, self.fits[wanted.name], reach, stacks, complain)
+                inputs.append(replace(wanted, optional=False))
+            elif wanted.name in self.refused_fits:
                 inputs.append(replace(wanted, optional=False))
             elif wanted.name in STACK_VALUES:
                 self._refuse_batches(call, wanted.name, complain)

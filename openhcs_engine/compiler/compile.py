@@ -277,13 +277,19 @@ def compile_steps(
     """Plans of all steps that are enabled, counted from 1; what is wrong joins ``violations``."""
     steps = _steps_of(pipeline, violations)
     table.follow(steps)
-    artifacts = ArtifactLinks(plate, plate_values, {fit.name: fit for fit in fits})
+    able = {fit.name: fit for fit in fits}
+    artifacts = ArtifactLinks(plate, plate_values, able, _plate_step_names(pipeline) - able.keys())
     compiler = StepCompiler(plate, table, MaterializedPlanes(plate, backend), artifacts, violations, intermediates)
     compiled = tuple(
         compiler.compile(number, step, last=number == len(steps)) for number, step in enumerate(steps, start=1)
     )
     artifacts.finish(compiler.collapses)
     return compiled
+
+
+def _plate_step_names(pipeline: object) -> frozenset[str]:
+    steps = pipeline if isinstance(pipeline, Sequence) else ()
+    return frozenset(str(step.name) for step in steps if isinstance(step, PlateStep) and step.enabled is not False)
 
 
 def _steps_of(pipeline: object, violations: list[Violation]) -> list[FunctionStep]:

@@ -112,7 +112,10 @@ def fit_one(
     plan = _of_now(planned, first.plate.root)
     if output.fits.find(plan.name, plan.fingerprint) is not None:
         return plan, FitResult(name=plan.name)
-    notice(f"fitting {plan.name} on {len(plan.planes)} images")
+    if output.fits.partial(plan.name, plan.fingerprint) is None:
+        notice(f"fitting {plan.name} on {len(plan.planes)} images")
+    else:
+        notice(f"{plan.name} lacks images of its sample; looking whether they can be read now")
     result = runner.fit(replace(first, fits=(plan,)), plan.name, functions)
     return plan.without(result.unread), result
 

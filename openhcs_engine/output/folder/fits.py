@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from openhcs_engine.files.atomic import flush, remove_empty_parents, write_new
+from openhcs_engine.files.atomic import remove_empty_parents, write_new
 from openhcs_engine.files.links import refuse_links
 from openhcs_engine.files.locks import locked
 from openhcs_engine.files.present import find
 from openhcs_engine.files.unfinished import is_unfinished, remove, replace_path, unfinished_folder
 from openhcs_engine.output.fits.contract import OutputFits
 from openhcs_engine.output.fits.record import RECORD, FitRecord, fit_folder, record_to_json
-from openhcs_engine.output.folder.fsync import flush_tree
+from openhcs_engine.output.folder.fsync import flush_names, flush_tree
 from openhcs_engine.output.layout import FITS
 from openhcs_engine.output.preflight import output_errors
 
@@ -52,7 +52,7 @@ class FolderFits(OutputFits):
                     flush_tree(made)
                 replace_path(made, target)
                 if self.fsync:
-                    flush(target.parent)
+                    flush_names([target], self.folder)
         return record
 
     def fingerprints(self, name: str) -> tuple[str, ...]:
