@@ -211,7 +211,8 @@ def _run_wells(
             contents = records.well_conditions(plate.plate_map, result.well)
             if result.success:
                 tags = {**lineage, **version_tags(GRAPH_VERSION, result.fingerprint)}
-                described = {**pictures.metadata(result.well), **contents}
+                numbers = records.well_numbers(entry, plate, result.well)
+                described = {**pictures.metadata(result.well), **contents, **numbers}
                 yield records.well_materialization(keys.wells, result, tags, described)
             else:
                 context.log.error(result.error)

@@ -29,6 +29,7 @@ from openhcs_engine.output.pictures.greyscale import png, read_scales, scale_of,
 from openhcs_engine.output.pictures.mosaic import Mosaic
 from openhcs_engine.output.pictures.previews import PREVIEW_PX, Preview
 from openhcs_engine.output.reading.previews import preview_of
+from openhcs_engine.output.tables.numbers import numbers_of, tables_of
 from openhcs_engine.plan.context import plan_fingerprint
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ Metadata = dict[str, dg.MetadataValue]
 
 THUMBNAIL_BYTES: Final = 10_000
 """A thumbnail lives in the event log, once a well and run: 1536 wells x 10 kB are 15 MB a plate."""
+NUMBERS_SHOWN: Final = 60
+"""Numbers of a well: its record stands in the event log, once a run."""
 FAILED_NAMED: Final = 24
 """Failed wells that the end of a run names; the table beside it has more."""
 ROWS_SHOWN: Final = 200
@@ -155,6 +158,26 @@ class Pictures:
             except OpenHCSError as error:  # a full disk, or a link: the next time, and the well has a picture anyway
                 self.refused = str(error)
         return preview
+
+
+def well_numbers(entry: CatalogueEntry, plate: Plate, well: str) -> Metadata:
+    """The main numbers of a published well by name, which the UI plots over the wells; nothing without tables.
+
+    Those that are null, as a median of no object, are left out.
+    """
+    output = PlateFolder(entry.output_plan.folder, entry.options.backend)
+    names = {channel.index: channel.label for channel in plate.channels}
+    try:
+        manifest = output.published(well)
+        numbers = () if manifest is None else numbers_of(tables_of(output.folder, manifest), names)
+    except (OpenHCSError, OSError) as error:  # a well whose tables cannot be read now is still a published well
+        return {"numbers": dg.MetadataValue.text(f"No numbers: {error}")}
+    main = [(each.name, each.value) for each in numbers if each.is_main]
+    return {name: _number(value) for name, value in main[:NUMBERS_SHOWN] if value is not None}
+
+
+def _number(value: float | int) -> dg.MetadataValue:
+    return dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
 
 
 def image(picture: bytes, text: str) -> dg.MarkdownMetadataValue:

@@ -38,7 +38,7 @@ class WellNumber:
     table: str
     """Name of the table that it was taken of."""
     name: str
-    """As ``Count_Nuclei``, ``Median_Nuclei_AreaShape_Area``, ``quality: BlankFraction, DAPI (median)``."""
+    """As ``Count_Nuclei``, ``Median_Nuclei_AreaShape_Area``, ``quality: blank_fraction, DAPI``."""
     value: float | int | None
     """None: there is nothing to take it of."""
     is_main: bool
@@ -109,11 +109,10 @@ def _of_table(name: str, table: pa.Table, channels: Mapping[int, str]) -> Iterat
     main = names if name == QUALITY else _main(names)
     yield WellNumber(table=name, name=f"{name}: rows", value=table.num_rows, is_main=name != QUALITY)
     for title, rows in _by_channel(table, channels):
-        several = " (median)" if rows.num_rows > 1 else ""
         for column in names:
             yield WellNumber(
                 table=name,
-                name=f"{name}: {column}{title}{several}",
+                name=f"{name}: {column}{title}",
                 value=_median(rows, column),
                 is_main=column in main,
             )
