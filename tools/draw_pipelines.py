@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from openhcs_engine import PipelineOrchestrator
 from openhcs_engine.ngff.reading.reader import FieldReader, open_plate
 from openhcs_engine.pipeline import load_pipeline
-from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
+from openhcs_engine.synthetic import SyntheticPlate, SyntheticScene, write_imagexpress
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-SPEC = SyntheticPlate(name="drawn", rows=1, columns=3, sites=1, shape=(168, 168), objects_per_megapixel=420)
+SPEC = SyntheticPlate(
+    name="drawn", rows=1, columns=3, sites=1, shape=(224, 224), scene=SyntheticScene(touching=1.7), seed=2
+)
+CELLS = SyntheticPlate(
+    name="moving",
+    rows=1,
+    columns=2,
+    sites=1,
+    shape=(224, 224),
+    channels=("DAPI", "GFP", "Cy5"),
+    scene=SyntheticScene(cells=True),
+)
+"""In the first well the reporter is in the bodies, in the second in the nuclei."""
 NUCLEUS, CYTOPLASM = (255, 200, 0), (0, 190, 255)
 ZOOM, GAP = 2, 8
 """Pixels of the picture for one of the image, and between two images."""
@@ -85,7 +94,7 @@ def main() -> None:
         fields = [wells[well][1] for well in ("A01", "A03")]
         save("count_nuclei", [panel(plane(field, 1), {NUCLEUS: labels(field, "nuclei")}) for field in fields])
 
-        moving = translocating(folder)
+        moving = write_imagexpress(folder / "moving", CELLS)
         wells = open_plate(run("translocation", moving, folder / "moved", {"reporter": "GFP"}) / "images.zarr")
         save("translocation", [reporter(wells[well][1]) for well in ("A01", "A02")])
 
@@ -94,26 +103,6 @@ def reporter(field: FieldReader) -> Plane:
     """The reporter's channel with nuclei and cytoplasms."""
     outlines = {CYTOPLASM: labels(field, "cytoplasm"), NUCLEUS: labels(field, "nuclei")}
     return panel(plane(field, 2), outlines)
-
-
-def translocating(folder: Path) -> Path:
-    """A plate of two wells: in the first the reporter is around the nuclei, in the second in them."""
-    spec = replace(SPEC, name="moving", columns=2, positive_columns=(), z=1, objects_per_megapixel=300)
-    plate = write_imagexpress(folder / "moving", spec)
-    noise = np.random.default_rng(1)
-    for well in ("A01", "A02"):
-        (stained,), (shown,) = (_planes(plate, well, channel) for channel in (1, 2))
-        stain = tifffile.imread(stained).astype(float)
-        body = ndimage.gaussian_filter(ndimage.grey_dilation(stain, size=(9, 9)), 2.5) - 200
-        nucleus = np.clip(stain - 200, 0, None)
-        signal = 0.5 * body - 0.45 * nucleus if well == "A01" else 0.12 * body + nucleus
-        pixels = 200 + np.clip(signal, 0, None) + noise.normal(0, 12, stain.shape)
-        tifffile.imwrite(shown, np.clip(pixels, 0, 65535).astype(np.uint16))
-    return plate
-
-
-def _planes(plate: Path, well: str, channel: int) -> list[Path]:
-    return [path for path in sorted(plate.rglob(f"*_{well}_s1_w{channel}*")) if "_thumb" not in path.name]
 
 
 if __name__ == "__main__":

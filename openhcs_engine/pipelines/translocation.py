@@ -6,6 +6,7 @@ from openhcs_engine.functions import create_max_projection, cytoplasm, measure_t
 from openhcs_engine.functions.objects.threshold import Threshold
 from openhcs_engine.model.components import VariableComponents
 from openhcs_engine.pipeline import FunctionStep, Pipeline
+from openhcs_engine.pipelines.nuclei import Sizes, steps_before
 
 
 def translocation(
@@ -14,8 +15,9 @@ def translocation(
     nuclei: str = "DAPI",
     threshold: Threshold = "otsu",
     diameter_px: float | None = None,
-    gap_diameters: float = 0.2,
-    ring_diameters: float = 0.2,
+    gap_diameters: float = 0.12,
+    ring_diameters: float = 0.15,
+    sizes: Sizes = "site",
 ) -> Pipeline:
     """Measure the ratio of a reporter's nuclear and cytoplasmic intensity in each cell.
 
@@ -27,8 +29,11 @@ def translocation(
         As of :func:`openhcs_engine.functions.segment_nuclei`; without them they follow from the nuclei of each site.
     gap_diameters, ring_diameters
         The cytoplasm is a ring around the nucleus: how far from it the ring begins, and how wide it is, in diameters of
-        the site's nuclei. A ring is there wherever the reporter is; cells that are found by the reporter's brightness
-        end at the nucleus when all of it has moved there.
+        the site's nuclei. By default it ends where a body of 1.5 nuclear radii does; where cells are spread more
+        widely, 0.2 and 0.2 keep the blurred edge of a bright nucleus out of it. A ring is there wherever the reporter
+        is; cells that are found by the reporter's brightness end at the nucleus when all of it has moved there.
+    sizes
+        As of :func:`count_nuclei`.
 
     Returns
     -------
@@ -47,6 +52,7 @@ def translocation(
     ring = {"ring_diameters": ring_diameters, "gap_diameters": gap_diameters}
     return Pipeline(
         [
+            *steps_before(nuclei, sizes),
             FunctionStep(create_max_projection, name="project", variable_components=[VariableComponents.Z_INDEX]),
             FunctionStep(
                 {nuclei: (segment_nuclei, found)}, name="find nuclei", uncovered="pass", variable_components=time
