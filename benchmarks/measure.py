@@ -66,6 +66,12 @@ def stored(folder: Path) -> tuple[float, int]:
     return sum(sizes) / 1e6, len(sizes)
 
 
+def peak_mb() -> float:
+    """Highest resident memory of this process; unlike ``ru_maxrss`` without that of the one that started it."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
 class _MemoryWatch(threading.Thread):
     """Samples the resident memory of a process tree until stopped."""
 

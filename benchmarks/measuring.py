@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import regionprops_table
 
 from openhcs_engine.functions import measure
 
@@ -81,6 +80,8 @@ def plant(objects: int, size: int, seed: int = 0) -> tuple[NDArray[np.uint32], N
 
 def by_script(labels: NDArray[Any], plane: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """The script's columns."""
+    from skimage.measure import regionprops_table  # who takes COLUMNS alone does not need it
+
     found: dict[str, NDArray[Any]] = regionprops_table(labels, plane, properties=_PROPERTIES)
     return found
 

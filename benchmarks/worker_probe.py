@@ -12,16 +12,11 @@ from typing import Any
 
 import psutil
 
+from benchmarks.measure import peak_mb
 from openhcs_engine.memory.decorators import memory_decorator
 from openhcs_engine.memory.types import MemoryType
 
 Stack = Any  # an array of whichever library
-
-
-def peak_mb() -> float:
-    """Highest resident memory of this process; unlike ``ru_maxrss`` without that of the one that started it."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 def loaded() -> list[str]:
