@@ -20,6 +20,7 @@ from openhcs_engine.functions.objects.spots import spots
 from openhcs_engine.functions.planes.composite import create_composite
 from openhcs_engine.functions.planes.projection import create_max_projection, create_mean_projection
 from openhcs_engine.functions.tiles.positions import generate_positions, stage_tile_positions, tile_positions
+from openhcs_engine.functions.tiles.refinement import refine_tile_positions
 
 __all__ = [
     "any_library",
@@ -35,6 +36,7 @@ __all__ = [
     "measure_quality",
     "measure_translocation",
     "percentile_from_histogram",
+    "refine_tile_positions",
     "segment_cells",
     "segment_nuclei",
     "spots",
