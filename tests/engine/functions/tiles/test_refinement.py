@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.stitching import EDGE, PlantedTiles, plant
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, VariableComponents
 from openhcs_engine.compiler import compile_plate
 from openhcs_engine.errors import CompilationError
@@ -20,7 +21,6 @@ from openhcs_engine.functions import create_max_projection, refine_tile_position
 from openhcs_engine.functions.tiles.correlation import best_shift, overlap_correlation
 from openhcs_engine.functions.tiles.refinement import PairOutcome, neighbours, refine_positions
 from openhcs_engine.memory import numpy, special_inputs, special_outputs
-from tests.engine.functions.tiles.planted import EDGE, PlantedTiles, plant
 from tests.engine.plates import make_plate, output_plan
 
 RNG = np.random.default_rng(5)
