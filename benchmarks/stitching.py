@@ -76,20 +76,21 @@ def plant(
     empty: tuple[int, ...] = (),
     missing: tuple[int, ...] = (),
     overlap: float = OVERLAP,
+    edge: int = EDGE,
 ) -> PlantedTiles:
     """Tiles in a grid, each up to 15 px off, with vignetting, noise and an offset; some empty, some missing."""
     rng = np.random.default_rng(seed)
     grid = np.indices((rows, columns)).reshape(2, -1).T
-    stage = grid * (EDGE * (1 - overlap))
+    stage = grid * (edge * (1 - overlap))
     true = stage + rng.uniform(-JITTER_PX, JITTER_PX, stage.shape)
-    whole = scene(tuple(int(edge) + EDGE + 2 * _MARGIN for edge in stage.max(axis=0)), rng)
-    y, x = np.mgrid[-1 : 1 : EDGE * 1j, -1 : 1 : EDGE * 1j]
+    whole = scene(tuple(int(furthest) + edge + 2 * _MARGIN for furthest in stage.max(axis=0)), rng)
+    y, x = np.mgrid[-1 : 1 : edge * 1j, -1 : 1 : edge * 1j]
     light = 1 - 0.1 * (y**2 + x**2)
     tiles = []
     for number, corner in enumerate(true + _MARGIN):
         at = np.floor(corner).astype(int)
-        window = whole[at[0] - 4 : at[0] + EDGE + 5, at[1] - 4 : at[1] + EDGE + 5]
-        tile = ndimage.shift(window, at - corner, order=3)[4 : 4 + EDGE, 4 : 4 + EDGE]
+        window = whole[at[0] - 4 : at[0] + edge + 5, at[1] - 4 : at[1] + edge + 5]
+        tile = ndimage.shift(window, at - corner, order=3)[4 : 4 + edge, 4 : 4 + edge]
         lit = (100.0 if number in empty else tile) * light
         tiles.append((lit + offset + rng.normal(0, noise, light.shape)).round().astype(np.uint16))
     left = [number for number in range(len(stage)) if number not in missing]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,14 @@ from openhcs_engine.functions.stack import Pixels
 
 _SMOOTHING_PX: Final = 1.0
 """Sigma of the Gaussian that tiles are smoothed by, so that the peak is wide enough for a parabola."""
+_BORDER_PX: Final = 3
+"""Rim of an overlap in which smoothing reaches over a tile's border: three sigma."""
+_ROUNDS: Final = 8
+_SETTLED_PX: Final = 0.01
+_ONE_DIRECTION: Final = 1e4
+"""Condition of the gradients above which they all point the same way, and the shift across is unknown."""
+_FURTHEST_PX: Final = 3
+"""Pixels. How far from the best shift in whole pixels the finer one may lie."""
 _FALSE_PEAKS: Final = 1e-3
 """How often the best shift of a window may be taken where the tiles have nothing in common."""
 _FLAT: Final = 1e-9
@@ -25,7 +33,9 @@ class Peak:
     shift: tuple[float, float]
     """``(y, x)`` in pixels from the first tile's top left corner to the second's."""
     correlation: float
-    """Of the overlap at that shift, from -1 to 1."""
+    """Of the overlap at the nearest shift in whole pixels, from -1 to 1."""
+    error: float
+    """Standard error of the shift in pixels; infinite if it is known to a pixel only."""
     overlap: int
     """Pixels that the tiles have in common there."""
     significant: bool
@@ -79,7 +89,8 @@ def best_shift(first: Pixels, second: Pixels, offset: tuple[float, float], windo
 
     The score is the normalised correlation of the pixels that the tiles have in common at a shift, computed for all
     shifts of the window: products by FFT, sums over the overlaps by integral images. It does not depend on brightness
-    and camera offset; a quadratic surface is taken from either strip before, which takes uneven light away.
+    and camera offset; a quadratic surface is taken from either strip before, which takes uneven light away. A
+    significant peak inside the window is then settled to a fraction of a pixel.
 
     Parameters
     ----------
@@ -117,7 +128,8 @@ def best_shift(first: Pixels, second: Pixels, offset: tuple[float, float], windo
     count = np.multiply.outer(here_y[1] - here_y[0], here_x[1] - here_x[0])
     scores = _normalised(products, _sums(one, here_y, here_x), _sums(other, there_y, there_x), count)
     significant = _significant(scores, count / _pixels_an_independent_one(spectra, size))
-    return _peak(np.where(significant, scores, -1.0), scores, count, rows.shifts, columns.shifts)
+    peak = _peak(np.where(significant, scores, -1.0), scores, count, rows.shifts, columns.shifts)
+    return peak if peak is None or peak.at_edge or not peak.significant else _finer(peak, first, second)
 
 
 def overlap_correlation(first: Pixels, second: Pixels, offset: tuple[float, float]) -> float:
@@ -134,12 +146,7 @@ def _prepared(strip: Pixels) -> NDArray[np.float64]:
     """The strip, smoothed, without its quadratic surface; float64, because sums of squares are subtracted later."""
     from scipy import ndimage
 
-    pixels = strip.astype(np.float32)
-    finite = np.isfinite(pixels)
-    if not finite.all():
-        pixels = np.where(finite, pixels, np.float32(pixels[finite].mean() if finite.any() else 0))
-    pixels -= pixels.mean()
-    smooth = ndimage.gaussian_filter(pixels, _SMOOTHING_PX, mode="nearest").astype(np.float64)
+    smooth = ndimage.gaussian_filter(_finite(strip), _SMOOTHING_PX, mode="nearest").astype(np.float64)
     down, across = (_polynomials(edge) for edge in smooth.shape)
     weights = down.T @ smooth @ across
     weights[np.add.outer(np.arange(len(weights)), np.arange(weights.shape[1])) > 2] = 0
@@ -223,28 +230,103 @@ def _peak(
     if scores[y, x] <= 0:
         return None
     at_edge = y in (0, len(down) - 1) or x in (0, len(across) - 1)
-    part = (0.0, 0.0) if at_edge else _vertex(scores[y - 1 : y + 2, x - 1 : x + 2])
     return Peak(
-        shift=(float(down[y]) + part[0], float(across[x]) + part[1]),
+        shift=(float(down[y]), float(across[x])),
         correlation=float(scores[y, x]),
+        error=float("inf"),
         overlap=int(count[y, x]),
         significant=significant,
         at_edge=at_edge,
     )
 
 
-def _vertex(around: NDArray[np.float64]) -> tuple[float, float]:
-    """Where the quadratic surface through 3 x 3 scores has its maximum, from the middle, at most half a pixel away."""
-    step = np.array([-1.0, 0.0, 1.0])
-    gradient = np.array([step @ around.sum(axis=1), around.sum(axis=0) @ step]) / 6
-    curved = np.array([1.0, -2.0, 1.0])
-    second = curved @ around.sum(axis=1) / 3, around.sum(axis=0) @ curved / 3
-    mixed = float(step @ around @ step) / 4
-    hessian = np.array([[second[0], mixed], [mixed, second[1]]])
-    if not (hessian[0, 0] < 0 and np.linalg.det(hessian) > 0):
-        return 0.0, 0.0
-    y, x = np.clip(-np.linalg.solve(hessian, gradient), -0.5, 0.5)
-    return float(y), float(x)
+def _finer(peak: Peak, first: Pixels, second: Pixels) -> Peak:
+    y, x = peak.shift
+    settled = _settle(first, second, (int(y), int(x)))
+    return peak if settled is None else replace(peak, shift=settled[0], error=settled[1])
+
+
+def _settle(first: Pixels, second: Pixels, shift: tuple[int, int]) -> tuple[tuple[float, float], float] | None:
+    """The shift to a fraction of a pixel, and its standard error in pixels; None if it is not determined.
+
+    The maximum of the scores is drawn aside by what enters and leaves the overlap from shift to shift. Here the overlap
+    is held, and one tile is moved over the other until what is left between them has no part along their gradients.
+
+    Source: B. D. Lucas, T. Kanade, "An iterative image registration technique with an application to stereo vision"
+    (1981), with the mean of both gradients, which noise in either does not draw aside.
+    """
+    whole, part = np.array(shift), np.zeros(2)
+    for _ in range(_FURTHEST_PX + 1):
+        if np.abs(whole - shift).max() > _FURTHEST_PX:
+            return None
+        found = _fraction(first, second, (int(whole[0]), int(whole[1])), part)
+        if found is None:
+            return None
+        part, error = found
+        step = np.rint(part).astype(int)
+        if not step.any():
+            return (float(whole[0] + part[0]), float(whole[1] + part[1])), error
+        whole, part = whole + step, part - step
+    return None
+
+
+def _fraction(
+    first: Pixels, second: Pixels, whole: tuple[int, int], part: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float] | None:
+    """What a shift is more than its whole pixels, beginning with a guess, and the shift's standard error."""
+    from scipy import ndimage
+
+    rows, columns = (_Axis.of(edge, each, 0) for edge, each in zip(first.shape, whole, strict=True))
+    if min(*rows.lengths, *columns.lengths) <= 2 * _BORDER_PX + 2:
+        return None
+    one, other = (
+        ndimage.gaussian_filter(_finite(tile[along]), _SMOOTHING_PX, mode="nearest")
+        for tile, along in ((first, (rows.first, columns.first)), (second, (rows.second, columns.second)))
+    )
+    inside = (slice(_BORDER_PX, -_BORDER_PX),) * 2
+    spread = float(one[inside].std()), float(other[inside].std())
+    if min(spread) <= 0:
+        return None
+    one, other = one / spread[0], other / spread[1]
+    still = np.gradient(one)
+    spline = ndimage.spline_filter(other, 3, output=np.float32, mode="nearest")
+    for _ in range(_ROUNDS):
+        moved = ndimage.shift(spline, part, order=3, mode="nearest", prefilter=False)
+        slopes = np.gradient(moved)
+        left = _without_plane((one - moved)[inside])
+        # Products of both tiles' slopes: those of one with itself would count its noise as texture.
+        curvature = np.array([[float(np.vdot(a[inside], b[inside])) for b in slopes] for a in still])
+        curvature = (curvature + curvature.T) / 2
+        low, high = np.linalg.eigvalsh(curvature)
+        if low <= high / _ONE_DIRECTION:
+            return None
+        pull = [float(np.vdot((a + b)[inside], left)) / 2 for a, b in zip(still, slopes, strict=True)]
+        step = -np.linalg.solve(curvature, pull)
+        part = part + step
+        if np.abs(step).max() < _SETTLED_PX or np.abs(part).max() > 1:
+            break
+    # Smoothing makes neighbours alike: so many pixels are worth one.
+    variance = float(np.vdot(left, left)) / left.size * 4 * np.pi * _SMOOTHING_PX**2
+    return part, float(np.sqrt(variance / low))
+
+
+def _without_plane(strip: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The strip less the plane through it: light that differs is no texture."""
+    level = strip - strip.mean()
+    for axis, edge in enumerate(strip.shape):
+        ramp = np.linspace(-1, 1, edge, dtype=np.float32)
+        slope = level.mean(axis=1 - axis) @ ramp / (ramp @ ramp)
+        level -= slope * (ramp[:, None] if axis == 0 else ramp)
+    return np.asarray(level, np.float32)
+
+
+def _finite(strip: Pixels) -> NDArray[np.float32]:
+    """Single-precision pixels about 0; those that are not finite are the mean of the others."""
+    pixels = strip.astype(np.float32)
+    finite = np.isfinite(pixels)
+    if not finite.all():
+        pixels = np.where(finite, pixels, np.float32(pixels[finite].mean() if finite.any() else 0))
+    return np.asarray(pixels - pixels.mean(), np.float32)
 
 
 __all__ = ["Peak", "best_shift", "overlap_correlation"]

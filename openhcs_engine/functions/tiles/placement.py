@@ -14,6 +14,9 @@ CONTRADICTION_PX: Final = 2.0
 _NOTHING_ELSE: Final = 1e-6
 """Share of a shift's own say below which no other shift connects its tiles: nothing can contradict it."""
 
+_ALIKE: Final = 0.95
+"""Share of the most blame from which shifts are to blame alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredShift:
@@ -60,7 +63,10 @@ def place_tiles(stage: NDArray[np.float64], shifts: Sequence[MeasuredShift]) -> 
         misses = [_miss(positions, each) for each in kept]
         if max(misses, default=0.0) <= CONTRADICTION_PX:
             return Placement(positions, groups, frozenset(range(len(shifts))) - left.keys())
-        culprit = int(np.argmax([_studentised(miss, each, inverse) for miss, each in zip(misses, kept, strict=True)]))
+        blame = np.array([_studentised(miss, each, inverse) for miss, each in zip(misses, kept, strict=True)])
+        # In a single loop all are to blame alike: the least certain one goes.
+        suspects = np.flatnonzero(blame >= _ALIKE * blame.max())
+        culprit = min(suspects, key=lambda number: kept[number].weight)
         del left[list(left)[culprit]]
 
 

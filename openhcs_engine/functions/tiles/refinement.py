@@ -24,6 +24,11 @@ _NAME: Final = "refine_tile_positions"
 _ASIDE: Final = 0.5
 """How far aside a neighbour may lie, as a share of the way to it: tiles further aside are neighbours by a corner."""
 
+_LEAST_PX: Final = 0.1
+"""What is added to the standard error of each shift."""
+_MOST_PX: Final = 1.0
+"""The largest standard error that counts: the best shift in whole pixels is as good."""
+
 
 class PairOutcome(StrEnum):
     """What became of two tiles that overlap by the stage's positions."""
@@ -54,6 +59,8 @@ class TilePair:
     """The same by their images; None without texture."""
     correlation: float | None
     """Of the overlap at that shift, after smoothing and without its uneven light."""
+    error: float | None
+    """Standard error of that shift in pixels; infinite if it is known to a pixel only."""
     outcome: PairOutcome
 
 
@@ -113,7 +120,7 @@ def refine_positions(
     Notes
     -----
     Pairs are neighbours along an axis, never by a corner. The shifts of accepted pairs are fitted by least squares,
-    weighted by the correlation, as in M. Emmenlauer et al., "XuvTools" (2009) and Y. Yu, H. Peng, "Automated high speed
+    weighted by their errors, as in M. Emmenlauer et al., "XuvTools" (2009) and Y. Yu, H. Peng, "Automated high speed
     stitching of large 3D microscopic images" (2011).
     """
     for _, sentence in _refusals(window_px, minimum_correlation):
@@ -169,13 +176,15 @@ def _measure(
         stage_shift=(y, x),
         shift=None if peak is None else peak.shift,
         correlation=None if peak is None else peak.correlation,
+        error=None if peak is None else peak.error,
         outcome=outcome,
     )
 
 
 def _as_shift(pair: TilePair) -> MeasuredShift:
-    assert pair.shift is not None and pair.correlation is not None  # it was accepted
-    return MeasuredShift(pair.first, pair.second, pair.shift, pair.correlation**2)
+    assert pair.shift is not None and pair.error is not None  # it was accepted
+    # No shift is believed to less than a tenth of a pixel, nor is one in whole pixels worse than that.
+    return MeasuredShift(pair.first, pair.second, pair.shift, 1 / (_LEAST_PX**2 + min(pair.error, _MOST_PX) ** 2))
 
 
 def _refusals(

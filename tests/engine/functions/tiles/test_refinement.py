@@ -53,6 +53,32 @@ def test_positions_of_eight_by_eight_tiles_are_right_to_seven_tenths_of_a_pixel(
     assert planted.error_px(refined.positions, connected) <= 0.7
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_overlaps_of_a_few_pixels_do_not_draw_the_others_aside(seed: int) -> None:
+    """Tiles of 256 pixels that share 25, less than what the stage may be wrong by: half a pixel all the same."""
+    planted = plant(4, 4, seed=seed, edge=256, empty=(0,), missing=(6,))
+    refined = refine_positions(planted.tiles, planted.stage)
+    connected = np.array(refined.groups) == 1
+
+    assert connected.sum() == 14
+    assert planted.error_px(refined.positions, connected) <= 0.5
+
+
+def test_shifts_are_known_to_a_few_hundredths_of_a_pixel(four: PlantedTiles) -> None:
+    """And to about what is said of each: noise that is twice as strong is told by a larger standard error."""
+    errors = []
+    for noise in (10, 20):
+        planted = plant(1, 4, seed=7, noise=noise)
+        pairs = refine_positions(planted.tiles, planted.stage).pairs
+        assert all(pair.outcome is PairOutcome.ACCEPTED for pair in pairs)
+        for pair in pairs:
+            true = planted.true[pair.second] - planted.true[pair.first]
+            assert pair.shift == pytest.approx(true, abs=0.1)
+        errors.append([pair.error for pair in pairs])
+
+    assert all(less < more < 0.1 for less, more in zip(*errors, strict=True))
+
+
 def test_the_offset_of_the_camera_changes_nothing(four: PlantedTiles) -> None:
     """Neither the shifts nor the correlations, whose means are taken away."""
     plain = refine_positions(four.tiles, four.stage)
