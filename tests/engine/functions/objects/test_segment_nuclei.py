@@ -212,7 +212,7 @@ def test_any_pixel_type_will_do(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"threshold": "otsus"}, "threshold='otsus' must be otsu, local or a finite number"),
+        ({"threshold": "otsus"}, "threshold='otsus' must be otsu, local, fit or a finite number"),
         ({"threshold": float("nan")}, "threshold=nan must be"),
         ({"threshold": True}, "threshold=True must be"),
         ({"border": "drop"}, "border='drop' is unknown (choose from exclude, keep)"),
