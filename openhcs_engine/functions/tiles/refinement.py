@@ -238,8 +238,8 @@ def refine_tile_positions(
     Returns
     -------
     tuple
-        ``stack`` itself; the positions, float64 ``(site, (y, x))`` in pixels, y downwards, of the top left corners: in
-        the frame of ``stage_tile_positions``, in which a refined one may be negative. Then a table of all pairs that
+        ``stack`` itself; the positions, float64 ``(site, (y, x))`` in pixels, y downwards, of the top left corners: the
+        topmost tile has y = 0, the leftmost one x = 0, as of ``stage_tile_positions``. Then a table of all pairs that
         overlap by the stage: ``site_a``, ``site_b``, ``stage_y_px``, ``stage_x_px``, ``y_px``, ``x_px`` (from a to b),
         ``correlation``, ``outcome``. And one of the tiles: ``site``, ``group`` (1 the largest one that accepted pairs
         connect, 0 none), ``remark`` (why it does not lie as the largest group's images say, or null).
@@ -253,7 +253,8 @@ def refine_tile_positions(
     stage = stage_tile_positions(stage_positions, pixel_size, stage_frame["y_axis"])  # type: ignore[arg-type]  # it checks
     refined = refine_positions(stack, stage, window_px=window_px, minimum_correlation=minimum_correlation)
     sites = list(range(1, len(stack) + 1)) if plane_keys is None else [key["site"] for key in plane_keys]
-    return stack, refined.positions, _table_of_pairs(refined.pairs, sites), _table_of_tiles(refined, sites)
+    in_mosaic = refined.positions - refined.positions.min(axis=0)
+    return stack, in_mosaic, _table_of_pairs(refined.pairs, sites), _table_of_tiles(refined, sites)
 
 
 def _table_of_pairs(pairs: Sequence[TilePair], sites: Sequence[int | None]) -> pa.Table:

@@ -264,6 +264,14 @@ def test_the_positions_of_one_channel_serve_the_others(real_tables: Path) -> Non
         assert own.select("y", "x").rows() == positions.select("y_px", "x_px").rows()
 
 
+def test_positions_are_those_in_a_mosaic_of_the_well(real_tables: Path) -> None:
+    """The topmost tile of each well has y = 0, the leftmost one x = 0, wherever images moved them."""
+    positions = pl.read_parquet(real_tables / "positions.parquet")
+
+    assert {"site", "y_px", "x_px"} <= set(positions.columns)
+    assert positions.group_by("well").agg(pl.col("y_px", "x_px").min()).select("y_px", "x_px").rows() == [(0, 0)] * 2
+
+
 def test_tables_name_the_tiles_that_images_did_not_place(real_tables: Path) -> None:
     """By well and site, in columns that are the same whether or not there is anything to say."""
     tiles = pl.read_parquet(real_tables / "tiles.parquet").sort("well", "site")
