@@ -1,6 +1,6 @@
 """Counting and measuring nuclei beside a plain script: CPU, memory, equal counts, equal pixels.
 
-    python benchmarks/assay.py [--repeat 7] [--wells 96] [--sizes 190 500] [--size 1080] [--no-run]
+    python benchmarks/assay.py [--repeat 7] [--wells 96] [--sizes 190 500] [--size 1080] [--diameter 28] [--no-run]
 
 First the fields: the same planted nuclei segmented and measured by ``assay_script.py`` and by ``segment_nuclei`` and
 ``measure``, in turns; the medians of the turns' ratios of CPU time are printed, and in fresh processes the memory. A
@@ -147,7 +147,7 @@ class RunResult:
     """Wells that have another count."""
 
 
-def compare_runs(wells: int, objects: int, size: int, cache: Path) -> RunResult:
+def compare_runs(wells: int, objects: int, size: int, cache: Path, diameter: int | None = None) -> RunResult:
     """Write the plate if need be, read it once, and run both into fresh folders."""
     plate = cache / f"assay-{wells}x{objects}-{size}" / "assay"
     done = plate.with_name("complete")
@@ -171,6 +171,7 @@ def compare_runs(wells: int, objects: int, size: int, cache: Path) -> RunResult:
     ]
     ours = [str(NOW.python.with_name("openhcs")), "run", str(plate), "--pipeline", PIPELINE]
     ours += ["--output", str(out), "--workers", "2"]
+    ours += [] if diameter is None else ["--set", f"segment_nuclei.diameter_px={diameter}"]
     costs = [run_measured(command, NOW.environ, cache / "assay.log", NOW.root) for command in (script, ours)]
     counts = [
         dict(pl.read_parquet(path).group_by("well").len().iter_rows())
@@ -188,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[190, 500], help="nuclei for each 1080 x 1080 pixels")
     parser.add_argument("--size", type=int, default=1080, help="pixels of an edge")
     parser.add_argument("--wells", type=int, default=96, help="of the plate for the whole run")
+    parser.add_argument("--diameter", type=int, help="of nuclei in the whole run; else each plane's is estimated")
     parser.add_argument("--no-run", action="store_true", help="the fields alone")
     parser.add_argument("--cache", type=Path, default=CACHE)
     chosen = parser.parse_args(arguments)
@@ -202,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*_of_field(found, "crowded" if objects >= CROWDED else "apart"), sep="\n")
         print(_of_memory(*(memory_of(side, plane, chosen.cache) for side in SIDES)))
     if not chosen.no_run:
-        run = compare_runs(chosen.wells, chosen.sizes[0], chosen.size, chosen.cache)
+        run = compare_runs(chosen.wells, chosen.sizes[0], chosen.size, chosen.cache, chosen.diameter)
         differ += run.different
         print(f"{chosen.wells} wells, whole runs:", *_of_run(run), sep="\n")
     return int(differ > 0)

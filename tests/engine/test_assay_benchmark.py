@@ -63,7 +63,7 @@ def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_whole_runs_count_the_same_in_each_well(tmp_path: Path) -> None:
     """Script and ``openhcs run`` on one plate of two channels."""
-    ran = assay.compare_runs(2, 190, 300, tmp_path)
+    ran = assay.compare_runs(2, 190, 300, tmp_path, diameter=28)
 
     assert ran.different == 0
     assert min(ran.script.cpu_s, ran.ours.cpu_s) > 0
