@@ -15,6 +15,10 @@ from openhcs_engine.cli.commands import openhcs
 from openhcs_engine.synthetic import SyntheticPlate, write_imagexpress
 
 LAB = """
+import os
+import numpy as np
+from openhcs_engine.memory import special_inputs
+from openhcs_engine.pipeline import PlateStep, Sample
 from openhcs_engine import FunctionStep, GroupBy, Pipeline, VariableComponents
 from openhcs_engine.functions import create_max_projection, measure, segment_nuclei, subtract_background
 
@@ -32,6 +36,18 @@ def nuclei(nuclei: str = "DAPI"):
     number = FunctionStep(func=measure, variable_components=[VariableComponents.CHANNEL])
     return Pipeline([project, segment, number])
 
+def mean_image(sample):
+    with open(os.environ["TRIAL_FITS"], "a") as log:
+        log.write("fitted\\n")
+    return np.mean([np.asarray(image, float) for image in sample], axis=0)
+
+@special_inputs("field")
+def darker(stack, field, share: float = 0.5):
+    return stack * share
+
+fitted = Pipeline([
+    PlateStep(mean_image, name="field", sample=Sample(images=8, minimum=2, per_channel=False)), FunctionStep(darker),
+])
 flat = Pipeline([FunctionStep(func=subtract_background, name="flat", variable_components=[VariableComponents.Z_INDEX])])
 """
 MAP = "Well,Role\nA01,negative\nB01,negative\nA03,positive\nB03,positive\nA02,sample\nB02,empty\n"
@@ -229,3 +245,14 @@ def test_a_site_that_the_plate_does_not_have_is_refused(scratch: Path) -> None:
     ran = _try("--site", "7", pipeline="flat")
     assert ran.exit_code == 2
     assert "no such site (it has: 1, 2)" in ran.output
+
+
+def test_a_fit_that_all_combinations_share_is_made_once(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They differ in what uses it, not in what is fitted; nothing is left of it either."""
+    monkeypatch.setenv("TRIAL_FITS", str(scratch / "log"))
+    ran = _try(
+        "--wells", "A01", "--vary", "darker.share=0.2,0.5,1", "--page", str(scratch / "a.html"), pipeline="fitted"
+    )
+    assert ran.exit_code == 0, ran.output
+    assert (scratch / "log").read_text() == "fitted\n"
+    assert sorted(path.name for path in scratch.iterdir()) == ["a.html", "log"]
