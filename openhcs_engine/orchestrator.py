@@ -299,7 +299,8 @@ class PipelineOrchestrator:
         if strangers:
             raise PipelineMismatchError(
                 f"The contexts of well {strangers[0]}{' and others' if len(strangers) > 1 else ''} were compiled from "
-                "another pipeline than the one given; compile this pipeline, or give the one that made them."
+                "another pipeline than the one given, or a file that its functions read has changed since; compile "
+                "this pipeline, or give the one that made them."
             )
         return table
 

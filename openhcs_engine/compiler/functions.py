@@ -12,6 +12,7 @@ from openhcs_engine.compiler.parameters import (
     freeze_parameters,
     function_title,
     given_or_default,
+    stamp_files,
 )
 from openhcs_engine.laws import now, one
 from openhcs_engine.memory.artifacts import NOTHING, side_data_of
@@ -108,7 +109,10 @@ def _freeze(
         source_by_law_1=one.source_sha256(function),
         revision=now.REVISIONS.get(reference, 0),
         uses=FrozenMap.of(uses.used),
-        files=tuple(UsedFile(path=file.path, size=file.size, mtime_ns=file.mtime_ns) for file in uses.files),
+        files=(
+            *(UsedFile(path=file.path, size=file.size, mtime_ns=file.mtime_ns) for file in uses.files),
+            *stamp_files(call, artifacts.files, refuse),
+        ),
         unfollowed=uses.unfollowed,
         version=_version(function),
         kwargs=freeze_parameters(call, refuse),
@@ -172,6 +176,7 @@ def _freeze_twin(
     wrong: set[str] = set()
     check_parameters(call, contract, artifacts.inputs, lambda _, key: wrong.add(key))
     freeze_parameters(call, lambda _, key: wrong.add(key))
+    stamp_files(call, artifacts.files, lambda _, key: wrong.add(key))
 
     def refuse_twin(message: str, key: str) -> None:
         if key not in wrong:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from openhcs_engine.memory.artifacts import side_data_of
 from openhcs_engine.memory.decorators import FunctionContract
 from openhcs_engine.memory.parameter_check import check_of
 from openhcs_engine.model.frozen import FrozenMap, JsonValue, freeze_value
+from openhcs_engine.model.system_errors import explained
 from openhcs_engine.pipeline.patterns import DeclaredCall, Refuse, StackFunction
-from openhcs_engine.plan.context import COORDINATES, FunctionCall
+from openhcs_engine.plan.context import COORDINATES, FunctionCall, UsedFile
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _BY_POSITION = (
@@ -91,6 +94,29 @@ def refuse_values(function: StackFunction, call: FunctionCall, refuse: Refuse) -
         return
     for key, sentence in refusals:
         refuse(f"{name}: {sentence}", key)
+
+
+def stamp_files(call: DeclaredCall, parameters: Iterable[str], refuse: Refuse) -> tuple[UsedFile, ...]:
+    """The files that parameters name as text; those that name none are refused."""
+    stamped: list[UsedFile] = []
+    for key in parameters:
+        path = call.kwargs.get(key)
+        if not isinstance(path, str):
+            continue
+        name = f"{function_title(call.function)}: {key}={path!r}"
+        if not Path(path).is_absolute():
+            refuse(f"{name} is no absolute path; give one, as in str(Path(__file__).parent / {path!r}).", key)
+            continue
+        try:
+            status = Path(path).stat()
+        except (OSError, ValueError) as error:
+            refuse(f"{name} cannot be opened: {explained(error) if isinstance(error, OSError) else error}.", key)
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            refuse(f"{name} is no file; give the file itself.", key)
+            continue
+        stamped.append(UsedFile(path=path, size=status.st_size, mtime_ns=status.st_mtime_ns))
+    return tuple(stamped)
 
 
 def function_title(function: StackFunction) -> str:
@@ -183,4 +209,11 @@ def _refuse_half_letters(value: JsonValue, name: str) -> None:
             _refuse_half_letters(item, name)
 
 
-__all__ = ["check_parameters", "freeze_parameters", "function_title", "given_or_default", "refuse_values"]
+__all__ = [
+    "check_parameters",
+    "freeze_parameters",
+    "function_title",
+    "given_or_default",
+    "refuse_values",
+    "stamp_files",
+]

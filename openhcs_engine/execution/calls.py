@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from openhcs_engine.errors import ExecutionError, SideDataError, StackShapeError
 from openhcs_engine.execution.placement import libraries_of
@@ -22,10 +22,12 @@ from openhcs_engine.memory.libraries.contract import AnyArray, ArrayLibrary, Hos
 from openhcs_engine.memory.types import MemoryType
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import Stack
-from openhcs_engine.plan.context import COORDINATES, CPU, FunctionCall
+from openhcs_engine.plan.context import COORDINATES, CPU, FunctionCall, UsedFile
 from openhcs_engine.plan.function_reference import resolve
 from openhcs_engine.uses.follow import follow_together
 from openhcs_engine.uses.opened_files import OpenedFile
+
+_Known: TypeAlias = tuple[str, str, tuple[UsedFile, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +266,8 @@ class FunctionSource:
     """Gives the function of a call: from a table where it lives only in this process, else by import."""
 
     local: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    verified: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
-    """By reference and source: each is found and verified once."""
+    verified: dict[_Known, Callable[..., Any]] = field(default_factory=dict)
+    """By reference, source and files: each is found and verified once."""
 
     def get(self, call: FunctionCall) -> Callable[..., Any]:
         """The function; refused if its source is not the one that was compiled."""
@@ -289,8 +291,8 @@ class FunctionSource:
             self.verified[_known(call)] = _verified(call, function, uses[id(function)].sha256)
 
 
-def _known(call: FunctionCall) -> tuple[str, str]:
-    return call.reference, call.source_sha256
+def _known(call: FunctionCall) -> _Known:
+    return call.reference, call.source_sha256, call.files
 
 
 def _verified(call: FunctionCall, function: Callable[..., Any], sha256: str) -> Callable[..., Any]:
@@ -302,8 +304,8 @@ def _verified(call: FunctionCall, function: Callable[..., Any], sha256: str) -> 
     for file in call.files:
         if OpenedFile(file.path, file.size, file.mtime_ns).has_changed:
             raise ExecutionError(
-                f"{file.path}, which the modules of {call.reference} read while they are imported, is another file now "
-                "than when the plate was compiled; compile the plate again."
+                f"{file.path}, which {call.reference} reads, or its modules while they are imported, is another "
+                "file now than when the plate was compiled; compile the plate again."
             )
     return function
 

@@ -1,10 +1,13 @@
-"""The built-in library: plain functions on stacks ``(plane, y, x)``, in folders by family. None reads or writes a file.
+"""The built-in library: plain functions on stacks ``(plane, y, x)``, in folders by family. None writes a file; a field
+of light may be read from one.
 
 In a pipeline they are NumPy functions. Called directly, they take a stack of any array library and return one of
 the same.
 """
 
 from openhcs_engine.functions.any_library import any_library
+from openhcs_engine.functions.illumination.correct import correct_illumination
+from openhcs_engine.functions.illumination.flat_field import FlatField, flat_field
 from openhcs_engine.functions.intensity.background import subtract_background
 from openhcs_engine.functions.intensity.contrast import enhance_contrast
 from openhcs_engine.functions.intensity.denoise import denoise_images
@@ -23,7 +26,9 @@ from openhcs_engine.functions.tiles.positions import generate_positions, stage_t
 from openhcs_engine.functions.tiles.refinement import refine_tile_positions
 
 __all__ = [
+    "FlatField",
     "any_library",
+    "correct_illumination",
     "create_composite",
     "create_max_projection",
     "create_mean_projection",
@@ -31,6 +36,7 @@ __all__ = [
     "denoise_images",
     "enhance_contrast",
     "fit_nuclei",
+    "flat_field",
     "generate_positions",
     "measure",
     "measure_quality",

@@ -3,7 +3,7 @@
 Where planes are stored is not known here.
 """
 
-from openhcs_engine.memory.artifacts import side_data_of, special_inputs, special_outputs
+from openhcs_engine.memory.artifacts import parameter_files, side_data_of, special_inputs, special_outputs
 from openhcs_engine.memory.conversion.convert import Conversion, convert
 from openhcs_engine.memory.decorators import (
     FunctionContract,
@@ -28,6 +28,7 @@ __all__ = [
     "cupy",
     "jax",
     "numpy",
+    "parameter_files",
     "pyclesperanto",
     "side_data_of",
     "special_inputs",

@@ -109,6 +109,31 @@ def _pair(declared: Any) -> tuple[str, str]:  # Any: what a user wrote
     raise ValueError(f"{declared!r} names no input; give a parameter's name, or a pair (parameter, name).")
 
 
+def parameter_files(*names: str) -> Callable[[F], F]:
+    """Declare parameters that may be paths of files, as text, which the function reads.
+
+    What the file holds decides results as its path does: in a pipeline the path must be absolute and name a file when
+    the plate is compiled, and size and time of the file are part of the wells' fingerprints.
+
+    Raises
+    ------
+    ValueError
+        If a name cannot be, is there twice, or the function has such parameters already.
+    TypeError
+        If what is decorated is no function.
+    """
+    files = tuple(artifact_name(name) for name in names)
+    _refuse_none_or_twice("parameter_files", files)
+
+    def decorate(func: F) -> F:
+        before = _before(func)
+        if before.files and before.files != files:
+            raise ValueError(f"{_name(func)} has parameter files already; declare all in one parameter_files(…).")
+        return _attach(func, replace(before, files=files))
+
+    return decorate
+
+
 def _before(func: Callable[..., Any]) -> DeclaredArtifacts:
     refuse_non_functions(func, _name(func))
     return side_data_of(func)
@@ -137,4 +162,4 @@ def _refuse_none_or_twice(decorator: str, names: Iterable[str]) -> None:
         raise ValueError(f"{decorator} names {twice[0]!r} twice; give each a name of its own.")
 
 
-__all__ = ["NOTHING", "side_data_of", "special_inputs", "special_outputs"]
+__all__ = ["NOTHING", "parameter_files", "side_data_of", "special_inputs", "special_outputs"]

@@ -78,6 +78,8 @@ class DeclaredArtifacts:
     """Parameters that are given something of another name, and that name."""
     optional: tuple[str, ...] = ()
     """Those of them that keep their default where there is nothing to give."""
+    files: tuple[str, ...] = ()
+    """Parameters whose text is the path of a file."""
 
     def of_call(self, values: Mapping[str, object]) -> DeclaredArtifacts:
         """The same with the names that parameters choose: ``{objects}`` is the value of the parameter ``objects``.

@@ -67,7 +67,7 @@ class FunctionCall:
     """What it uses, by name: functions, classes and values with the beginning of their digest, packages with their
     version. In fingerprints all of it is in ``source_sha256``."""
     files: tuple[UsedFile, ...] = ()
-    """Files that the modules which it uses read while they were imported."""
+    """Files that the modules which it uses read while they were imported, and files that its parameters name."""
     unfollowed: tuple[str, ...] = ()
     """What it uses and nobody can tell from another thing of its kind, each with the reason; no part of
     fingerprints."""

@@ -86,7 +86,7 @@ def compare_call(before: FunctionCall, after: FunctionCall, numbers: Mapping[int
                 yield from _used(name, old, new)
             case "files":
                 for changed in sorted({file.name for file in {*old} ^ {*new}}):
-                    what = f"the file {changed}, which modules of {name} read while they are imported, changed"
+                    what = f"the file {changed}, which {name} reads, or its modules while they are imported, changed"
                     yield Change(kind=ChangeKind.SOURCE, what=what)
             case "side_outputs" | "side_inputs":
                 verb, text = ("makes", _output) if field == "side_outputs" else ("takes", _input)
