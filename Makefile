@@ -12,7 +12,7 @@ PYTHON312 ?= python3.12
 READERS := .venv-readers
 NEWEST_READERS := iohub ome-zarr
 
-.PHONY: demo ui test test-often test-wheel test-readers check check-dagster-next audit docs format lock bench clean help
+.PHONY: demo ui test test-often test-wheel test-readers basicpy check check-dagster-next audit docs format lock bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show these targets
@@ -58,6 +58,13 @@ test-readers: $(VENV)/.installed-dev  ## Open plates with the newest readers, wh
 	test -x $(READERS)/bin/python || $$python -m venv $(READERS) && \
 	$(READERS)/bin/python -m pip install --quiet --upgrade $(NEWEST_READERS) && \
 	OPENHCS_READERS_PYTHON=$(CURDIR)/$(READERS)/bin/python $(BIN)/python -m pytest -m readers
+
+# basicpy pins an older NumPy and SciPy; the engine looks for it where this puts it.
+BASICPY := $(VENV)/basicpy
+basicpy: $(VENV)/.installed  ## Install basicpy (BaSiC) in an environment of its own; it brings PyTorch
+	$(BIN)/python -m venv $(BASICPY)
+	$(BASICPY)/bin/python -m pip install --quiet --constraint constraints.txt basicpy==$$($(BIN)/python -c \
+	  'from openhcs_engine.functions.illumination.basic_environment import BASICPY_VERSION; print(BASICPY_VERSION)')
 
 check: $(VENV)/.installed-dev docs  ## Format, lint, types, layers, documentation
 	$(BIN)/ruff format --check .

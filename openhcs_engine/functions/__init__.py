@@ -1,11 +1,12 @@
-"""The built-in library: plain functions on stacks ``(plane, y, x)``, in folders by family. None writes a file; a field
-of light may be read from one.
+"""The built-in library: plain functions on stacks ``(plane, y, x)``, in folders by family. None writes a file, but for
+those that go to another program and are removed; a field of light may be read from one.
 
 In a pipeline they are NumPy functions. Called directly, they take a stack of any array library and return one of
 the same.
 """
 
 from openhcs_engine.functions.any_library import any_library
+from openhcs_engine.functions.illumination.basic import basic_flat_field
 from openhcs_engine.functions.illumination.correct import correct_illumination
 from openhcs_engine.functions.illumination.flat_field import FlatField, flat_field
 from openhcs_engine.functions.intensity.background import subtract_background
@@ -28,6 +29,7 @@ from openhcs_engine.functions.tiles.refinement import refine_tile_positions
 __all__ = [
     "FlatField",
     "any_library",
+    "basic_flat_field",
     "correct_illumination",
     "create_composite",
     "create_max_projection",

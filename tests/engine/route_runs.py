@@ -50,7 +50,7 @@ def send(
     place = CallResources(
         planned=planned or ("gpu:0" if held.gpu else "cpu"),
         devices=held,
-        functions=FunctionSource(verified={(reference, ""): function for reference, function in local.items()}),
+        functions=FunctionSource(verified={(reference, "", ()): function for reference, function in local.items()}),
         record=record,
     )
     reload = (lambda: copy_aligned(stack)) if raw else None

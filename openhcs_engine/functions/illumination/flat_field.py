@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ from openhcs_engine.functions.illumination.background import Background, Offset,
 from openhcs_engine.functions.illumination.detail import detailed_field
 from openhcs_engine.functions.illumination.sample import LeftOut, Sample, read_sample
 from openhcs_engine.functions.illumination.squares import Floats
+from openhcs_engine.memory.parameter_check import Refusals, checked_by
 
 SAMPLE_SIZE: Final = 48
 """Images of a sample, where objects cover a small part of them."""
@@ -36,12 +38,26 @@ _HIDDEN: Final = 0.002
 _UNSURE: Final = 0.02
 """RMS error of the field from which on the result says so."""
 
+_PUBLISHED: Final = (
+    "field",
+    "offset",
+    "offset_error",
+    "field_error",
+    "background",
+    "background_variation",
+    "covered",
+)
+"""What of a result is an array or a number."""
+
 OffsetSource = Literal["given", "fitted", "assumed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FlatField:
-    """The light of one channel: what ``correct_illumination`` needs, and how well it is known."""
+class FlatField(Mapping[str, Any]):
+    """The light of one channel: what ``correct_illumination`` needs, and how well it is known.
+
+    Also a mapping of its array and its numbers (those that are known), as which a plate step publishes it.
+    """
 
     field: Floats
     """``(y, x)``, mean 1: the light at each pixel, relative to the mean."""
@@ -72,13 +88,41 @@ class FlatField:
         """False: the offset is assumed, and the field may be too flat."""
         return self.offset_source != "assumed"
 
+    def __getitem__(self, name: str) -> Any:  # Any: an array or a number
+        value = getattr(self, name) if name in _PUBLISHED else None
+        if value is None:
+            raise KeyError(name)
+        return value
 
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in _PUBLISHED if getattr(self, name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _refusals(offset: object = None, minimum: object = _MINIMUM, **_: object) -> Refusals:
+    if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 4:
+        yield "minimum", f"minimum={minimum!r} must be a whole number of images, at least 4."
+    if offset is not None and not is_number(offset):
+        yield "offset", f"offset={offset!r} must be a finite number of counts, or None."
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@checked_by(_refusals)
 def flat_field(images: Iterable[NDArray[Any]], offset: float | None = None, minimum: int = _MINIMUM) -> FlatField:
     """Fit the field of light of one channel: the shape that the backgrounds of many images have in common.
 
     An image is ``offset + level * field * (1 + objects)``, with a background level of its own. Objects are told apart
     by what is brighter than the background's noise, and left out. The offset is fitted where the backgrounds differ:
     then a pixel in the dark changes less from image to image than a bright one, by the light alone.
+
+    As a plate step, ``PlateStep(flat_field)``, it fits each channel on a sample of the plate, and
+    ``correct_illumination`` behind it takes the result.
 
     Parameters
     ----------
@@ -98,6 +142,12 @@ def flat_field(images: Iterable[NDArray[Any]], offset: float | None = None, mini
         the offset uncertain by more than a tenth of their mean, the offset is ``assumed`` to be 0 and a remark says so:
         the field is then too flat if it is not.
 
+    Warns
+    -----
+    UserWarning
+        With each remark: a doubtful offset, images that were left out, more images needed. In a plate step it becomes
+        a warning of every well that uses the field.
+
     Raises
     ------
     ValueError
@@ -115,11 +165,9 @@ def flat_field(images: Iterable[NDArray[Any]], offset: float | None = None, mini
     images agree in. The model is that of BaSiC (T. Peng et al., Nature Communications 8 (2017) 14836), with one offset
     instead of a dark field.
     """
-    if minimum < 4 or minimum != int(minimum):
-        raise ValueError(f"{_NAME}: minimum={minimum} must be a whole number of images, at least 4.")
-    if offset is not None and not math.isfinite(offset):
-        raise ValueError(f"{_NAME}: offset={offset} must be a finite number of counts.")
-    sample = read_sample(images, int(minimum))
+    for _, sentence in _refusals(offset, minimum):
+        raise ValueError(f"{_NAME}: {sentence}")
+    sample = read_sample(images, minimum)
     _refuse_dark(sample, offset)
     found, fitted = fit_background(sample.work, offset)
     source: OffsetSource = "given" if fitted is None else "fitted"
@@ -127,7 +175,10 @@ def flat_field(images: Iterable[NDArray[Any]], offset: float | None = None, mini
     if fitted is not None and not _tells(found, fitted):
         found, tried, source = fit_background(sample.work, 0.0)[0], fitted, "assumed"
         remarks, fitted = [_doubt(found, tried)], None
-    return _result(sample, found, fitted, source, remarks)
+    field = _result(sample, found, fitted, source, remarks)
+    for remark in field.remarks:
+        warnings.warn(remark, stacklevel=2)
+    return field
 
 
 def _result(
@@ -209,7 +260,7 @@ def _doubt(plain: Background, fitted: Offset) -> str:
 def _remarks(sample: Sample, found: Background, error: float) -> list[str]:
     remarks = []
     if sample.left_out:
-        named = "; ".join(f"image {each.image} {each.reason}" for each in sample.left_out[:6])
+        named = "; ".join(map(str, sample.left_out[:6]))
         more = f"; and {len(sample.left_out) - 6} more" if len(sample.left_out) > 6 else ""
         count = len(sample.left_out)
         were = "image of the sample was" if count == 1 else "images of the sample were"
@@ -233,4 +284,4 @@ def _remarks(sample: Sample, found: Background, error: float) -> list[str]:
     return remarks
 
 
-__all__ = ["SAMPLE_SIZE", "SAMPLE_SIZE_COVERED", "FlatField", "OffsetSource", "flat_field"]
+__all__ = ["SAMPLE_SIZE", "SAMPLE_SIZE_COVERED", "FlatField", "OffsetSource", "flat_field", "is_number"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +31,11 @@ class LeftOut:
     image: int
     """Its position in the sample, from 0."""
     reason: str
+    name: str
+    """Its well and site where the sample has coordinates, as that of a plate step; else its position."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,25 +68,27 @@ def read_sample(images: Iterable[NDArray[Any]], minimum: int) -> Sample:
     left_out: list[LeftOut] = []
     shape: tuple[int, int] | None = None
     edge = ratio = 1
+    coordinates = getattr(images, "coordinates", ())
     for number, image in enumerate(images):
-        plane = _plane(image, number)
+        name = _name(number, coordinates)
+        plane = _plane(image, name)
         if shape is None:
             shape = plane.shape
             edge, ratio = _edges(shape)
         if plane.shape != shape:
             raise ValueError(
-                f"{_NAME}: image {number} has the shape {plane.shape}, the ones before have {shape}; one field is "
+                f"{_NAME}: {name} has the shape {plane.shape}, the ones before have {shape}; one field is "
                 "fitted on images of one camera and one binning."
             )
         if (reason := _reason_against(plane)) is not None:
-            left_out.append(LeftOut(number, reason))
+            left_out.append(LeftOut(number, reason, name))
             continue
         used.append(number)
         fine.append(means_of_squares(_padded(plane, edge * ratio * 2), edge))
     if shape is None:
         raise ValueError(f"{_NAME} got no images; give a sample of {minimum} or more of one channel.")
     if len(used) < minimum:
-        reasons = "; ".join(f"image {each.image} {each.reason}" for each in left_out[:6]) or "none was left out"
+        reasons = "; ".join(map(str, left_out[:6])) or "none was left out"
         raise ValueError(
             f"{_NAME} needs {minimum} images at least, but can use {len(used)} of {len(used) + len(left_out)} "
             f"({reasons})."
@@ -99,17 +106,23 @@ def read_sample(images: Iterable[NDArray[Any]], minimum: int) -> Sample:
     )
 
 
-def _plane(image: NDArray[Any], number: int) -> NDArray[Any]:
+def _name(number: int, coordinates: Sequence[Mapping[str, Any]]) -> str:
+    if number >= len(coordinates):
+        return f"image {number}"
+    where = coordinates[number]
+    return f"well {where['well']}, site {where['site']}" if where.get("site") else f"well {where['well']}"
+
+
+def _plane(image: NDArray[Any], name: str) -> NDArray[Any]:
     plane = np.asarray(image)
     if plane.ndim != 2:
         raise ValueError(
-            f"{_NAME}: image {number} has the shape {plane.shape}; give planes (y, x), or a stack (image, y, x) of one "
-            "channel."
+            f"{_NAME}: {name} has the shape {plane.shape}; give planes (y, x), or a stack (image, y, x) of one channel."
         )
     if plane.dtype.kind not in "iuf":
-        raise PixelValueError(f"{_NAME}: image {number} has {plane.dtype} pixels; a field is fitted on grey values.")
+        raise PixelValueError(f"{_NAME}: {name} has {plane.dtype} pixels; a field is fitted on grey values.")
     if min(plane.shape) < 16:
-        raise ValueError(f"{_NAME}: image {number} has the shape {plane.shape}; a field needs 16 pixels an edge.")
+        raise ValueError(f"{_NAME}: {name} has the shape {plane.shape}; a field needs 16 pixels an edge.")
     return plane
 
 

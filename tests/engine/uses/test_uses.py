@@ -477,7 +477,7 @@ def test_a_worker_refuses_a_file_that_changed_since_the_plate_was_compiled(lab: 
     ((call,),) = (route.calls for route in compiled().steps[0].routes)
     (tmp_path / "notes.json").write_text("{ }")
 
-    with pytest.raises(ExecutionError, match=r"notes\.json, which the modules of lab_use:step read"):
+    with pytest.raises(ExecutionError, match=r"notes\.json, which lab_use:step reads, or its modules"):
         FunctionSource().get(call)
 
 

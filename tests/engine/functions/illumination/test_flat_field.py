@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from openhcs_engine import Sample
 from openhcs_engine.errors import PixelValueError
 from openhcs_engine.functions import FlatField, flat_field
+from openhcs_engine.functions.illumination.flat_field import SAMPLE_SIZE
 from tests.engine.lit_images import Light, rms_percent
 
 SMALL = Light()
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what they say stands in the remarks
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,41 @@ def test_any_offset_is_found(offset: float) -> None:
     assert found.offset_source == "fitted"
     assert found.offset_error is not None
     assert abs(found.offset - offset) < max(5 * found.offset_error, 3)
+
+
+def test_remarks_are_warnings(recwarn: pytest.WarningsRecorder) -> None:
+    """Nobody who does not look at the result misses them; a sound fit gives none."""
+    flat_field(SMALL)
+    assert not recwarn.list
+
+    found = flat_field(replace(SMALL, variation=0.01))
+
+    assert found.remarks
+    assert [str(each.message) for each in recwarn.list] == list(found.remarks)
+    assert {each.category for each in recwarn.list} == {UserWarning}
+
+
+def test_the_result_is_a_mapping_of_what_is_known() -> None:
+    """An array and numbers, as a plate step publishes them; the offset's error is there if there is one."""
+    fitted, given = flat_field(SMALL), flat_field(SMALL, offset=150)
+
+    assert list(fitted)[:3] == ["field", "offset", "offset_error"]
+    assert len(fitted) == len(given) + 1 and "offset_error" not in given
+    assert fitted["field"] is fitted.field and fitted["offset_error"] == fitted.offset_error
+    assert all(np.isfinite(value).all() for value in fitted.values())
+    with pytest.raises(KeyError):
+        fitted["used"]
+
+
+def test_samples_of_plates_are_as_large_as_a_field_needs() -> None:
+    """48 images unless the plate step says otherwise; a covered sample of 48 is said to be small, 96 are enough."""
+    assert Sample().images == SAMPLE_SIZE == 48
+    covered = Light(images=96, shape=(64, 64), covered=0.33)
+
+    assert any(
+        "96 images tell the field better than these 48" in each for each in flat_field(list(covered)[:48]).remarks
+    )
+    assert not any("images tell the field better" in each for each in flat_field(covered).remarks)
 
 
 @pytest.mark.parametrize("variation", [0.0, 0.01, 0.03])
@@ -158,6 +196,7 @@ def test_images_that_cannot_be_used_are_left_out_and_named(kind: str, reason: st
     assert 5 not in found.used
     assert len(found.used) == len(images) - 1
     assert [(each.image, each.reason.startswith(reason)) for each in found.left_out] == [(5, True)]
+    assert str(found.left_out[0]).startswith(f"image 5 {reason}")
     assert found.remarks[0].startswith(f"1 image of the sample was left out: image 5 {reason}")
     without = flat_field([image for number, image in enumerate(images) if number != 5])
     np.testing.assert_array_equal(found.field, without.field)
