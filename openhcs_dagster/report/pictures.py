@@ -27,6 +27,8 @@ COLOURS: Final[Mapping[WellState, str]] = {
 }
 MONTAGE_PX: Final = 1040
 """Width of a montage, where its wells are many: that of the page."""
+WELL_PX: Final = 128
+"""A montage's wells are enlarged towards this where their previews are smaller and the page has room."""
 LEGEND_PX: Final = 560
 """Width in which the line below a map fits."""
 CONTENTS_LEGEND_PX: Final = 820
@@ -156,6 +158,9 @@ def _unit(longest_s: float) -> tuple[str, float]:
 
 def _montage(summary: PlateSummary, tiles: Mapping[str, Any], scale: Scale) -> bytes:
     layout = summary.layout
+    longest = max(max(tile.shape) for tile in tiles.values())
+    times = max(1, min(WELL_PX, MONTAGE_PX // layout.columns - 2) // longest)
+    tiles = {well: tile.repeat(times, axis=0).repeat(times, axis=1) for well, tile in tiles.items()}
     height, width = (max(tile.shape[axis] for tile in tiles.values()) + 2 for axis in (0, 1))
     grey: Grey = np.full((layout.rows * height, layout.columns * width), 32, np.uint8)
     for well, tile in tiles.items():
