@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("options", nargs="*", help="options of the script, after --")
-    options = parser.parse_args(arguments)
+    # Intermixed: else options of ours before the "--" would end the script's before they begin.
+    options = parser.parse_intermixed_args(arguments)
     revisions = (checked_out(options.ref, options.cache), NOW)
     found: dict[str, list[dict[str, float]]] = {revision.name: [] for revision in revisions}
     with tempfile.TemporaryDirectory() as folder:
