@@ -54,6 +54,7 @@ def test_damage_is_found_dropped_and_made_again(folder: Path) -> None:
     assert json.loads(openhcs(folder, "verify", output, "--json", "--repair").out) == {
         "ok": True, "expected": ["A01", "A02"], "whole": ["A01", "A02"], "missing": [], "damaged": [], "foreign": [],
         "replaced": [], "plans": printed["plans"], "other_versions": [], "dropped": [],
+        "missing_fits": [], "dropped_fits": [],
     }  # fmt: skip
 
 

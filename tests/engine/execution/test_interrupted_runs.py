@@ -109,7 +109,8 @@ def kill_after(process: subprocess.Popen[str], changes: int, delay: float, with_
         workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         for worker in workers if with_workers else ():
-            worker.kill()
+            with suppress(psutil.NoSuchProcess):  # its run is dead, and so it may have ended
+                worker.kill()
         psutil.wait_procs(workers, timeout=240)  # those that outlive their run end by themselves
     process.communicate()
     return process.returncode != 0

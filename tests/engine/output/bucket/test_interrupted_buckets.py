@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -85,7 +86,8 @@ def kill_while_publishing(process: subprocess.Popen[str], bucket: Bucket, change
         workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         for worker in workers if with_workers else ():
-            worker.kill()
+            with suppress(psutil.NoSuchProcess):  # its run is dead, and so it may have ended
+                worker.kill()
         psutil.wait_procs(workers, timeout=240)  # those that outlive their run end by themselves
     process.communicate()
     return process.returncode != 0
