@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import FrozenInstanceError
-from typing import NoReturn, TypeAlias, Union
+from typing import Any, NoReturn, TypeAlias, Union
 
 JsonValue: TypeAlias = Union[bool, int, float, str, tuple["JsonValue", ...], "FrozenMap", None]
 """What a parameter may be once frozen."""
@@ -101,4 +101,18 @@ def thaw_value(value: JsonValue) -> object:
     return value
 
 
-__all__ = ["FrozenMap", "JsonValue", "freeze_value", "thaw_value"]
+def encode_frozen(value: object) -> object:
+    """Hook of msgspec's encoders of documents that hold frozen parameters."""
+    if isinstance(value, FrozenMap):
+        return value.thaw()
+    raise NotImplementedError(f"{type(value).__name__} has no place in a document")  # msgspec's contract for hooks
+
+
+def decode_frozen(wanted: type[Any], value: object) -> object:
+    """Hook of msgspec's decoders of documents that hold frozen parameters."""
+    if wanted is FrozenMap and isinstance(value, dict):
+        return FrozenMap.of(value)
+    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
+
+
+__all__ = ["FrozenMap", "JsonValue", "decode_frozen", "encode_frozen", "freeze_value", "thaw_value"]

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from openhcs_engine.errors import ManifestError, OutputPlaceError
 from openhcs_engine.files.atomic import StoredFile
-from openhcs_engine.model.frozen import FrozenMap
+from openhcs_engine.model.frozen import FrozenMap, decode_frozen, encode_frozen
 from openhcs_engine.model.image_index import ImageKey
 from openhcs_engine.model.system_errors import explained
 from openhcs_engine.output.layout import image_path
@@ -207,20 +207,8 @@ def manifest_of_well(content: bytes, path: str | Path, well: str) -> WellManifes
     return manifest
 
 
-def _encode_extra(value: object) -> object:
-    if isinstance(value, FrozenMap):
-        return value.thaw()
-    raise NotImplementedError(f"{type(value).__name__} has no place in a manifest")  # msgspec's contract for hooks
-
-
-def _decode_extra(wanted: type[Any], value: object) -> object:
-    if wanted is FrozenMap and isinstance(value, dict):
-        return FrozenMap.of(value)
-    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra)
-_DECODER = msgspec.json.Decoder(WellManifest, dec_hook=_decode_extra)
+_ENCODER = msgspec.json.Encoder(enc_hook=encode_frozen)
+_DECODER = msgspec.json.Decoder(WellManifest, dec_hook=decode_frozen)
 
 __all__ = [
     "STAGED_MANIFEST",

@@ -13,7 +13,7 @@ import msgspec
 from openhcs_engine.errors import ContextFileError, ContextFormatError
 from openhcs_engine.laws.now import LAW
 from openhcs_engine.model.digest import canonical_json, digest
-from openhcs_engine.model.frozen import FrozenMap
+from openhcs_engine.model.frozen import decode_frozen
 from openhcs_engine.model.image_index import ImageIndex, OnMissing
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.plan import format_two
@@ -202,7 +202,7 @@ def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str,
 def _parse(document: bytes) -> _Document:
     document = unpacked(document)
     try:
-        parsed = msgspec.json.decode(document, type=_Document, dec_hook=_decode_extra)
+        parsed = msgspec.json.decode(document, type=_Document, dec_hook=decode_frozen)
     except (msgspec.MsgspecError, ValueError) as error:
         _refuse_other(_stated_format(document))
         raise ContextFileError(f"This is not a plan document of format {FORMAT}: {error}.") from error
@@ -252,12 +252,6 @@ def _planes(parsed: _Document, index: _Index) -> dict[str, ImageIndex]:
     if odd := planes.keys() - parsed.wells.keys():
         raise ContextFileError(f"The plan document names well {min(odd)} without its fingerprint. {_AGAIN}")
     return {well: planes.get(well, ImageIndex(())) for well in parsed.wells}
-
-
-def _decode_extra(wanted: type[Any], value: object) -> object:
-    if wanted is FrozenMap and isinstance(value, dict):
-        return FrozenMap.of(value)
-    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
 
 
 __all__ = ["FORMAT", "contexts_from_json", "contexts_to_json", "packed", "unpacked"]

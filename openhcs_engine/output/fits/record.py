@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from openhcs_engine.errors import ManifestError
 from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.files.keys import check_key
-from openhcs_engine.model.frozen import FrozenMap
+from openhcs_engine.model.frozen import FrozenMap, decode_frozen, encode_frozen
 from openhcs_engine.model.image_index import ImageKey, ImagePlane
 from openhcs_engine.output.layout import FITS
 
@@ -182,20 +182,8 @@ def record_from_json(content: bytes, path: str) -> FitRecord:
     return record
 
 
-def _encode_extra(value: object) -> object:
-    if isinstance(value, FrozenMap):
-        return value.thaw()
-    raise NotImplementedError(f"{type(value).__name__} has no place in a record")  # msgspec's contract for hooks
-
-
-def _decode_extra(wanted: type[Any], value: object) -> object:
-    if wanted is FrozenMap and isinstance(value, dict):
-        return FrozenMap.of(value)
-    raise NotImplementedError(f"no decoder for {wanted}")  # msgspec's contract for hooks
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=_encode_extra)
-_DECODER = msgspec.json.Decoder(FitRecord, dec_hook=_decode_extra)
+_ENCODER = msgspec.json.Encoder(enc_hook=encode_frozen)
+_DECODER = msgspec.json.Decoder(FitRecord, dec_hook=decode_frozen)
 
 __all__ = [
     "RECORD",
