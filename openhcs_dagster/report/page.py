@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from openhcs_dagster.report.conditions import RoleColours, WellConditions, alike
 from openhcs_dagster.report.overview import PlateOverview
@@ -21,6 +21,7 @@ from openhcs_dagster.report.wells_table import wells_table
 from openhcs_engine.files.atomic import write_whole
 from openhcs_engine.model.plate_map import WellRole
 from openhcs_engine.model.wells import row_letters
+from openhcs_engine.output.html_page import page_template
 
 if TYPE_CHECKING:
     import jinja2
@@ -86,22 +87,13 @@ def render(summary: PlateSummary, pictures: PlatePictures, overview: PlateOvervi
 
 @cache
 def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("openhcs_dagster", "report"),
-        autoescape=True,  # names of wells, channels, steps and files are anybody's text
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "base64": lambda content: base64.b64encode(content).decode(),
         "by_reason": _by_reason,
         "duration": duration,
         "moment": lambda iso: f"{datetime.fromisoformat(iso):%d %b %Y, %H:%M} UTC",
     }
-    return environment.get_template("page.html.j2")
+    return page_template("openhcs_dagster", "report", filters)
 
 
 def _by_reason(wells: Sequence[WellSummary]) -> list[_Reason]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from openhcs_engine.output.html_page import page_template
 from openhcs_engine.output.pictures.greyscale import Scale
 from openhcs_engine.output.tables.numbers import QUALITY, WellNumber
 from openhcs_engine.trials.pictures import Colour
@@ -94,17 +95,7 @@ def _size(picture: bytes) -> tuple[int, int]:
 
 @cache
 def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("openhcs_engine", "trials"),
-        autoescape=True,  # names of wells, channels, settings and errors are anybody's text
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "by_weight": _by_weight}
-    return environment.get_template("page.html.j2")
+    return page_template("openhcs_engine", "trials", {"number": number, "by_weight": _by_weight})
 
 
 __all__ = ["render"]
