@@ -50,7 +50,7 @@ def numbers_of(tables: Mapping[str, pa.Table], channels: Mapping[int, str]) -> t
     Parameters
     ----------
     tables
-        Its tables by name.
+        Its tables by name; of one that is summarised nothing but the name is asked for.
     channels
         Number of a channel → what people call it.
 
@@ -73,18 +73,32 @@ def numbers_of(tables: Mapping[str, pa.Table], channels: Mapping[int, str]) -> t
         found += [
             WellNumber(table=WELLS_TABLE, name=name, value=value, is_main=name in main) for name, value in medians
         ]
-    for name, table in tables.items():
+    for name in tables:
         if name != WELLS_TABLE and f"{name[:1].upper()}{name[1:]}" not in counted:
-            found += _of_table(name, table, channels)
+            found += _of_table(name, tables[name], channels)
     return tuple(found)
 
 
-def tables_of(folder: Path, manifest: WellManifest) -> dict[str, pa.Table]:
-    """The tables of a published well that lies in an output folder, by name; they are read whole."""
-    import pyarrow.parquet
-
+def tables_of(folder: Path, manifest: WellManifest) -> Mapping[str, pa.Table]:
+    """The tables of a published well that lies in an output folder, by name; each is read when it is asked for."""
     names = [file.path.split("/")[1] for file in manifest.files if file.path.startswith(f"{TABLES}/")]
-    return {name: pyarrow.parquet.read_table(folder / table_path(name, manifest.well)) for name in names}
+    return _StoredTables({name: folder / table_path(name, manifest.well) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredTables(Mapping[str, "pa.Table"]):
+    paths: Mapping[str, Path]
+
+    def __getitem__(self, name: str) -> pa.Table:
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(self.paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
 
 def _summarised(table: pa.Table) -> dict[str, list[tuple[str, float | int | None]]]:
