@@ -17,13 +17,12 @@ from openhcs_engine.functions import create_max_projection, measure_quality
 from openhcs_engine.functions.measurement.quality import QUALITY, laplacian_variance, power_log_log_slope
 from tests.engine.functions.measurement.test_measured_wells import refused, run
 
-RNG = np.random.default_rng(11)
-
 
 def field(gradient: float = 100.0, covered: float = 0.2) -> NDArray[np.uint16]:
     """A background of 500 to 500 + gradient from left to right, with noise, and bright cells on it."""
-    plane = 500 + gradient * np.linspace(0, 1, 400)[None, :] + RNG.normal(0, 10, (320, 400))
-    cells = ndimage.gaussian_filter(RNG.normal(size=plane.shape), 8)
+    random = np.random.default_rng(11)
+    plane = 500 + gradient * np.linspace(0, 1, 400)[None, :] + random.normal(0, 10, (320, 400))
+    cells = ndimage.gaussian_filter(random.normal(size=plane.shape), 8)
     plane[cells > np.quantile(cells, 1 - covered)] += 900
     return plane.round().astype(np.uint16)
 
@@ -51,25 +50,25 @@ def cellprofilers_slope(image: NDArray[Any]) -> float:
 @pytest.mark.parametrize("shape", [(64, 64), (97, 120), (200, 121)])
 def test_the_slope_is_cellprofilers(shape: tuple[int, int]) -> None:
     """Of even and odd edges."""
-    plane = ndimage.gaussian_filter(RNG.normal(size=shape), 1.5)
+    plane = ndimage.gaussian_filter(np.random.default_rng(11).normal(size=shape), 1.5)
 
     assert power_log_log_slope(plane) == pytest.approx(cellprofilers_slope(plane), rel=1e-9)
 
 
 def test_blur_lowers_the_slope_and_the_laplacian() -> None:
     """Both tell the sharper of two images; noise alone has a slope of about 1."""
-    sharp = ndimage.gaussian_filter(RNG.normal(size=(256, 256)), 1)
+    sharp = ndimage.gaussian_filter(np.random.default_rng(11).normal(size=(256, 256)), 1)
     blurred = ndimage.gaussian_filter(sharp, 4)
 
     assert power_log_log_slope(blurred) < power_log_log_slope(sharp) - 1
     assert laplacian_variance(blurred) < 0.1 * laplacian_variance(sharp)
-    assert power_log_log_slope(RNG.normal(size=(512, 512))) == pytest.approx(1, abs=0.15)
+    assert power_log_log_slope(np.random.default_rng(11).normal(size=(512, 512))) == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("shape", [(1, 9), (2, 2), (40, 31)])
 def test_the_laplacian_is_scipys(shape: tuple[int, int]) -> None:
     """With the border mirrored at the outermost pixels, as OpenCV does by default."""
-    plane = RNG.normal(size=shape)
+    plane = np.random.default_rng(11).normal(size=shape)
     mode = "mirror" if min(shape) > 1 else "nearest"
 
     assert laplacian_variance(plane) == pytest.approx(ndimage.laplace(plane, mode=mode).var())
@@ -106,7 +105,9 @@ def test_constant_and_empty_planes_have_nulls_and_no_error() -> None:
         "blank_fraction": 1.0, "background_level": 7.0, "background_gradient": pytest.approx(0, abs=1e-9),
     }  # fmt: skip
     assert {value for name, value in quality(np.full((40, 40), math.nan)).items() if name in QUALITY} == {None}
-    partly = np.where(RNG.random((64, 64)) > 0.9, np.nan, 5.0 + RNG.normal(size=(64, 64)))
+    partly = np.where(
+        np.random.default_rng(11).random((64, 64)) > 0.9, np.nan, 5.0 + np.random.default_rng(11).normal(size=(64, 64))
+    )
     assert None not in quality(partly, maximum=9).values()
     assert quality(np.array([[3]], np.uint8))["background_level"] == pytest.approx(3)
 

@@ -23,7 +23,6 @@ from openhcs_engine.functions.tiles.refinement import PairOutcome, neighbours, r
 from openhcs_engine.memory import numpy, special_inputs, special_outputs
 from tests.engine.plates import make_plate, output_plan
 
-RNG = np.random.default_rng(5)
 STEP = 461
 
 
@@ -120,7 +119,7 @@ def test_a_second_group_keeps_the_stages_offset_and_is_named() -> None:
 def test_no_pair_is_accepted_from_noise(smooth_px: float) -> None:
     """Of camera noise, and of patterns as coarse as cells, on vignetted tiles that have nothing in common."""
     y, x = np.mgrid[-1 : 1 : EDGE * 1j, -1 : 1 : EDGE * 1j]
-    noise = ndimage.gaussian_filter(RNG.normal(size=(9, EDGE, EDGE)), (0, smooth_px, smooth_px))
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(9, EDGE, EDGE)), (0, smooth_px, smooth_px))
     tiles = ((2000 + 100 * noise / noise.std()) * (1 - 0.2 * (y**2 + x**2))).astype(np.uint16)
     stage = np.indices((3, 3)).reshape(2, -1).T * float(STEP)
     refined = refine_positions(tiles, stage)
@@ -132,7 +131,7 @@ def test_no_pair_is_accepted_from_noise(smooth_px: float) -> None:
 
 def test_tiles_that_do_not_overlap_lie_where_the_stage_stood_and_it_says_so() -> None:
     """No pair is even tried, as far apart as the tiles' edges or further."""
-    tiles = RNG.integers(0, 1000, (4, 64, 64)).astype(np.uint16)
+    tiles = np.random.default_rng(5).integers(0, 1000, (4, 64, 64)).astype(np.uint16)
     for apart in (64.0, 80.0):
         stage = np.indices((2, 2)).reshape(2, -1).T * apart
         refined = refine_positions(tiles, stage)
@@ -155,7 +154,8 @@ def test_a_poor_pair_is_dropped_by_quality_and_named(four: PlantedTiles) -> None
     """Below the correlation that is asked for, with both tiles and what it reached; the others hold the tile."""
     tiles = four.tiles.copy()
     # A tile that shows half of its own piece and half of another.
-    tiles[5] = (tiles[5] // 2 + RNG.permutation(tiles[5].ravel()).reshape(EDGE, EDGE) // 2).astype(np.uint16)
+    other = np.random.default_rng(5).permutation(tiles[5].ravel()).reshape(EDGE, EDGE)
+    tiles[5] = (tiles[5] // 2 + other // 2).astype(np.uint16)
     refined = refine_positions(tiles, four.stage, minimum_correlation=0.9)
     poor = [pair for pair in refined.pairs if pair.outcome is PairOutcome.POOR]
 
@@ -188,7 +188,7 @@ def test_a_shift_beyond_the_window_is_no_shift(four: PlantedTiles) -> None:
 
 def test_the_score_is_the_correlation_of_the_overlap() -> None:
     """Masked: only pixels that both have count, at each shift of the window. Tiles are written to by nobody."""
-    whole = ndimage.gaussian_filter(RNG.normal(size=(200, 300)), 3)
+    whole = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(200, 300)), 3)
     first, second = whole[10:138, 20:148], whole[17:145, 110:238]
     for tile in (first, second):
         tile.flags.writeable = False
@@ -196,7 +196,8 @@ def test_the_score_is_the_correlation_of_the_overlap() -> None:
 
     assert peak is not None and peak.significant
     assert peak.shift == pytest.approx((7, 90), abs=0.05)
-    assert peak.correlation == pytest.approx(1, abs=0.02)
+    # A surface was taken from either strip, which leaves no more than nearly all of the correlation.
+    assert peak.correlation == pytest.approx(1, abs=0.05)
     assert peak.overlap == (128 - 7) * (128 - 90)
     assert overlap_correlation(first, second, peak.shift) == pytest.approx(1)
 
