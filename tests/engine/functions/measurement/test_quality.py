@@ -105,9 +105,8 @@ def test_constant_and_empty_planes_have_nulls_and_no_error() -> None:
         "blank_fraction": 1.0, "background_level": 7.0, "background_gradient": pytest.approx(0, abs=1e-9),
     }  # fmt: skip
     assert {value for name, value in quality(np.full((40, 40), math.nan)).items() if name in QUALITY} == {None}
-    partly = np.where(
-        np.random.default_rng(11).random((64, 64)) > 0.9, np.nan, 5.0 + np.random.default_rng(11).normal(size=(64, 64))
-    )
+    random = np.random.default_rng(11)
+    partly = np.where(random.random((64, 64)) > 0.9, np.nan, 5.0 + random.normal(size=(64, 64)))
     assert None not in quality(partly, maximum=9).values()
     assert quality(np.array([[3]], np.uint8))["background_level"] == pytest.approx(3)
 

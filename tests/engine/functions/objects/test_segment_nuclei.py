@@ -179,9 +179,8 @@ def test_an_object_inside_a_ring_is_a_part_of_it() -> None:
 
 def test_the_border_rule_is_that_of_scikit_image() -> None:
     """Whatever has a pixel in the first or last row or column."""
-    image = camera(
-        ndimage.gaussian_filter(np.random.default_rng(3).random((300, 300)), 5) * 60000, 0, np.random.default_rng(3)
-    )
+    random = np.random.default_rng(3)
+    image = camera(ndimage.gaussian_filter(random.random((300, 300)), 5) * 60000, 0, random)
 
     kept = found(image, split=False, border="keep", minimum_area_px=1)[0]
     left = found(image, split=False, minimum_area_px=1)[0]
