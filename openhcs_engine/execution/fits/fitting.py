@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -119,7 +119,7 @@ class _Fit:
         self._function = function
         self._unread: dict[ImageKey, Exception] = {}
         self._results: dict[FitPart, object] = {}
-        self._warnings: dict[str, None] = {}
+        self._warnings: dict[str, list[str]] = {}
 
     def run(self) -> None:
         """Fit all parts on what can be read of them.
@@ -172,7 +172,7 @@ class _Fit:
                     for key, error in self._unread.items()
                 ),
                 parts=tuple(parts),
-                warnings=tuple(self._warnings),
+                warnings=tuple(_of_channels(message, labels) for message, labels in self._warnings.items()),
                 picture=f"{folder}/{PICTURE}" if image is not None else "",
                 files=(),
                 finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -189,7 +189,7 @@ class _Fit:
         for part in self._plan.parts:
             self._refuse_too_few(part)
             try:
-                self._results[part] = self._call(self._images(part))
+                self._results[part] = self._call(part)
             except (Exception, SystemExit) as error:
                 if len(self._unread) == known:
                     reason = str(error) if isinstance(error, OpenHCSError) else f"{type(error).__name__}: {error}"
@@ -198,14 +198,15 @@ class _Fit:
                 return False
         return True
 
-    def _call(self, images: FitImages) -> object:
+    def _call(self, part: FitPart) -> object:
         call = self._plan.step.call
         with ExitStack() as scopes, warnings.catch_warnings(record=True) as said:
             for adapter in libraries_of(call):
                 scopes.enter_context(adapter.scope(CPU))
             warnings.simplefilter("always", UserWarning)
-            result = self._function(images, **call.kwargs.thaw())
-        self._warnings.update(dict.fromkeys(str(each.message) for each in said if each.category is UserWarning))
+            result = self._function(self._images(part), **call.kwargs.thaw())
+        for message in dict.fromkeys(str(each.message) for each in said if each.category is UserWarning):
+            self._warnings.setdefault(message, []).append(self._label(part))
         return {key: _host(value) for key, value in result.items()} if isinstance(result, Mapping) else _host(result)
 
     def _images(self, part: FitPart) -> FitImages:
@@ -239,6 +240,11 @@ class _Fit:
 def _title(part: FitPart) -> str:
     """What the files of a part are called."""
     return "all" if part.channel is None else f"w{part.channel}"
+
+
+def _of_channels(warning: str, labels: Sequence[str]) -> str:
+    """A warning with the channels on which it was given; without, if the fit is of all together."""
+    return f"{warning} (channel {', '.join(labels)})" if any(labels) else warning
 
 
 def _host(value: Any) -> Any:  # Any: whatever a function returned

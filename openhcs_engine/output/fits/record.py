@@ -58,7 +58,7 @@ class FitValue:
     """``array``, ``table`` or ``number``."""
     path: str = ""
     """File of an array or a table, relative to the output."""
-    number: float | int | None = None
+    number: bool | float | int | None = None
 
     def at(self, folder: str) -> FitValue:
         """The value with its file in a folder."""

@@ -95,6 +95,8 @@ def _encoded(name: str, file: str, value: object, *, may_be_table: bool) -> tupl
     is_scalar = isinstance(value, np.ndarray) and not value.ndim
     if is_scalar or isinstance(value, bool | int | float | np.bool_ | np.number):
         number = np.asarray(value).item()
+        if isinstance(number, int) and not -(2**63) <= number < 2**64:
+            raise UnfitValueError(f"{_named(name)}a whole number of more than 64 bits.")
         if isinstance(number, complex) or not np.isfinite(number):
             raise UnfitValueError(f"{_named(name)}{number}, which is no finite number.")
         return FitValue(name=name, kind=NUMBER, number=number), {}

@@ -256,6 +256,13 @@ def test_a_plan_differs_in_nothing_from_an_output_whose_fit_is_partial(lit: Path
     assert compared.diff.equal and compared.published == ("A01", "A02")
 
 
+def test_a_warning_of_a_fit_names_the_channels_on_which_it_was_given(lit: Path, tmp_path: Path) -> None:
+    """Once for all of them."""
+    step = PlateStep(fits.doubtful, name="field", sample=SAMPLE)
+    results = run(lit, tmp_path / "out", Pipeline([step, FunctionStep(fits.add_number)]), "A01")
+    assert results["A01"].warnings == ("field: the offset cannot be told (channel DAPI, GFP)",)
+
+
 def test_with_fewer_images_than_the_minimum_the_wells_that_use_the_fit_fail_with_the_reason(
     lit: Path, tmp_path: Path
 ) -> None:

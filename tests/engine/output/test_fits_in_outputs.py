@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from openhcs_engine import FunctionStep, Pipeline, PipelineOrchestrator, PlateStep, Sample
@@ -16,7 +17,16 @@ from openhcs_engine.files.unfinished import hidden_name
 from openhcs_engine.output.bucket import fits as bucket_fits
 from openhcs_engine.output.bucket.output import PlateBucket
 from openhcs_engine.output.fits.contract import OutputFits
-from openhcs_engine.output.fits.record import FitRecord, FittedPart, FitValue, fit_folder
+from openhcs_engine.output.fits.record import (
+    FitRecord,
+    FittedPart,
+    FitValue,
+    fit_folder,
+    record_from_json,
+    record_path,
+    record_to_json,
+)
+from openhcs_engine.output.fits.values import UnfitValueError, decode, encode
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.output.verification.repair import repair
 from openhcs_engine.output.verification.verify import PLATE, verify
@@ -166,3 +176,28 @@ def test_links_on_the_way_of_a_fit_are_refused(lit: Path, tmp_path: Path) -> Non
     with pytest.raises(OSError, match="link"):
         run(lit, str(tmp_path / "out"))
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("number", [True, False, np.True_, 3, np.int8(-3), 2**64 - 1, 0.5, 3.0, np.float32(0.1)])
+def test_numbers_come_back_from_the_record_as_they_were(number: Any) -> None:
+    """True stays true and 3.0 no whole number, alone and in a dict."""
+    for result in (number, {"value": number}):
+        values = encode("all", result).values
+        part = FittedPart(channel=None, label="", images=8, values=values)
+        record = FitRecord(
+            name="level", fingerprint="a1", sample_fingerprint="a1", plate="lit", function="lab:level", version="",
+            source_sha256="", versions=(), asked=8, minimum=8, used=(), parts=(part,), files=(), finished="",
+            seconds=0.0,
+        )  # fmt: skip
+        (read,) = record_from_json(record_to_json(record), record_path("level", "a1")).parts
+        decoded: Any = decode(read, lambda path: b"")
+        decoded = decoded["value"] if isinstance(result, dict) else decoded
+        expected = np.asarray(number).item()
+        assert decoded == expected and type(decoded) is type(expected)
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**40, float("nan"), np.complex128(1j)])
+def test_numbers_that_no_record_holds_are_refused(number: Any) -> None:
+    """Before anything is written."""
+    with pytest.raises(UnfitValueError, match=r"'value' as .*(64 bits|no finite number)"):
+        encode("all", {"value": number})
