@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext as PlanOrchestrationContext
     from dagster._core.execution.context_creation_job import PlanExecutionContextManager as PlanExecutionContextManager
     from dagster._core.execution.execution_result import ExecutionResult as ExecutionResult
+    from dagster._core.execution.plan.active import ActiveExecution as ActiveExecution
     from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator as inner_plan_execution_iterator
     from dagster._core.execution.plan.instance_concurrency_context import (
         InstanceConcurrencyContext as InstanceConcurrencyContext,
     )
+    from dagster._core.execution.plan.outputs import StepOutputHandle as StepOutputHandle
     from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
     from dagster._core.executor.in_process import InProcessExecutor as InProcessExecutor
     from dagster._core.launcher.base import LaunchRunContext as LaunchRunContext
@@ -115,14 +117,20 @@ REASONS: Final = {
     "dagster._core.execution.execution_result": {
         "ExecutionResult": "the type of what execute_run returns; for annotations",
     },
+    "dagster._core.execution.plan.active": {
+        "ActiveExecution": "decides what runs after a step that failed: wells do after a fit",
+    },
     "dagster._core.execution.plan.execute_plan": {
         "inner_plan_execution_iterator": "the executor's loop over steps, with our wait for a place inside",
     },
     "dagster._core.execution.plan.instance_concurrency_context": {
         "InstanceConcurrencyContext": "its wait keeps a processor busy, says nothing, and passes over every signal",
     },
+    "dagster._core.execution.plan.outputs": {
+        "StepOutputHandle": "names the output that a failed fit would have had",
+    },
     "dagster._core.execution.plan.plan": {
-        "ExecutionPlan": "for annotations of the executor",
+        "ExecutionPlan": "starts the execution that goes on after a failed fit",
     },
     "dagster._core.executor.in_process": {
         "InProcessExecutor": "the executor whose wait is replaced",

@@ -13,6 +13,8 @@ from openhcs_dagster.internals import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTI
 WELLS: Final = "processed_wells"
 GRAPH_VERSION: Final = "1"
 """Code version of the assets; what changes pixels is in the wells' fingerprints instead."""
+FIT_TAG: Final = "openhcs/fit"
+"""Tag of the steps that fit once for a plate: ``true``."""
 RENEW_TAG: Final = "openhcs/renew"
 """Tag of a run that computes wells again which were made before an update of this program: ``true``."""
 

@@ -1,7 +1,8 @@
-"""How the runs of this code location wait for a slot of their pool.
+"""How the runs of this code location wait for a slot of their pool, and go on after a fit that failed.
 
 Dagster's own wait keeps a processor busy, takes up to a quarter of a minute to see that a slot is free, says nothing
-of who holds it, and passes over every signal.
+of who holds it, and passes over every signal. And a step that failed would hold back all that comes after it: the wells
+of a plate whose fit failed would have no reason of their own, and published ones among them would be shown as failed.
 """
 
 import time
@@ -15,6 +16,7 @@ from openhcs_dagster.automation.run_process import process_tag
 from openhcs_dagster.failures import as_sentence
 from openhcs_dagster.internals import (
     IN_PROC_CONFIG,
+    ActiveExecution,
     EngineEventData,
     ExecuteRunWithPlanIterable,
     ExecutionPlan,
@@ -23,9 +25,11 @@ from openhcs_dagster.internals import (
     PlanExecutionContext,
     PlanExecutionContextManager,
     PlanOrchestrationContext,
+    StepOutputHandle,
     check_captured_interrupt,
     inner_plan_execution_iterator,
 )
+from openhcs_dagster.keys import FIT_TAG
 
 POLL_S: Final = 0.5
 """Seconds between looks for a free slot, and for a signal."""
@@ -109,7 +113,27 @@ class PatientExecutor(InProcessExecutor):
 
 def _steps(job_context: PlanExecutionContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
     with PatientConcurrencyContext(job_context.instance, job_context.dagster_run) as concurrency:
-        yield from inner_plan_execution_iterator(job_context, execution_plan, concurrency)
+        yield from inner_plan_execution_iterator(job_context, WellsAfterFits(*execution_plan), concurrency)
+
+
+class WellsAfterFits(ExecutionPlan):
+    """A plan of which a fit that failed ends like any other for the steps after it; the run fails all the same."""
+
+    def start(self, *positional: Any, **named: Any) -> ActiveExecution:
+        """What goes through the steps. Any: what Dagster hands over."""
+        return _AfterFits(self, *positional, **named)
+
+
+class _AfterFits(ActiveExecution):
+    def mark_failed(self, step_key: str) -> None:
+        """Let the wells run, each of which knows whether it uses the fit."""
+        step = self.get_step_by_key(step_key)
+        if FIT_TAG not in step.tags:
+            super().mark_failed(step_key)
+            return
+        for output in step.step_outputs:
+            self.mark_step_produced_output(StepOutputHandle(step_key, output.name))
+        self.mark_success(step_key)
 
 
 def _create(context: dg.InitExecutorContext) -> PatientExecutor:

@@ -19,6 +19,7 @@ from openhcs_dagster.failures import home_errors, innermost
 from openhcs_dagster.internals import ExecutionResult, InMemoryJob, RunFailureReason, execute_run
 from openhcs_dagster.keys import RENEW_TAG, PlateKeys, range_tags, stretches
 from openhcs_dagster.plate.assets import plate_graph
+from openhcs_dagster.plate.fits import FAILED_FIT
 from openhcs_dagster.report.outcomes import Outcome, OutcomeLog
 from openhcs_dagster.report.summary import report_folder
 from openhcs_dagster.resources import host_has_gpus
@@ -150,13 +151,16 @@ def _was_interrupted(result: ExecutionResult) -> bool:
 
 
 def _refusal(result: ExecutionResult) -> str | None:
-    """The sentence with which a step before the wells, or the wells' own start, failed."""
+    """The sentence with which a step before the wells, or the wells' own start, failed.
+
+    A fit's failure is none: the wells are run, and those that use it fail with its reason.
+    """
     for event in result.filter_events(lambda event: event.is_step_failure):
         failure = event.step_failure_data
         user_failure = failure.user_failure_data
         if user_failure is None:
             return innermost(failure.error)
-        if "wells failed" not in user_failure.metadata:
+        if not {"wells failed", FAILED_FIT} & user_failure.metadata.keys():
             return user_failure.description
     return None
 

@@ -1,10 +1,12 @@
 """What is fitted once a plate, as assets between its plan and its wells."""
 
+from typing import Final
+
 import dagster as dg
 
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
-from openhcs_dagster.failures import as_failure
-from openhcs_dagster.keys import GRAPH_VERSION, PlateKeys
+from openhcs_dagster.failures import as_failure, sentence_of
+from openhcs_dagster.keys import FIT_TAG, GRAPH_VERSION, PlateKeys
 from openhcs_dagster.plate.metadata import image
 from openhcs_dagster.resources import inherit_search_path
 from openhcs_engine.errors import OpenHCSError
@@ -13,7 +15,9 @@ from openhcs_engine.output.fits.record import FitRecord
 from openhcs_engine.output.opening import open_output
 from openhcs_engine.plan.context import ProcessingContext
 
-_NAMED = 6
+FAILED_FIT: Final = "failed fit"
+"""Key in the metadata of a fit's failure."""
+_NAMED: Final = 6
 """Images that are named before they are only counted."""
 
 
@@ -30,6 +34,7 @@ def fit_asset(entry: CatalogueEntry, name: str) -> dg.AssetsDefinition:
         key_prefix=[entry.id],
         group_name=entry.group,
         code_version=GRAPH_VERSION,
+        op_tags={FIT_TAG: "true"},
         check_specs=[
             dg.AssetCheckSpec(
                 "fitted_on_all_images",
@@ -52,8 +57,9 @@ def fit_asset(entry: CatalogueEntry, name: str) -> dg.AssetsDefinition:
         inherit_search_path(entry)
         try:
             record = fit_plate(compiled_contexts, name, runner=entry.options.runner, on_notice=context.log.info)
-        except OpenHCSError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
+        except (OpenHCSError, OSError) as error:
+            reason = sentence_of(error, f"fitting {name}")
+            raise dg.Failure(reason, metadata={FAILED_FIT: name}, allow_retries=False) from None
         return dg.MaterializeResult(
             data_version=dg.DataVersion(record.fingerprint),
             metadata=fit_metadata(entry, record),

@@ -24,6 +24,10 @@ NOT_DAGSTERS = {"os._exit"}
 """Names with an underscore that others have published."""
 
 CONTRACTS: dict[str, object] = {
+    "ActiveExecution": [
+        "execution_plan", "retry_mode", "sort_key_fn", "max_concurrent", "tag_concurrency_limits",
+        "instance_concurrency_context", "step_dependency_config",
+    ],
     "ASSET_PARTITION_RANGE_END_TAG": "dagster/asset_partition_range_end",
     "ASSET_PARTITION_RANGE_START_TAG": "dagster/asset_partition_range_start",
     "AssetMaterializationPlannedData": ["asset_key", "partition", "partitions_subset"],
@@ -36,6 +40,10 @@ CONTRACTS: dict[str, object] = {
     "DEFAULT_POOL_RECYCLE": 3_600,
     "DagsterGrpcClient": ["port", "socket", "host", "use_ssl", "metadata"],
     "EngineEventData": ["metadata", "error", "marker_start", "marker_end"],
+    "ExecutionPlan": [
+        "step_dict", "executable_map", "resolvable_map", "step_handles_to_execute", "known_state",
+        "artifacts_persisted", "step_dict_by_key", "executor_name", "repository_load_data",
+    ],
     "ExecuteRunWithPlanIterable": ["execution_plan", "iterator", "execution_context_manager"],
     "GrpcServerCodeLocationOrigin": ["host", "port", "socket", "location_name", "use_ssl", "additional_metadata"],
     "InMemoryJob": ["job_def"],
@@ -51,6 +59,7 @@ CONTRACTS: dict[str, object] = {
     "SQLITE_BUSY_TIMEOUT_SECONDS": 30,
     "SqliteEventLogStorage": ["base_dir", "inst_data"],
     "SqliteEventLogStorageWatchdog": ["event_log_storage", "run_id", "callback", "cursor", "kwargs"],
+    "StepOutputHandle": ["step_key", "output_name", "mapping_key"],
     "WorkspaceProcessContext": [
         "instance", "workspace_load_target", "version", "read_only", "grpc_server_registry", "code_server_log_level",
         "server_command",
@@ -73,7 +82,24 @@ CONTRACTS: dict[str, object] = {
 """Values of constants, and parameters of what is called."""
 
 MEMBERS: dict[str, dict[str, list[str]]] = {
+    "ActiveExecution": {
+        "get_step_by_key": ["self", "step_key"],
+        "mark_failed": ["self", "step_key"],
+        "mark_step_produced_output": ["self", "step_output_handle"],
+        "mark_success": ["self", "step_key"],
+    },
     "DagsterGrpcClient": {"ping": ["self", "echo"], "reload_code": ["self", "timeout"]},
+    "ExecutionPlan": {
+        "start": [
+            "self",
+            "retry_mode",
+            "sort_key_fn",
+            "max_concurrent",
+            "tag_concurrency_limits",
+            "instance_concurrency_context",
+            "step_dependency_config",
+        ],
+    },
     "ExecutionResult": {"filter_events": ["self", "event_filter"]},
     "InProcessExecutor": {"execute": ["self", "plan_context", "execution_plan"]},
     "InstanceConcurrencyContext": {

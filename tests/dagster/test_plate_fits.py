@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from openhcs_dagster.cli import main
 from openhcs_dagster.definitions import build_definitions
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.plate.assets import plate_graph
-from tests.dagster.deployments import Deployment
+from tests.dagster.deployments import Deployment, partition_states
 
 FITTED = """
 import os
@@ -35,17 +37,34 @@ def mean(images):
 def less(stack, field):
     return stack - (field > 1e9)
 
+@numpy
+def same(stack):
+    return stack
+
 pipeline = Pipeline([PlateStep(mean, name="field", sample=Sample(images=6, minimum=2)), FunctionStep(less)])
 """
 FIELD = dg.AssetKey(["P001", "field"])
 
 
-def fitted(deployment: Deployment, name: str, **spec: object) -> CatalogueEntry:
+def fitted(deployment: Deployment, name: str, text: str = FITTED, **spec: object) -> CatalogueEntry:
     """A plate whose entry knows its fit."""
-    entry = deployment.add(deployment.plate(z=1, **spec), deployment.pipeline(name, text=FITTED))
+    entry = deployment.add(deployment.plate(z=1, **spec), deployment.pipeline(name, text=text))
     entry = replace(entry, fits=("field",))
     deployment.catalogue.replace(entry)
     return entry
+
+
+def damage(entry: CatalogueEntry, well: str) -> Callable[[], object]:
+    """Make an image of a well unreadable, with size and time as they were; what is returned mends it."""
+    image = next(path for path in sorted(Path(entry.folder).rglob("*.tif")) if f"_{well}_" in path.name)
+    whole, time_ns = image.read_bytes(), image.stat().st_mtime_ns
+
+    def write(content: bytes) -> None:
+        image.write_bytes(content)
+        os.utime(image, ns=(time_ns, time_ns))
+
+    write(bytes(len(whole)))
+    return lambda: write(whole)
 
 
 def asset_check(deployment: Deployment, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation:
@@ -93,34 +112,68 @@ def test_a_partial_fit_is_amber_and_each_of_its_wells_says_so(deployment: Deploy
 def test_wells_of_a_partial_fit_are_current_until_a_missing_image_can_be_read(deployment: Deployment) -> None:
     """For the report and the night; only reading tells that a share answers again: then the plate is fitted anew."""
     entry = fitted(deployment, "lab_fit_night")
-    image = next(path for path in sorted(Path(entry.folder).rglob("*.tif")) if "_A02_" in path.name)
-    whole, time = image.read_bytes(), image.stat().st_mtime_ns
-    image.write_bytes(bytes(len(whole)))
-    os.utime(image, ns=(time, time))
+    mend = damage(entry, "A02")
     run = deployment.run(entry)
     assert [outcome.well for outcome in run.failed] == ["A02"] == due_wells(entry)
     wells = asset_check(deployment, dg.AssetCheckKey(PlateKeys("P001").report, "wells_are_current"))
     assert wells.description == "Not current: A02 (failed)."
 
-    image.write_bytes(whole)
-    os.utime(image, ns=(time, time))
+    mend()
     assert due_wells(entry) == list(entry.wells)
     run = deployment.run(entry)
     assert {outcome.status.value for outcome in run.outcomes} == {"done"} and due_wells(entry) == []
     assert not any(outcome.warnings for outcome in run.outcomes)
 
 
-def test_a_fit_that_fails_says_why_and_a_later_run_goes_on(
+def test_a_fit_that_fails_fails_each_well_that_uses_it_and_a_later_run_goes_on(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason is that of the asset; no well is called done."""
+    """As it does in a run without Dagster: with the fit's reason; wells that are published stay what they are."""
     entry = fitted(deployment, "lab_fit_fails")
+    assert {outcome.status.value for outcome in deployment.run(entry, "A01", "A02").outcomes} == {"done"}
+    shutil.rmtree(deployment.root / "out" / "P001" / "fits")
     monkeypatch.setenv("FIT_FAILS", "1")
     run = deployment.run(entry)
-    assert run.refusal is not None and "mean raised ValueError: no light" in run.refusal and not run.outcomes
+    assert run.refusal is None and run.report is not None
+    assert {outcome.well: outcome.error for outcome in run.outcomes} == {
+        "A01": None,
+        "A02": None,
+        **{
+            well: f"Well {well}: plate step 'field', channel DAPI: lab_fit_fails:mean raised ValueError: no light"
+            for well in ("A03", "B01", "B02", "B03")
+        },
+    }
+    states = partition_states(deployment, PlateKeys("P001").wells)
+    assert (states["materialized"], states["failed"]) == (["A01", "A02"], ["A03", "B01", "B02", "B03"])
+    (failed, *_) = deployment.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    assert failed.asset_selection and FIELD in failed.asset_selection  # the run is red, for the fit that failed
+    assert len(deployment.instance.fetch_materializations(FIELD, 9).records) == 1
+
     monkeypatch.delenv("FIT_FAILS")
     run = deployment.run(entry)
-    assert run.refusal is None and {outcome.status.value for outcome in run.outcomes} == {"done"}
+    assert run.refusal is None and {outcome.status.value for outcome in run.outcomes} == {"done", "unchanged"}
+
+
+def test_wells_that_do_not_use_a_fit_that_fails_are_done(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that use it carry its reason on their own page in the UI."""
+    row_a = FITTED.replace("FunctionStep(less)", 'FunctionStep(less, wells="row:A"), FunctionStep(same)')
+    entry = fitted(deployment, "lab_fit_row", row_a)
+    monkeypatch.setenv("FIT_FAILS", "1")
+    run = deployment.run(entry)
+    assert run.refusal is None
+    assert [outcome.well for outcome in run.failed] == ["A01", "A02", "A03"]
+    states = partition_states(deployment, PlateKeys("P001").wells)
+    assert (states["materialized"], states["failed"]) == (["B01", "B02", "B03"], ["A01", "A02", "A03"])
+    observed = deployment.instance.fetch_observations(PlateKeys("P001").wells, limit=10).records
+    why = {
+        record.partition_key: str(record.asset_observation.metadata["why"].value)
+        for record in observed
+        if record.asset_observation is not None
+    }
+    assert set(why) == {"A01", "A02", "A03"}
+    assert all("plate step 'field', channel DAPI" in reason and "no light" in reason for reason in why.values())
 
 
 def test_names_that_the_entry_lacks_are_written_when_the_plate_is_compiled(deployment: Deployment) -> None:
