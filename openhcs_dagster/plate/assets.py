@@ -198,7 +198,7 @@ def _run_wells(
 ) -> Generator[dg.AssetMaterialization | dg.AssetObservation, None, None]:
     keys = PlateKeys(entry.id)
     asked = _asked_wells(context.partition_keys, compiled_contexts)
-    lineage = upstream_tags(context.instance, keys.contexts)
+    lineage = upstream_tags(context.instance, [keys.contexts, *map(keys.fit, entry.fits)])
     plate = next(iter(asked.values())).plate
     pictures = records.Pictures(entry, plate)
     outcomes: dict[str, Outcome] = {}

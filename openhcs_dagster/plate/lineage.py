@@ -5,7 +5,7 @@ so we write them; without them every well would show as "unsynced". The names ar
 GraphQL for ``staleStatus`` so that an upgrade that renames them is noticed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
@@ -18,15 +18,15 @@ from openhcs_dagster.internals import (
 )
 
 
-def upstream_tags(instance: DagsterInstance, upstream: AssetKey) -> dict[str, str]:
-    """Which materialization of ``upstream`` a new event was made from; empty if it has none."""
-    records = instance.fetch_materializations(AssetRecordsFilter(asset_key=upstream), limit=1).records
-    if not records or (made := records[0].asset_materialization) is None:
-        return {}
-    return {
-        get_input_data_version_tag(upstream): (made.tags or {}).get(DATA_VERSION_TAG, ""),
-        get_input_event_pointer_tag(upstream): str(records[0].storage_id),
-    }
+def upstream_tags(instance: DagsterInstance, upstream: Iterable[AssetKey]) -> dict[str, str]:
+    """Which materializations of ``upstream`` a new event was made from; nothing of an asset that has none."""
+    tags = dict[str, str]()
+    for key in upstream:
+        records = instance.fetch_materializations(AssetRecordsFilter(asset_key=key), limit=1).records
+        if records and (made := records[0].asset_materialization) is not None:
+            tags[get_input_data_version_tag(key)] = (made.tags or {}).get(DATA_VERSION_TAG, "")
+            tags[get_input_event_pointer_tag(key)] = str(records[0].storage_id)
+    return tags
 
 
 def recorded_version(tags: Mapping[str, str] | None) -> str | None:

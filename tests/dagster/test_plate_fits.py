@@ -16,10 +16,10 @@ from openhcs_dagster.automation.jobs import processing_request
 from openhcs_dagster.automation.staleness import due_wells
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry, CatalogueError
 from openhcs_dagster.cli import main
-from openhcs_dagster.definitions import build_definitions
+from openhcs_dagster.definitions import build_definitions, build_resources
 from openhcs_dagster.keys import PlateKeys
 from openhcs_dagster.plate.assets import plate_graph
-from tests.dagster.deployments import Deployment, partition_states
+from tests.dagster.deployments import Deployment, StaleStatus, partition_states
 
 FITTED = """
 import os
@@ -174,6 +174,21 @@ def test_wells_that_do_not_use_a_fit_that_fails_are_done(
     }
     assert set(why) == {"A01", "A02", "A03"}
     assert all("plate step 'field', channel DAPI" in reason and "no light" in reason for reason in why.values())
+
+
+def test_a_well_knows_the_fit_that_it_was_made_with(deployment: Deployment, staleness: StaleStatus) -> None:
+    """Dagster calls it fresh, and stale once the plate is fitted anew by itself."""
+    entry = fitted(deployment, "lab_fit_lineage")
+    mend = damage(entry, "A02")
+    deployment.run(entry)
+    assert staleness(PlateKeys("P001").wells, "A01") == "FRESH"
+
+    mend()
+    resources = build_resources(deployment.settings)
+    dg.materialize(plate_graph(entry).assets, selection=[FIELD], resources=resources, instance=deployment.instance)
+    assert staleness(PlateKeys("P001").wells, "A01") == "STALE has a new data version"
+    deployment.run(entry)
+    assert staleness(PlateKeys("P001").wells, "A01") == "FRESH"
 
 
 def test_names_that_the_entry_lacks_are_written_when_the_plate_is_compiled(deployment: Deployment) -> None:
