@@ -4,7 +4,7 @@
     ├── PlateError            the raw folder or its name
     │   ├── NotAPlateError, SeveralPlatesError, UnreadablePlateError
     │   ├── PlateIdError, UnknownWellError
-    │   └── NamePatternError, PlateMapError
+    │   └── NamePatternError, PlateMapError, VerdictError
     ├── PipelineError         what the user declared
     │   └── PipelineImportError, PipelineMismatchError
     ├── OptionError           an option's value
@@ -86,6 +86,12 @@ class PlateMapError(PlateError, ValueError):
     """A table of conditions that cannot be joined to the wells of a plate."""
 
     path: str
+
+
+class VerdictError(PlateError, ValueError):
+    """A decision about a plate that has no meaning; the message lists everything that is wrong with it."""
+
+    plate: str
 
 
 class PipelineError(OpenHCSError):

@@ -25,6 +25,8 @@ PUBLISHING: Final = ".publishing"
 """Of outputs in object stores: who writes which well at this moment."""
 LOGS: Final = "logs"
 REPORT: Final = "report"
+VERDICTS: Final = "verdicts.json"
+"""What persons decided about the plate."""
 FREE: Final = frozenset({REPORT, LOGS})
 """Folders whose content no manifest lists."""
 BACKENDS: Final = ("zarr", "disk")

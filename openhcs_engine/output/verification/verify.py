@@ -22,6 +22,7 @@ from openhcs_engine.output.layout import (
     CONTEXTS,
     IMAGE_SETS,
     TABLES,
+    VERDICTS,
     WELLS,
     image_sets_of,
     is_zarr,
@@ -267,6 +268,8 @@ class _Output:
                 return name in GROUP_FILES and path.rpartition("/")[0] in self.empty
             case [tables, _] if tables == TABLES:
                 return True  # a consolidated table
+            case [name]:
+                return name == VERDICTS
             case _:
                 return False
 
