@@ -120,10 +120,11 @@ def too_few(values: Values, name: str, fewest: int = 2) -> str | None:
     """The sentence that says that a group has too few values; None if it has enough."""
     if len(values) >= fewest:
         return None
-    return f"At least {fewest} {name} with a value are needed, and there {_is_are(len(values))}."
+    return f"At least {fewest} {name} with a value are needed, and there {is_are(len(values))}."
 
 
-def _is_are(count: int) -> str:
+def is_are(count: int) -> str:
+    """``is none``, ``is 1``, ``are 2``."""
     return "is none" if count == 0 else f"{'is' if count == 1 else 'are'} {count}"
 
 
@@ -140,6 +141,7 @@ __all__ = [
     "as_values",
     "difference",
     "finite",
+    "is_are",
     "median_absolute_deviation",
     "present",
     "read_only",
