@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from openhcs_engine.memory import devices
 from openhcs_engine.memory.loading import load_opencl_drivers
@@ -19,6 +20,10 @@ from tests.object_store import s3_bucket
 # A shell's background jobs ignore Ctrl-C, and so would every program that the tests start there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says something about the machine, and nothing about the law that it tests.
+settings.register_profile("clockless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("clockless")
 
 _REPO = Path(__file__).resolve().parent.parent
 _left_out = Path(sys.prefix) / "left-out.json"

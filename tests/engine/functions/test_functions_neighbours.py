@@ -174,7 +174,7 @@ def test_contrast_is_scikit_images_within_the_planes_own_range(
 
 
 @given(stack=ANY_STACK, clip_limit=st.floats(0.001, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @pytest.mark.filterwarnings("error")
 def test_contrast_stays_within_the_planes_range(stack: Pixels, clip_limit: float) -> None:
     """Whatever the dtype, no plane gets darker or brighter than it was, and a constant one stays as it is."""

@@ -12,7 +12,7 @@ import ngio
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -418,7 +418,6 @@ def _indexes(size: int) -> st.SearchStrategy[int | slice]:
     return st.integers(-size, size - 1) | st.slices(size + 2)
 
 
-@settings(deadline=None)
 @given(st.tuples(*map(_indexes, (1, 2, 3, *SHAPE))), st.integers(0, 5), st.booleans())
 def test_a_selection_is_that_of_numpy(
     plate: tuple[Path, dict], indexes: tuple[int | slice, ...], known: int, from_behind: bool

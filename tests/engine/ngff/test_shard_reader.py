@@ -55,7 +55,7 @@ def written(
     longest_chunk=st.integers(1, 40),
     absent=st.frozensets(st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 2)), max_size=11),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_plane_is_what_zarr_reads(
     tmp_path_factory: pytest.TempPathFactory,
     shape: tuple[int, int],

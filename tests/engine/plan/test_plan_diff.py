@@ -352,7 +352,7 @@ STEPS = st.builds(
 ALWAYS = FunctionStep(double, name="Always")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(STEPS, max_size=4), st.lists(STEPS, max_size=4))
 def test_a_well_is_stale_exactly_if_a_change_touches_it(before: list[FunctionStep], after: list[FunctionStep]) -> None:
     """Whatever steps come, go, move, are renamed or are for other wells."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openhcs_engine.statistics import false_discovery_rates, replicate_correlation, two_sided_p
@@ -39,7 +39,6 @@ def test_wells_without_a_p_value_count_as_no_test() -> None:
     np.testing.assert_array_equal(np.delete(rates.values, [0, 8]), false_discovery_rates(PAPER).values)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=50))
 def test_rates_keep_the_order_and_are_not_below_p(p: list[float]) -> None:
     """A larger p value never has a smaller rate."""

@@ -45,7 +45,7 @@ def test_estimates_and_errors_are_those_of_r() -> None:
     assert (fit.n, fit.doses, fit.left_out) == (12, 12, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(-100, 100), st.floats(0.01, 1000), st.floats(-1.5, 1.5), st.floats(0.6, 2.0), st.booleans())
 def test_a_curve_without_scatter_comes_back(
     bottom: float, height: float, log_ec50: float, slope: float, falls: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -53,7 +53,6 @@ def test_rows_come_first() -> None:
     assert rows_first.tolist() != columns_first.tolist()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(-50, 50), min_size=2, max_size=8),
     st.lists(st.integers(-50, 50), min_size=2, max_size=8),
@@ -198,7 +197,6 @@ def test_a_stripe_is_named_and_rows_are_not() -> None:
     assert row_effect(values, rows).outstanding == ()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_tests_of_rows_do_not_depend_on_units(seed: int) -> None:
     """They are made of ranks, which an increasing function keeps."""

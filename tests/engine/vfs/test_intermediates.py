@@ -172,7 +172,7 @@ def is_of_a01(path: str) -> bool:
     return "/A/1/" in path or "/A/01/" in path or "A01" in path
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_planes_are_taken_as_they_were_kept_and_owned_by_nobody_else(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -192,7 +192,7 @@ class ZarrInFsspecMemory(AgainstADict):
         return ZarrBackend(f"memory://{uuid.uuid4().hex}")
 
 
-BOUNDED = settings(max_examples=12, stateful_step_count=15, deadline=None)
+BOUNDED = settings(max_examples=12, stateful_step_count=15)
 TestMemory = AgainstADict.TestCase
 TestMemoryWithABudget = MemoryWithABudget.TestCase
 TestDiskInAFolder = DiskInAFolder.TestCase
@@ -212,5 +212,5 @@ def test_in_an_object_store(bucket: str, make: type[DiskBackend] | type[ZarrBack
         def make(self) -> StorageBackend:
             return make(f"{bucket}/{uuid.uuid4().hex}")
 
-    few = settings(max_examples=3, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
+    few = settings(max_examples=3, stateful_step_count=8, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(InS3, settings=few)

@@ -72,7 +72,7 @@ def test_each_pixel_type_has_cp_measures_numbers(kind: str) -> None:
     assert_same(measured(labels, plane), theirs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small_labels, st.randoms(use_true_random=False))
 def test_any_labels_have_scikit_images_shape(labels: NDArray[np.uint8], random: Any) -> None:
     """Areas, boxes, hulls, ellipses, outlines and Euler numbers of whatever pixels."""
@@ -99,7 +99,7 @@ def test_any_labels_have_scikit_images_shape(labels: NDArray[np.uint8], random: 
         np.testing.assert_allclose(ours[name], props[prop], rtol=1e-6, atol=2e-6, err_msg=name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small_labels)
 def test_depths_and_widths_are_those_of_their_definitions(labels: NDArray[np.uint8]) -> None:
     """Distances to the nearest pixel outside, and between the pixels' middles, each pair by itself."""
@@ -118,7 +118,7 @@ def test_depths_and_widths_are_those_of_their_definitions(labels: NDArray[np.uin
         np.testing.assert_allclose(ours["AreaShape_MinFeretDiameter"][number], min(across, default=0), atol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small_labels, st.sampled_from(["uint8", "int16", "uint16", "float32", "float64"]), st.integers(0, 99))
 def test_values_have_numpys_ranks_and_moments(labels: NDArray[np.uint8], kind: str, seed: int) -> None:
     """With ties, and of each pixel type."""
@@ -183,7 +183,7 @@ def neighbours(labels: NDArray[Any], reach: str | int) -> dict[str, NDArray[np.f
     return dict(measure_neighbors(objects, rim_of(objects), centres[:, 0], centres[:, 1], reach))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small_labels, st.sampled_from(["adjacent", 1, 2, "expanded"]))
 def test_neighbours_are_those_of_their_definition(labels: NDArray[np.uint8], reach: str | int) -> None:
     """Each object dilated by itself; ``expanded`` after the background went to the nearest object."""

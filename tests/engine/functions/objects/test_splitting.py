@@ -23,7 +23,7 @@ HEIGHTS = hnp.arrays(
 
 
 @given(heights=HEIGHTS, depth=st.sampled_from([0.5, 1.0, 2.0]))
-@settings(max_examples=300, deadline=None)  # the first one imports
+@settings(max_examples=300)  # the first one imports
 def test_parts_are_the_true_h_maxima(heights: NDArray[np.float32], depth: float) -> None:
     """As many as regional maxima of the reconstruction, and each holds one of them whole."""
     heights = np.pad(heights, 1)

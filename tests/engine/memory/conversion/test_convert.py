@@ -232,7 +232,7 @@ def test_an_array_that_libraries_cannot_borrow_says_why_it_was_copied() -> None:
         assert tuple(convert(host, target).copied for target in ("torch", "jax")) == expected, layout
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     array=hnp.arrays(
         st.sampled_from([np.dtype(name) for name in DTYPES]), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0)
@@ -252,7 +252,7 @@ def test_there_and_back_is_the_same(array: np.ndarray, way: list[MemoryType]) ->
     assert back.tobytes() == array.tobytes()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     array=hnp.arrays(
         st.sampled_from([np.dtype(name) for name in sorted(CLE_DTYPES)]), hnp.array_shapes(max_dims=3, max_side=8)

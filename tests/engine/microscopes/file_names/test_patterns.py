@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openhcs_engine.errors import NamePatternError, NotAPlateError, SeveralPlatesError, UnreadablePlateError
@@ -454,7 +454,6 @@ def by_names(names: list[str], pattern: re.Pattern[str]) -> ImageIndex:
     return PatternHandler(pattern).read_plate(listing)[1]
 
 
-@settings(deadline=None)  # each example starts a process
 @given(keys=st.sets(KEYS, min_size=1, max_size=5), prefix=PREFIXES)
 def test_a_name_that_was_written_reads_back_equal(keys: set[ImageKey], prefix: str) -> None:
     """Every coordinate survives being written as a file name, whatever stands before it."""
