@@ -217,12 +217,12 @@ def _settle() -> None:
 
 
 def _wells_of(entry: CatalogueEntry, wells: str | None) -> tuple[str, ...]:
-    from openhcs_engine.model.wells import normalise_well
+    from openhcs_engine.model.wells import normalise_well, plate_order
 
     if wells is None:
         return ()
     asked = {normalise_well(well.strip()) for well in wells.split(",") if well.strip()}
-    unknown = sorted(asked - set(entry.wells))
+    unknown = sorted(asked - set(entry.wells), key=plate_order)
     if unknown or not asked:
         named = ", ".join(unknown) or repr(wells)
         raise CatalogueError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from openhcs_engine.files.present import find
-from openhcs_engine.model.wells import is_well
+from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.ngff.metadata import well_path
 
 ZARR_IMAGES: Final = "images.zarr"
@@ -134,8 +134,9 @@ def well_of_manifest(path: str) -> str | None:
 
 
 def manifest_paths(folder: Path) -> list[Path]:
-    """The manifests of all wells that have one."""
-    return [path for path in find(folder / WELLS, "*.json") if is_well(path.stem)]
+    """The manifests of all wells that have one, in plate order."""
+    paths = (path for path in find(folder / WELLS, "*.json") if is_well(path.stem))
+    return sorted(paths, key=lambda path: plate_order(path.stem))
 
 
 def manifest_path(folder: Path, well: str) -> Path:

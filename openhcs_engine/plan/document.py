@@ -16,6 +16,7 @@ from openhcs_engine.model.digest import canonical_json, digest
 from openhcs_engine.model.frozen import decode_frozen
 from openhcs_engine.model.image_index import ImageIndex, OnMissing
 from openhcs_engine.model.plate import Plate
+from openhcs_engine.model.wells import is_well, plate_order
 from openhcs_engine.plan import format_two
 from openhcs_engine.plan.context import (
     OutputPlan,
@@ -151,7 +152,7 @@ def unpacked(content: bytes) -> bytes:
 
 
 def contexts_from_json(document: bytes) -> dict[str, ProcessingContext]:
-    """Read a plan document back, compressed or not; the contexts equal those that were written.
+    """Read a plan document back, compressed or not; the contexts equal those that were written, in plate order.
 
     Raises
     ------
@@ -195,8 +196,14 @@ def _contexts(parsed: _Document, indexes: Mapping[str, ImageIndex]) -> dict[str,
             law=parsed.law,
             fits=fits,
         )
-        for well, entry in parsed.wells.items()
+        for well, entry in sorted(parsed.wells.items(), key=_position)
     }
+
+
+def _position(item: tuple[str, _WellEntry]) -> tuple[bool, tuple[int, int]]:
+    """In plate order, where canonical JSON has AA01 before B01; names that are no wells, of tests, come last."""
+    known = is_well(item[0])
+    return not known, plate_order(item[0]) if known else (0, 0)
 
 
 def _parse(document: bytes) -> _Document:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
 from openhcs_dagster.catalogue.catalogue import CatalogueEntry
 from openhcs_dagster.report.conditions import WellConditions
-from openhcs_dagster.report.summary import PlateSummary, WellState, WellSummary
+from openhcs_dagster.report.summary import PlateSummary, WellState, WellSummary, summarise
 from openhcs_dagster.report.wells_table import wells_table
+from openhcs_engine import FunctionStep
+from openhcs_engine.compiler import compile_plate
 from openhcs_engine.model.plate import Channel, Plate
 from openhcs_engine.model.plate_map import Condition, PlateMap
+from openhcs_engine.output.reading.published_wells import PlateWells
+from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
+from tests.engine.plates import add, make_plate, output_plan
 
 
 def row_of(name: str, text: str, reason: str = "", seconds: float | None = None) -> dict[str, str]:
@@ -57,3 +63,17 @@ def test_other_texts_and_our_own_numbers_stay_as_they_are() -> None:
     row = row_of(name="a=b", text="DMSO -1 @ 2", seconds=-0.25)
 
     assert (row["a=b"], row["seconds"], row["column"]) == ("DMSO -1 @ 2", "-0.25", "1")
+
+
+def test_rows_are_in_plate_order_also_of_a_plan_that_was_stored(tmp_path: Path) -> None:
+    """A48, B01, AA01: not as text is sorted."""
+    order = ("A48", "B01", "Z48", "AA01", "AF48")
+    contexts = compile_plate(*make_plate(order), [FunctionStep(add)], output=output_plan(tmp_path)).contexts
+    entry = CatalogueEntry(
+        id="p", folder="/f", microscope="m", pipeline="a:b", output=str(tmp_path), wells=order, listing_digest="",
+        added="",
+    )  # fmt: skip
+
+    summary = summarise(entry, contexts_from_json(contexts_to_json(contexts)), PlateWells(tmp_path / "p", "zarr"))
+
+    assert [row["well"] for row in csv.DictReader(io.StringIO(wells_table(summary)))] == list(order)

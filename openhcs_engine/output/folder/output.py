@@ -29,7 +29,6 @@ from openhcs_engine.files.locks import hold, locked
 from openhcs_engine.files.present import find
 from openhcs_engine.files.unfinished import TEMPORARY_PREFIX, hidden_name, remove_if_dead
 from openhcs_engine.model.plate import Plate
-from openhcs_engine.model.wells import plate_order
 from openhcs_engine.ngff.groups import read_attributes, version_of
 from openhcs_engine.ngff.options import DEFAULT_OPTIONS, ImageOptions
 from openhcs_engine.ngff.plate_group import PlateGroup, version_file
@@ -243,7 +242,7 @@ class PlateFolder(PlateOutput):
 
     def wells(self) -> tuple[str, ...]:
         """Wells that have a manifest, in plate order."""
-        return tuple(sorted((path.stem for path in manifest_paths(self.folder)), key=plate_order))
+        return tuple(path.stem for path in manifest_paths(self.folder))
 
     def well_folder(self, well: str) -> Path:
         """Where the well's images are, or will be."""

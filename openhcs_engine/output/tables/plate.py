@@ -16,7 +16,6 @@ from openhcs_engine.files.present import find
 from openhcs_engine.files.unfinished import unfinished_file
 from openhcs_engine.model.digest import digest
 from openhcs_engine.model.system_errors import explained
-from openhcs_engine.model.wells import plate_order
 from openhcs_engine.output.layout import TABLES, WELLS, manifest_paths
 from openhcs_engine.output.manifest import WellManifest, read_manifest
 from openhcs_engine.output.preflight import output_errors
@@ -90,9 +89,8 @@ def make_plate_tables(folder: Path) -> tuple[PlateTable, ...]:
 def _published_tables(folder: Path) -> dict[str, list[_WellTable]]:
     """Tables that manifests list, by name, wells in plate order."""
     tables: dict[str, list[_WellTable]] = {}
-    manifests = {path.stem: path for path in manifest_paths(folder)}
-    for well in sorted(manifests, key=plate_order):
-        manifest = read_manifest(manifests[well])
+    for path in manifest_paths(folder):
+        manifest = read_manifest(path)
         for name, table in _tables_of(manifest) if manifest is not None else ():
             tables.setdefault(name, []).append(table)
     return tables

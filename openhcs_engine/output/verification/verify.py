@@ -227,7 +227,7 @@ class _Output:
     def _group_faults(self, image_set: str, wells: list[str]) -> Iterator[str]:
         groups = [image_set, *(f"{image_set}/{well_path(well)}" for well in wells)]
         ngff = next((version for group in groups if (version := self._version(group))), NGFF_VERSIONS[0])
-        for row in sorted({well_path(well).split("/")[0] for well in wells}):
+        for row in dict.fromkeys(well_path(well).split("/")[0] for well in _in_order(wells)):
             if damaged := self._damaged_file(f"{image_set}/{row}", group_files({}, ngff)):
                 yield f"{image_set}/{row}/{damaged} is missing or damaged; the next run writes it again"
         names = group_files({"ome": {}}, ngff)
@@ -277,7 +277,8 @@ class _Output:
 def _manifests(files: OutputFiles, paths: Collection[str]) -> tuple[dict[str, WellManifest], dict[str, list[str]]]:
     """Manifests by well, and what is wrong with those that cannot be read."""
     manifests, broken = dict[str, WellManifest](), dict[str, list[str]]()
-    wells = {path: well for path in sorted(paths) if (well := well_of_manifest(path)) is not None}
+    found = {path: well for path in paths if (well := well_of_manifest(path)) is not None}
+    wells = dict(sorted(found.items(), key=lambda item: plate_order(item[1])))
     for path, content in files.read_all(tuple(wells)):
         well = wells[path]
         if isinstance(content, FileNotFoundError):

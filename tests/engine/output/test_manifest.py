@@ -13,6 +13,7 @@ from openhcs_engine.files.atomic import StoredFile
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.frozen import FrozenMap
 from openhcs_engine.model.image_index import ImageIndex, ImageKey
+from openhcs_engine.output.layout import WELLS, manifest_paths
 from openhcs_engine.output.manifest import (
     StagedWell,
     WellManifest,
@@ -164,3 +165,13 @@ def test_a_path_that_climbs_out_of_the_output_is_refused() -> None:
     outside = replace(MANIFEST, files=(StoredFile("../../etc/passwd", 1, 1),))
     with pytest.raises(ManifestError, match="passwd"):
         manifest_from_json(manifest_to_json(outside), "B03.json")
+
+
+def test_manifests_are_found_in_plate_order(tmp_path: Path) -> None:
+    """Not in the order of their names, in which AA01 stands before B01; other files are no manifests."""
+    order = ["A48", "B01", "Z01", "AA01", "AF48"]
+    (tmp_path / WELLS).mkdir()
+    for name in (*reversed(order), "notes", "A1"):
+        (tmp_path / WELLS / f"{name}.json").write_text("{}")
+
+    assert [path.stem for path in manifest_paths(tmp_path)] == order

@@ -230,6 +230,17 @@ def test_a_document_of_one_well_holds_that_well_alone() -> None:
         assert contexts_from_json(document) == {well: contexts[well]}
 
 
+def test_the_wells_of_a_document_come_back_in_plate_order() -> None:
+    """Canonical JSON sorts AA01 before B01; whoever reads the plan gets A48, B01, AA01."""
+    order = ["A48", "B01", "Z01", "AA01", "AF48"]
+    contexts = plan_of(plate_named(lambda key: f"{key.well}.tif", tuple(order)))
+
+    again = contexts_from_json(packed(contexts_to_json(dict(reversed(contexts.items())))))
+
+    assert list(again) == order
+    assert again == contexts
+
+
 def test_the_index_is_known_by_its_digest() -> None:
     """Plans of the same files name the same index, whatever their steps; one file more is another index."""
     wells = plate_named(imagexpress)
