@@ -22,12 +22,12 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml $(LOCKS) | $(BIN)/python
+$(VENV)/.installed: pyproject.toml setup.py $(LOCKS) | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
 	@$(INSTALL)
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml setup.py constraints.txt $(LOCKS) | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(INSTALL) --dev
 	@touch $(VENV)/.installed $@

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
-NO_CODE: Final = ("py.typed", ".j2", ".css", ".svg")
+NO_CODE: Final = ("py.typed", ".j2", ".css", ".svg", ".js", ".txt")
 """Endings of files of the packages that are no modules, and that a build leaves out unless it is told of them."""
+BUILT: Final = ("openhcs_dagster/report/charts/vega.js",)
+"""What the build writes itself, and no repository has."""
 PIPELINE: Final = """
 from openhcs_engine import FunctionStep, Pipeline, VariableComponents
 from openhcs_engine.functions import create_max_projection
@@ -60,14 +62,19 @@ def files_without_code() -> set[str]:
     return {name for name in listed.stdout.split() if not name.endswith(".py")}
 
 
+def _ignore(folder: str, names: list[str]) -> list[str]:
+    """What an earlier build left in the packages."""
+    return [name for name in names if name == "__pycache__" or f"{folder}/{name}".endswith(BUILT)]
+
+
 def build(python: str, folder: Path) -> Path:
     """The wheel; built from a copy, so that nothing of an earlier build can get into it."""
     source = folder / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     for package in ("openhcs_engine", "openhcs_dagster"):
-        shutil.copytree(REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / package, source / package, ignore=_ignore)
     command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), "."]
     subprocess.run([python, *command], cwd=source, check=True)
     return next(folder.glob("*.whl"))
@@ -77,7 +84,7 @@ def missing_in(wheel: Path) -> list[str]:
     """What a wheel should hold and does not."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    wanted = sorted(files_without_code())
+    wanted = sorted({*files_without_code(), *BUILT})
     license_file = [] if any(name.endswith("/licenses/LICENSE") for name in names) else ["LICENSE"]
     return [name for name in wanted if name not in names] + license_file
 
@@ -118,7 +125,7 @@ def main(python: str) -> int:
         folder = Path(name)
         wheel = build(python, folder)
         if missing := missing_in(wheel):
-            print(f"{wheel.name} lacks {', '.join(missing)}: see package-data in pyproject.toml.")
+            print(f"{wheel.name} lacks {', '.join(missing)}: see package-data in pyproject.toml, and setup.py.")
             return 1
         subprocess.run([python, "-m", "venv", str(folder / "environment")], check=True)
         installed = folder / "environment" / "bin"
