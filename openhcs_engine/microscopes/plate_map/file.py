@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -113,7 +114,8 @@ def join_plate_map(plate_map: PlateMap, plate: Plate) -> tuple[PlateMap, tuple[s
 def dose_notes(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Notes about how the doses of these wells were read, and warnings of those that could not be read as numbers.
 
-    Controls and empty wells are left out: their role says what they hold.
+    Controls and empty wells are left out: their role says what they hold. Where no column is taken for the doses, those
+    of numbers are named with the line that would declare them.
     """
     plate_map = loaded.plate_map
     meant = [well for well in wells if plate_map.role(well) in (None, WellRole.SAMPLE)]
@@ -123,13 +125,29 @@ def dose_notes(loaded: LoadedMap, wells: Iterable[str]) -> tuple[tuple[str, ...]
     notes = (
         [f"The doses of {plate_map.name} are {min(numbers):g} to {max(numbers):g}{unit}."]
         if len(set(numbers)) > 1
-        else []
+        else [*_undeclared_doses(plate_map, meant)]
     )
     warning = (
         f"{len(problems)} doses of {plate_map.name} cannot be read as numbers, and have no shade in the report: "
         f"{listed_first(problems, 6, '; ')}."
     )
     return tuple(notes), (warning,) if problems else ()
+
+
+def _undeclared_doses(plate_map: PlateMap, wells: Sequence[str]) -> Iterator[str]:
+    """Columns of several numbers, where the map has no doses: one of them may be meant."""
+    for condition in plate_map.conditions if "dose" not in plate_map.names else ():
+        texts = plate_map.condition(condition.name)
+        filled = [text for well in wells if (text := texts[well])]
+        read = read_numbers(filled)
+        if len(set(read.values)) > 1 and not read.problems:
+            declared = (
+                f'{{"table": {json.dumps(plate_map.name)}, "dose": {json.dumps(condition.name, ensure_ascii=False)}}}'
+            )
+            yield (
+                f'The column "{condition.name}" of {plate_map.name} holds numbers and is not taken for doses. If it '
+                f"has them, give a JSON file that says so as plate map: {declared}."
+            )
 
 
 def _read(tables: Sequence[Table], declared: PlateMapColumns, plate_names: Sequence[str]) -> TableContents:
@@ -257,10 +275,8 @@ def _purposes(titles: Sequence[str], declared: PlateMapColumns) -> dict[str, str
     names = {title: title for title in titles}
     for purpose, wanted in (("compound", declared.compound), ("dose", declared.dose), ("role", declared.role)):
         index = column_called(titles, purpose, wanted)
-        if index is None and wanted is None and purpose == "dose":
-            bare = [without_unit(title) for title in titles]
-            index = column_called(bare, purpose, None)
-            index = None if index is not None and column_called(bare[index + 1 :], purpose, None) is not None else index
+        if wanted is None and purpose == "dose":
+            index = _dose_column(titles)
         if index is not None:
             names[titles[index]] = purpose
         elif wanted is not None:
@@ -273,6 +289,14 @@ def _purposes(titles: Sequence[str], declared: PlateMapColumns) -> dict[str, str
         both = " and ".join(f'"{title}"' for title, name in names.items() if name == twice)
         raise TableError(f"{both} would both be called {twice}; rename one of them")
     return names
+
+
+def _dose_column(titles: Sequence[str]) -> int | None:
+    """The only column that is called as doses are; of several the only one that names no unit, or none of them."""
+    bare = [without_unit(title) for title in titles]
+    called = [index for index in range(len(titles)) if column_called(bare[index : index + 1], "dose", None) is not None]
+    plain = [index for index in called if bare[index] == titles[index]]
+    return next((found[0] for found in (called, plain) if len(found) == 1), None)
 
 
 def _roles(contents: TableContents, purposes: Mapping[str, str], declared: PlateMapColumns) -> dict[str, WellRole]:

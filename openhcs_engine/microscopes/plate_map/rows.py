@@ -19,7 +19,7 @@ _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "column": ("column", "col", "wellcolumn", "wellcol"),
     "plate": ("plate", "plateid", "platename", "platebarcode", "barcode", "assayplate", "assayplatebarcode"),
     "compound": ("compound",),
-    "dose": ("dose",),
+    "dose": ("dose", "conc", "concentration"),
     "role": ("role",),
 }
 """What columns are called where nothing was declared; compared without case, spaces, ``_`` and ``-``."""

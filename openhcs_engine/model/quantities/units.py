@@ -50,8 +50,10 @@ def unit_of_title(title: str) -> Unit | None:
 
 
 def without_unit(title: str) -> str:
-    """A title without the unit in brackets at its end."""
-    return re.sub(r"\s*[(\[][^()\[\]]+[)\]]\s*$", "", title) if unit_of_title(title) else title
+    """A title without the unit at its end, in brackets or behind a space, comma, colon or ``_``."""
+    if unit_of_title(title) is None:
+        return title
+    return re.sub(r"(\s*[(\[][^()\[\]]+[)\]]|[\s,_:]+[^\s,_:]+)\s*$", "", title)
 
 
 _KNOWN: Final = ("molar", "mass", "length", "%", "% v/v", "% w/v", "% w/w")

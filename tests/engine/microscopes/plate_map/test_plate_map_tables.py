@@ -404,6 +404,33 @@ def test_a_map_of_an_earlier_version_has_its_doses(tmp_path: Path) -> None:
     assert msgspec.convert(kept, PlateMap) == plate_map
 
 
+@pytest.mark.parametrize(
+    ("title", "unit"),
+    [
+        ("Dose", None), ("conc", None), ("Concentration", None), ("Conc (µM)", "µM"), ("Concentration [nM]", "nM"),
+        ("conc_uM", "µM"), ("Concentration, nM", "nM"), ("Metadata_Dose", None),
+    ],
+)  # fmt: skip
+def test_a_column_that_is_called_as_doses_are_holds_them(tmp_path: Path, title: str, unit: str | None) -> None:
+    """Dose, conc or concentration, with or without a unit."""
+    plate_map = read_plate_map(text_table(tmp_path, f"Well;{title}\nA1;0.5\nA2;2\n"))
+
+    assert plate_map.names == ("dose",)
+    assert (plate_map.doses, plate_map.dose_unit) == ((0.5, 2.0), unit)
+
+
+def test_other_columns_of_numbers_are_named_with_the_line_that_would_declare_them(tmp_path: Path) -> None:
+    """Nothing is guessed; columns of texts, of one number alone, and those beside a dose are not named."""
+    text = 'Well;Amount "a";Batch;Day\nA1;0.5;b1;3\nA2;2;b2;3\n'
+
+    (note,) = [note for note in described(text_table(tmp_path, text)).notes if "doses" in note]
+    silent = described(text_table(tmp_path, text.replace("Day", "Dose")))
+
+    assert '"Amount "a"" of map.csv' in note
+    assert '{"table": "map.csv", "dose": "Amount \\"a\\""}' in note
+    assert not [note for note in silent.notes if "taken for doses" in note]
+
+
 def test_two_columns_of_doses_are_conditions_of_their_own(tmp_path: Path) -> None:
     """Which one is meant is for the user to declare."""
     plate_map = read_plate_map(text_table(tmp_path, "Well,Dose (nM),Dose (µM)\nA1,1,2\n"))
