@@ -12,15 +12,16 @@ from openhcs_engine.model.plate_map import PlateMap, WellRole
 from openhcs_engine.model.quantities.numbers import read_numbers
 
 ROLE_COLOURS: Final[Mapping[WellRole | None, str]] = {
-    WellRole.NEGATIVE: "#3b7dd8",
-    WellRole.POSITIVE: "#8e5bb5",
-    WellRole.SAMPLE: "#2f8f8b",
-    WellRole.EMPTY: "#e6e9ed",
-    None: "#b4bcc6",
+    WellRole.NEGATIVE: "#2a62c4",
+    WellRole.POSITIVE: "#c2410c",
+    WellRole.SAMPLE: "#12857f",
+    WellRole.EMPTY: "#ffffff",
+    None: "#98a1ad",
 }
-PALEST: Final = "#cfe7e5"
+"""Any two differ for people who see no green, too. Wells have an outline, so that a white one is seen."""
+PALEST: Final = "#a5d6d0"
 """Colour of the lowest dose of samples."""
-UNSHADED: Final = "#d8c48f"
+UNSHADED: Final = "#e3cf8e"
 """Colour of samples whose dose is no number, where others are shaded by theirs: no place between low and high."""
 NAMED: Final = ("compound", "dose")
 """Conditions that say what the well is; others tell wells apart that are the same, as their image's number does."""

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from openhcs_dagster.report.conditions import RoleColours, WellConditions, alike
 from openhcs_dagster.report.overview import PlateOverview
-from openhcs_dagster.report.pictures import COLOURS, PlatePictures, duration
+from openhcs_dagster.report.pictures import COLOURS, PlatePictures, duration, within
 from openhcs_dagster.report.summary import PlateSummary, WellState, WellSummary, report_folder
 from openhcs_dagster.report.wells_table import wells_table
 from openhcs_engine.files.atomic import write_whole
-from openhcs_engine.model.plate_map import WellRole
 from openhcs_engine.model.wells import row_letters
 from openhcs_engine.output.html_page import page_template
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 PHRASES: Final = 6
 """Different contents of wells that one row of the table names."""
+PICTURE_BYTES: Final = 2_000_000
+"""Of all channels' pictures together, before base64 adds a third: the page is mailed, and stays below 5 MB."""
 ROWS_SHOWN: Final = 400
 """Rows of the table of contents; more would be the table of wells over again."""
 
@@ -37,8 +38,8 @@ class _Cell(NamedTuple):
 
     colour: str
     text: str
-    kind: str = "well"
-    """Classes of the style sheet."""
+    kind: str = ""
+    """``failed``, ``gaps`` or nothing: a class of the style sheet."""
 
 
 class _Reason(NamedTuple):
@@ -65,13 +66,14 @@ def render(summary: PlateSummary, pictures: PlatePictures, overview: PlateOvervi
     return _template().render(
         summary=summary,
         pictures=pictures,
+        montages=within(pictures.montages, PICTURE_BYTES),
         overview=overview,
         layout=layout,
-        cell_px=max(12, min(54, 440 // layout.columns - 4)),
+        plate_px=_width_of_plate(layout.columns),
         status={layout.place(well.well): _status(well) for well in summary.wells},
-        status_legend=[(COLOURS[state], state) for state, count in summary.counts.items() if count],
+        status_legend=_legend(summary),
         contents={layout.place(well): _contents(well, had, role_colours) for well, had in conditions.items()},
-        contents_legend=role_colours.legend(list(conditions.values())),
+        contents_legend=[(colour, text, "") for colour, text in role_colours.legend(list(conditions.values()))],
         contents_rows=[(role_colours.colour(conditions[of[0]]), what, of) for what, of in alike(conditions).items()],
         rows_shown=ROWS_SHOWN,
         phrases=PHRASES,
@@ -91,6 +93,7 @@ def _template() -> jinja2.Template:
         "base64": lambda content: base64.b64encode(content).decode(),
         "by_reason": _by_reason,
         "duration": duration,
+        "picture_type": lambda content: "png" if content.startswith(b"\x89PNG") else "jpeg",
         "moment": lambda iso: f"{datetime.fromisoformat(iso):%d %b %Y, %H:%M} UTC",
     }
     return page_template("openhcs_dagster", "report", filters)
@@ -99,11 +102,17 @@ def _template() -> jinja2.Template:
 def _by_reason(wells: Sequence[WellSummary]) -> list[_Reason]:
     groups: dict[tuple[WellState, str], list[WellSummary]] = {}
     for well in wells:
-        groups.setdefault((well.state, well.reason), []).append(well)
+        groups.setdefault((well.state, _of_any_well(well)), []).append(well)
     return [
         _Reason([well.well for well in group], state, reason, Counter(_phrases(group)).most_common())
         for (state, reason), group in groups.items()
     ]
+
+
+def _of_any_well(well: WellSummary) -> str:
+    """The reason without the well's own name, so that 30 wells that failed alike are one row."""
+    own = well.reason.removeprefix(f"Well {well.well}, ")
+    return own if own == well.reason else own[:1].upper() + own[1:]
 
 
 def _phrases(wells: Sequence[WellSummary]) -> list[str]:
@@ -115,10 +124,32 @@ def _status(well: WellSummary) -> _Cell:
     contents = f" ({well.conditions.phrase})" if well.conditions else ""
     text = f"{well.well}{contents}: {well.state}{seconds}" + (f". {well.reason}" if well.reason else "")
     text += "".join(f"; warning: {warning}" for warning in well.warnings)
-    return _Cell(COLOURS[well.state], text, "well failed" if well.state is WellState.FAILED else "well")
+    return _Cell(COLOURS[well.state], text, _kind(well))
+
+
+def _kind(well: WellSummary) -> str:
+    """How a well is drawn besides its colour."""
+    if well.state is WellState.FAILED:
+        return "failed"
+    return "gaps" if well.state.is_current and well.reason else ""
+
+
+def _legend(summary: PlateSummary) -> list[tuple[str, str, str]]:
+    """Colour, words and kind of what the status map shows."""
+    states = [
+        (COLOURS[state], f"{state} ({count})", "failed" if state is WellState.FAILED else "")
+        for state, count in summary.counts.items()
+        if count
+    ]
+    gaps = len(summary.with_gaps)
+    return [*states, (COLOURS[WellState.DONE], f"a ring: done with gaps ({gaps})", "gaps")] if gaps else states
+
+
+def _width_of_plate(columns: int) -> int:
+    """Pixels of a map: two stand side by side, but not of 1,536 wells, which fill the page."""
+    return 26 + columns * (max(18, min(44, 440 // columns)) if columns <= 24 else 21)
 
 
 def _contents(well: str, had: WellConditions, colours: RoleColours) -> _Cell:
     others = "".join(f"; {name}: {value}" for name, value in had.others.items())
-    kind = "well pale" if had.role is WellRole.EMPTY else "well"
-    return _Cell(colours.colour(had), f"{well}: {had.phrase}{others}", kind)
+    return _Cell(colours.colour(had), f"{well}: {had.phrase}{others}")

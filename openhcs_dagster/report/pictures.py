@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
 from openhcs_dagster.report.colours import heat_colour
 from openhcs_dagster.report.conditions import RoleColours
@@ -18,13 +20,14 @@ from openhcs_engine.output.pictures.previews import PREVIEW_PX
 from openhcs_engine.output.reading.published_wells import PlateWells
 
 COLOURS: Final[Mapping[WellState, str]] = {
-    WellState.DONE: "#2f9e68",
-    WellState.UNCHANGED: "#7cc4a0",
-    WellState.MADE_BEFORE: "#9fb8d6",
-    WellState.STALE: "#e0a426",
-    WellState.FAILED: "#c93b3b",
-    WellState.MISSING: "#b4bcc6",
+    WellState.DONE: "#00795a",
+    WellState.UNCHANGED: "#63bfa0",
+    WellState.MADE_BEFORE: "#7fa8e0",
+    WellState.STALE: "#eda100",
+    WellState.FAILED: "#a3200d",
+    WellState.MISSING: "#c3c9d1",
 }
+"""Any two differ for people who see no green, too: a test simulates it."""
 MONTAGE_PX: Final = 1040
 """Width of a montage, where its wells are many: that of the page."""
 WELL_PX: Final = 128
@@ -34,7 +37,8 @@ LEGEND_PX: Final = 560
 CONTENTS_LEGEND_PX: Final = 820
 """The same of the map of contents, whose line is longer."""
 HEAT_PX: Final = 430
-"""Width of a heat map's cells together: it stands beside another map and must not be shrunk there."""
+"""Width of a heat map's cells together: it stands beside another map and must not be shrunk there. Twice that where a
+plate has so many columns that each map has the page's width."""
 SYMBOL_PX: Final = (20, 60)
 """Smallest and largest edge of a well that is drawn as a symbol."""
 
@@ -71,6 +75,24 @@ def draw(summary: PlateSummary, wells: PlateWells) -> PlatePictures:
             for channel, (dark, bright) in scales.items()
         },
     )
+
+
+def within(pictures: Mapping[str, bytes], limit: int) -> Mapping[str, bytes]:
+    """The pictures, as JPEG of the best quality that takes at most ``limit`` bytes together if PNG takes more."""
+    shown = pictures
+    for quality, share in ((90, 1.0), (75, 1.0), (60, 1.0), (60, 0.7), (60, 0.5), (50, 0.35), (40, 0.25)):
+        if sum(map(len, shown.values())) <= limit:
+            break
+        shown = {name: _jpeg(content, quality, share) for name, content in pictures.items()}
+    return shown
+
+
+def _jpeg(content: bytes, quality: int, share: float) -> bytes:
+    file = io.BytesIO()
+    image = Image.open(io.BytesIO(content))
+    size = round(image.width * share), round(image.height * share)
+    (image if share == 1 else image.resize(size)).convert("RGB").save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def number(value: float) -> str:
@@ -142,7 +164,7 @@ def _seconds(summary: PlateSummary) -> bytes | None:
         return None
     longest = max(timed.values())
     unit, length = _unit(longest)
-    side = max(8, min(38, HEAT_PX // summary.layout.columns))
+    side = max(8, min(38, HEAT_PX * (2 if summary.layout.columns > 24 else 1) // summary.layout.columns))
     canvas = PlateCanvas(summary.layout, (side, side), right=90)
     for well, seconds in timed.items():
         canvas.square(summary.layout.place(well), heat_colour(seconds / max(longest, 1e-9)))

@@ -48,12 +48,13 @@ class PlateCanvas:
         self._image.paste(Image.fromarray(grey), (MARGIN_PX, MARGIN_PX))
 
     def circle(self, place: Place, colour: str, *, hatched: bool = False) -> None:
-        """Fill a well."""
+        """Fill a well; its outline shows a white one, too."""
         side = min(self._cell)
         left, top = self._corner(place)
-        self._image.paste(colour, (left, top), _disc(side, hatched=False))
+        self._image.paste(INK, (left, top), _disc(side, hatched=False))
+        self._image.paste(colour, (left + 1, top + 1), _disc(side - 2, hatched=False))
         if hatched:
-            self._image.paste("#f1b9b9", (left, top), _disc(side, hatched=True))
+            self._image.paste("#ffffff", (left + 1, top + 1), _disc(side - 2, hatched=True))
 
     def square(self, place: Place, colour: str) -> None:
         """Fill a cell."""
@@ -76,7 +77,7 @@ class PlateCanvas:
         """Write colours and what they mean in a line below the plate."""
         x, y = float(MARGIN_PX), MARGIN_PX + self._size[1] + 14
         for colour, text in entries:
-            self._draw.ellipse((x, y - 5, x + 10, y + 5), fill=colour)
+            self._draw.ellipse((x, y - 5, x + 10, y + 5), fill=colour, outline=INK)
             self._draw.text((x + 16, y), text, fill=INK, font=_font(12), anchor="lm")
             x += 16 + self._draw.textlength(text, font=_font(12)) + 18
 

@@ -35,9 +35,9 @@ def test_the_page_says_what_became_of_each_well(deployment: Deployment) -> None:
     """Done, failed and missing wells are told apart, and the failed one's reason is on the page and on hover."""
     page = page_of(deployment, "A01", "A02", "B01", truncated=("A02",))
 
-    assert "title='A01: done" in page
-    assert re.search(r"title='A02: failed[^']*is cut off", page)
-    assert "title='B03: missing. It has not been run.'" in page
+    assert "<title>A01: done" in page
+    assert re.search(r"<title>A02: failed[^<]*is cut off", page)
+    assert "<title>B03: missing. It has not been run.</title>" in page
     assert "4 wells need attention" in page
 
 
@@ -83,7 +83,7 @@ def test_a_deleted_well_is_missing_in_the_next_report(deployment: Deployment) ->
     run = deployment.run(entry, "A01")
 
     assert run.report is not None
-    assert "title='B02: missing. It was processed, but its output is gone" in Path(run.report).read_text()
+    assert "<title>B02: missing. It was processed, but its output is gone" in Path(run.report).read_text()
 
 
 def outcome(well: str, status: WellStatus, run_id: str) -> Outcome:

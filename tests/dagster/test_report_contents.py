@@ -72,8 +72,8 @@ def test_the_page_shows_what_was_in_each_well(deployment: Deployment) -> None:
     page = Path(run.report or "").read_text()
 
     assert "<h2>Plate map</h2>" in page
-    assert "title='A01: negative, DMSO; Batch: b1; State: x'" in page
-    assert "title='A03: sample, Wortmannin &lt;b&gt;, dose 0.3; Batch: b2'" in page
+    assert "<title>A01: negative, DMSO; Batch: b1; State: x</title>" in page
+    assert "<title>A03: sample, Wortmannin &lt;b&gt;, dose 0.3; Batch: b2</title>" in page
     assert "Contents, as map.csv says" in page
     assert f"--c:{ROLE_COLOURS[WellRole.POSITIVE]}" in page
     assert re.search(r"sample, darker: higher dose \(2\)", page)
