@@ -145,10 +145,11 @@ def _call(
     if call is None:
         return None
     name = function_name(call)
-    if call.side_outputs or call.coordinates:
+    if call.side_outputs or call.coordinates or call.lazy:
         complain(
-            f"{name} fits a plate step, and such a function returns its result alone and finds the coordinates in its "
-            "images; take special_outputs and coordinates out of its declaration.",
+            f"{name} fits a plate step, and such a function returns its result alone, finds the coordinates in its "
+            "images and is given these one by one anyway; take special_outputs, coordinates and lazy out of its "
+            "declaration.",
             name,
         )
     if not library(MemoryType(call.input_type)).has_cpu:

@@ -122,6 +122,7 @@ def _freeze(
         collapses=contract.collapses,
         slice_by_slice=contract.slice_by_slice,
         coordinates=contract.coordinates,
+        lazy=contract.lazy,
         declared=contract.declared,
         side_outputs=artifacts.outputs,
         side_inputs=inputs,
@@ -158,6 +159,13 @@ def _freeze_twin(
             f"(dtype={contract.dtype}, collapses={contract.collapses}); declare both alike.",
             name,
         )
+    if own.lazy:
+        refuse(
+            f"{whose} is declared lazy=True, but it is called with the array that {name} is given; give one that takes "
+            "an array.",
+            name,
+        )
+        return None
     if side_data_of(twin) not in (NOTHING, artifacts):
         refuse(
             f"{whose} declares other special inputs or outputs than it; declare both alike, or leave them off the CPU "

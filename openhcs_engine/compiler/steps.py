@@ -18,6 +18,7 @@ from openhcs_engine.model.components import Component
 from openhcs_engine.model.plate import Plate
 from openhcs_engine.pipeline.patterns import DeclaredCall, DeclaredRoute, normalise_pattern
 from openhcs_engine.pipeline.step import FunctionStep
+from openhcs_engine.plan.calls import function_name
 from openhcs_engine.plan.context import FunctionCall, Route, StepPlan
 from openhcs_engine.vfs.intermediates import MEMORY
 
@@ -128,6 +129,7 @@ class StepCompiler:
         given: dict[int | None, str | int | None] = {}
         for route in declared:
             calls = tuple(call for item in route.calls if (call := self._call(item, complain)) is not None)
+            _refuse_lazy_in_chains(calls, complain)
             key = None if route.key is None or group_by is None else self._value(route.key, group_by, complain)
             if key is None and route.key is not None:
                 continue
@@ -200,6 +202,19 @@ class StepCompiler:
         if component is Component.CHANNEL:
             return ", ".join(self.plate.channel(value).label for value in shown)
         return ", ".join(str(value) for value in shown) or "none"
+
+
+def _refuse_lazy_in_chains(calls: Sequence[FunctionCall], complain: Complaints) -> None:
+    """Refuse a lazy function beside one that takes an array: all planes would lie in memory before it is called."""
+    lazy = [call for call in calls if call.lazy]
+    others = [call for call in calls if not call.lazy]
+    if lazy and others:
+        name, other = function_name(lazy[0]), function_name(others[0])
+        complain(
+            f"{name} is declared lazy=True, so that the planes of a stack need not lie in memory together, but {other} "
+            "of the same chain takes them as one array; give each a step of its own.",
+            name,
+        )
 
 
 def _number(key: str | int) -> int | None:

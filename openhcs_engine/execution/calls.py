@@ -17,6 +17,7 @@ from openhcs_engine.memory.conversion.cast_loss import listening
 from openhcs_engine.memory.conversion.convert import convert
 from openhcs_engine.memory.conversion.entry_dtype import entry_dtype
 from openhcs_engine.memory.decorators import NATIVE, PRESERVE
+from openhcs_engine.memory.lazy_stack import LazyStack
 from openhcs_engine.memory.libraries import library, library_of
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayLibrary, HostArray
 from openhcs_engine.memory.types import MemoryType
@@ -68,6 +69,9 @@ def enter(call: FunctionCall, stack: AnyArray, device: str, record: StepRecord) 
 
     The caller gives up the stack: the function may write into it, unless the entry is ``private``.
     """
+    if call.lazy:
+        lazy = stack if isinstance(stack, LazyStack) else LazyStack.of(stack)
+        return Entry(array=lazy, shape=lazy.shape, dtype=lazy.dtype.name, private=True)
     source, takes = library_of(stack), library(MemoryType(call.input_type))
     assert source is not None  # the engine made it, or checked what the function before returned
     facts = source.facts(stack)
@@ -111,6 +115,10 @@ def call_entered(
         with listening(note):
             returned = function(entry.array, **call.kwargs.thaw(), **given)
         result, sides = _split(call, returned)
+        if call.lazy and result is entry.array:
+            _check_shape(call, entry.shape, entry)
+            _check_same_type(call, entry)
+            return result, sides  # its planes stay as they are
         _check_library(call, gives, result, entry)
         _check_shape(call, gives.facts(result).shape, entry)
         if call.dtype != NATIVE:
@@ -231,11 +239,21 @@ def _check_shape(call: FunctionCall, shape: tuple[int, ...], entry: Entry) -> No
         )
 
 
+def _check_same_type(call: FunctionCall, entry: Entry) -> None:
+    if call.dtype not in (PRESERVE, NATIVE, entry.dtype):
+        raise StackShapeError(
+            f"{call.reference} promises {call.dtype}, but returned the lazy stack that it was given, whose planes are "
+            f"{entry.dtype}; leave dtype out of its declaration, or return an array.",
+            function=call.reference,
+        )
+
+
 def _what_it_owes(call: FunctionCall, entry: Entry) -> str:
-    return (
+    owes = (
         f"it got a stack (plane, y, x) = {entry.shape} and must return one as a {call.output_type} array, with "
         f"{entry.shape[0]} planes or with 1"
     )
+    return f"{owes}, or the very stack that it got" if call.lazy else owes
 
 
 def with_coordinates(calls: tuple[FunctionCall, ...], stack: Stack) -> tuple[FunctionCall, ...]:

@@ -19,6 +19,7 @@ from openhcs_engine.execution.calls import FunctionSource, call_entered, call_in
 from openhcs_engine.execution.placement import Mode, WorkerDevices, cpu_mode, libraries_of, planned_mode
 from openhcs_engine.execution.results import Rung, RungResult, StepRecord
 from openhcs_engine.memory.devices import DevicePolicy
+from openhcs_engine.memory.lazy_stack import LazyStack
 from openhcs_engine.memory.libraries import library
 from openhcs_engine.memory.libraries.contract import AnyArray, ArrayLibrary, HostArray
 from openhcs_engine.memory.types import MemoryType
@@ -73,7 +74,7 @@ class RouteRun:
     calls
         In order.
     stack
-        ``(plane, y, x)`` in the host's memory; given away.
+        ``(plane, y, x)`` in the host's memory, given away; or one that is read plane by plane.
     reload
         Makes the same stack again, where it can be had again.
     resources
@@ -85,7 +86,7 @@ class RouteRun:
     def __init__(
         self,
         calls: tuple[FunctionCall, ...],
-        stack: HostArray,
+        stack: HostArray | LazyStack,
         reload: Callable[[], HostArray] | None,
         resources: CallResources,
         artifacts: ArtifactChannel | None = None,
@@ -104,8 +105,8 @@ class RouteRun:
         """The call that runs now, or failed."""
         return self._calls[min(self._position, len(self._calls) - 1)]
 
-    def result(self) -> HostArray:
-        """Run all calls and bring the result to the host.
+    def result(self) -> HostArray | LazyStack:
+        """Run all calls and bring the result to the host; the lazy stack itself if they left its planes as they are.
 
         Raises
         ------
@@ -121,7 +122,7 @@ class RouteRun:
         for ladder in self._ladders.values():
             ladder.settle()
             self._resources.record.climbed(ladder.results)
-        result: HostArray = self._array
+        result: HostArray | LazyStack = self._array
         return result
 
     def _advance(self) -> BaseException | None:
@@ -158,7 +159,7 @@ class RouteRun:
         result, returned = call_entered(mode.call, function, entry, mode.device, resources.record, given)
         if self._artifacts:
             self._artifacts.take(self._position, mode.call, returned, planes, tuple(result.shape))
-        return to_host(result, resources.record) if last else result
+        return to_host(result, resources.record) if last and not isinstance(result, LazyStack) else result
 
     def _climb(self, error: BaseException) -> None:
         """Take the next rung of the call that failed, and go back to where it can be repeated."""

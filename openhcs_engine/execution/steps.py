@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,15 +19,21 @@ from openhcs_engine.execution.fits.loaded import LoadedFit
 from openhcs_engine.execution.out_of_memory import CallResources, RouteRun
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepRecord, StepResult
-from openhcs_engine.memory.conversion.aligned import address_of, empty_aligned
-from openhcs_engine.memory.stack import Array, stack_planes
+from openhcs_engine.execution.stacks.loading import (
+    drop_planes,
+    open_raw_stack,
+    open_stack,
+    read_raw_stack,
+    take_stack,
+)
+from openhcs_engine.memory.conversion.aligned import address_of
+from openhcs_engine.memory.lazy_stack import LazyStack
+from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.components import Component
 from openhcs_engine.model.image_index import ImageIndex, ImageKey, ImagePlane, Stack
 from openhcs_engine.model.quantities.sizes import format_bytes
 from openhcs_engine.model.system_errors import explained, is_system_error
 from openhcs_engine.plan.context import FunctionCall, ProcessingContext, Route, StepPlan
-from openhcs_engine.raw.array_plane import read_array_header, read_array_plane
-from openhcs_engine.raw.plane import describe_form, read_plane, read_plane_header
 from openhcs_engine.vfs.backend import StorageBackend
 
 SOURCE: Final = "source"
@@ -100,18 +106,38 @@ def _run_stack(plan: StepPlan, stack: Stack, resources: WellResources, tally: _T
         if plan.reads != SOURCE:
             drop_planes(resources.intermediates, stack.planes)
         return
-    array = _load_stack(plan, stack, resources)
+    planes = _open(plan, stack, resources, lazy=route is None or route.is_lazy)
     tally.stacks += route is not None
     tally.planes_read += len(stack.planes)
-    tally.bytes_read += array.nbytes
-    result = array if route is None else _apply_route(plan, route, stack, array, resources, tally.record)
+    tally.bytes_read += planes.nbytes
+    if route is None:
+        yield from _pass(plan, stack, planes, resources)
+        return
+    result = _apply_route(plan, route, stack, planes, resources, tally)
+    if isinstance(result, LazyStack):
+        yield from _pass(plan, stack, result, resources)
+        return
+    del planes
     give = is_given_away(result)
     if give and resources.intermediates.shares_memory:  # elsewhere the planes are safe before the next stack is made
         _refuse_same_array(plan, stack, result, tally)
     keys = _output_keys(route, stack, result, tally)
+    if route.is_lazy and plan.reads != SOURCE:
+        drop_planes(resources.intermediates, stack.planes)
     for key, plane in zip(keys, result, strict=True):
         with _storing(plan, stack):
             saved = _save(plan, key, plane, resources, give=give)
+        yield saved
+
+
+def _pass(plan: StepPlan, stack: Stack, planes: Array | LazyStack, resources: WellResources) -> Iterator[ImagePlane]:
+    """The planes of a stack that no function changed: what lies between steps stays where it is."""
+    if plan.reads != SOURCE:
+        yield from stack.planes
+        return
+    for plane, pixels in zip(stack.planes, planes, strict=True):
+        with _storing(plan, stack):
+            saved = _save(plan, plane.key, pixels, resources, give=False)
         yield saved
 
 
@@ -126,10 +152,10 @@ def _may_pass(plan: StepPlan, stack: Stack, tally: _Tally) -> bool:
 
 
 def _apply_route(
-    plan: StepPlan, route: Route, stack: Stack, array: Array, resources: WellResources, record: StepRecord
-) -> Array:
-    context = resources.context
-    reload = partial(read_raw_stack, stack, context) if plan.reads == SOURCE else None
+    plan: StepPlan, route: Route, stack: Stack, array: Array | LazyStack, resources: WellResources, tally: _Tally
+) -> Array | LazyStack:
+    context, record = resources.context, tally.record
+    reload = partial(read_raw_stack, stack, context) if plan.reads == SOURCE and not route.is_lazy else None
     call_resources = CallResources(
         planned=context.device_of(plan), devices=resources.devices, functions=resources.functions, record=record
     )
@@ -176,39 +202,15 @@ def _describe(stack: Stack) -> str:
     return ", ".join(parts)
 
 
-def _load_stack(plan: StepPlan, stack: Stack, resources: WellResources) -> Array:
+def _open(plan: StepPlan, stack: Stack, resources: WellResources, *, lazy: bool) -> Array | LazyStack:
+    """The planes of a stack: an array for which their backend gives them up, or a lazy stack."""
     if plan.reads == SOURCE:
-        return read_raw_stack(stack, resources.context)
-    with _storing(plan, stack):
-        planes = take_planes(resources.intermediates, stack.planes)
-    _refuse_unequal(plan, stack, planes)
-    return stack_planes(planes)
-
-
-def take_planes(intermediates: StorageBackend, planes: Iterable[ImagePlane]) -> list[Array]:
-    """Take planes out of their backend, out of memory without a copy.
-
-    They are read-only if they are an array library's whose arrays must not change, or if the backend gives such.
-    """
-    keys = [str(plane.path) for plane in planes]
-    arrays = intermediates.load_many(keys)
-    for key in keys:
-        intermediates.delete(key)
-    return [_writable_again(array) for array in arrays] if intermediates.shares_memory else list(arrays)
-
-
-def drop_planes(intermediates: StorageBackend, planes: Iterable[ImagePlane]) -> None:
-    """Remove planes that nobody will read."""
-    for plane in planes:
-        intermediates.delete(str(plane.path))
-
-
-def _writable_again(array: Array) -> Array:
-    """What the memory backend shows as read-only, as it was given."""
-    if isinstance(array.base, np.ndarray) and array.base.flags.writeable:
-        array = array.view()
-        array.flags.writeable = True
-    return array
+        return (open_raw_stack if lazy else read_raw_stack)(stack, resources.context)
+    try:
+        with _storing(plan, stack):
+            return (open_stack if lazy else take_stack)(stack, resources.intermediates)
+    except PlaneMismatchError as error:
+        raise _step_error(plan, stack, f"{str(error).removesuffix('.')} ({_describe(stack)}).") from error
 
 
 @contextmanager
@@ -226,47 +228,6 @@ def _storing(plan: StepPlan, stack: Stack) -> Iterator[None]:
         ) from error
     except StorageError as error:
         raise _step_error(plan, stack, f"{error} ({_describe(stack)})") from error
-
-
-def read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
-    """Read raw planes straight into one new array, of a kind that every array library can share."""
-    first = _expected(stack.planes[0], context)
-    array = empty_aligned((len(stack.planes), *first[0]), first[1])
-    for plane, target in zip(stack.planes, array, strict=True):
-        if (own := _expected(plane, context)) != first:
-            raise PlaneMismatchError(
-                f"{plane.path} is {describe_form(*own)}, but shares a stack with {stack.planes[0].path}, which is "
-                f"{describe_form(*first)}: planes of different kinds cannot be stacked; crop or scale them in an "
-                "earlier step.",
-                path=str(plane.path),
-            )
-        if not plane.present:
-            target[...] = 0  # only under OnMissing.BLANK; the result says so
-            continue
-        if plane.array_index is None:
-            read_plane(context.plate.root, str(plane.path), out=target)
-        else:
-            read_array_plane(context.plate.root, str(plane.path), plane.array_index, out=target)
-    return array
-
-
-def _expected(plane: ImagePlane, context: ProcessingContext) -> tuple[tuple[int, int], str]:
-    """Shape and dtype that the plate's metadata give for a plane; where they give none, the file's own."""
-    channel = context.plate.channel(plane.key.channel) if plane.key.channel is not None else None
-    shape = (channel and channel.shape) or context.plate.shape
-    dtype = (channel and channel.dtype) or context.plate.dtype
-    if shape is None or dtype is None:
-        if plane.array_index is not None:
-            return read_array_header(context.plate.root, str(plane.path))
-        return read_plane_header(context.plate.root, str(plane.path))
-    return shape, dtype
-
-
-def _refuse_unequal(plan: StepPlan, stack: Stack, planes: list[Array]) -> None:
-    kinds = {(plane.shape, plane.dtype) for plane in planes}
-    if len(kinds) > 1:
-        shown = " and ".join(sorted(f"{shape} {dtype}" for shape, dtype in kinds))
-        raise _step_error(plan, stack, f"planes of one stack differ: {shown} ({_describe(stack)}).")
 
 
 def _refuse_same_array(plan: StepPlan, stack: Stack, result: Array, tally: _Tally) -> None:
@@ -313,4 +274,4 @@ def _save(plan: StepPlan, key: ImageKey, plane: Array, resources: WellResources,
     return ImagePlane(key=key, path=path)
 
 
-__all__ = ["SOURCE", "WellResources", "drop_planes", "is_given_away", "read_raw_stack", "run_step", "take_planes"]
+__all__ = ["SOURCE", "WellResources", "is_given_away", "run_step"]

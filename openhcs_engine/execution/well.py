@@ -16,7 +16,8 @@ from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.fits.loaded import FitSource, LoadedFit
 from openhcs_engine.execution.placement import WorkerDevices
 from openhcs_engine.execution.results import StepResult, WellResult, WellStatus
-from openhcs_engine.execution.steps import SOURCE, WellResources, drop_planes, run_step, take_planes
+from openhcs_engine.execution.stacks.loading import drop_planes, take_planes
+from openhcs_engine.execution.steps import SOURCE, WellResources, run_step
 from openhcs_engine.files.address import is_remote
 from openhcs_engine.memory.conversion.cast_loss import CastResult
 from openhcs_engine.memory.stack import Array

@@ -15,12 +15,14 @@ from openhcs_engine.memory.decorators import (
     tensorflow,
     torch,
 )
+from openhcs_engine.memory.lazy_stack import LazyStack
 from openhcs_engine.memory.parameter_check import checked_by
 from openhcs_engine.memory.types import MemoryType
 
 __all__ = [
     "Conversion",
     "FunctionContract",
+    "LazyStack",
     "MemoryType",
     "checked_by",
     "contract_of",

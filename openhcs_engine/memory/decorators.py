@@ -25,7 +25,7 @@ PIXEL_DTYPES: Final = (
 )  # fmt: skip
 """NumPy names of the pixel types that a function may promise."""
 
-_FLAGS: Final = ("collapses", "slice_by_slice", "coordinates")
+_FLAGS: Final = ("collapses", "slice_by_slice", "coordinates", "lazy")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +46,8 @@ class FunctionContract:
     """True: what it makes of a plane does not depend on the other planes; the engine may call it with fewer at once."""
     coordinates: bool = False
     """True: the engine also gives the function ``coordinates``, where on the axes of its stack each plane lies."""
+    lazy: bool = False
+    """True: it is called with a ``LazyStack``, whose planes are read one by one, in place of an array."""
     cpu: Callable[..., Any] | None = None
     """A function with the same parameters and results that runs on the CPU: where the library has no CPU device, the
     last rung when a GPU runs out of memory."""
@@ -73,6 +75,7 @@ class MemoryDecorator(Protocol):
         collapses: bool = False,
         slice_by_slice: bool = False,
         coordinates: bool = False,
+        lazy: bool = False,
         cpu: Callable[..., Any] | None = None,
     ) -> Callable[[F], F]: ...
 
@@ -96,6 +99,7 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
         collapses: bool = False,
         slice_by_slice: bool = False,
         coordinates: bool = False,
+        lazy: bool = False,
         cpu: Callable[..., Any] | None = None,
     ) -> Any:  # the overloads of MemoryDecorator say what
         contract = FunctionContract(
@@ -105,6 +109,7 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
             collapses=collapses,
             slice_by_slice=slice_by_slice,
             coordinates=coordinates,
+            lazy=lazy,
             cpu=cpu,
         )
         _refuse_contradictions(contract)
@@ -129,6 +134,10 @@ def memory_decorator(memory_type: MemoryType) -> MemoryDecorator:
         True if the function has a parameter ``coordinates`` and wants to be told where its planes lie: a dict with the
         axes of the stack (``site``, ``channel``, ``z_index``, ``timepoint``), each with one number a plane, in the
         order of the planes. With several axes, the first of the step's ``variable_components`` is the slowest.
+    lazy
+        True, of NumPy functions only, if it takes a ``LazyStack`` in place of an array: a sequence whose planes are
+        read when they are asked for, so that all of them never lie in memory together. It returns that very stack,
+        whose planes then stay as they are, or an array as any other function.
     cpu
         A function with the same parameters and results that runs on the CPU, decorated or plain. It takes over where a
         GPU runs out of memory and ``{memory_type.value}`` itself cannot go on in the host's memory.
@@ -170,6 +179,15 @@ def _refuse_contradictions(contract: FunctionContract) -> None:
         raise ValueError(
             "coordinates=True says where all planes of a stack lie, but slice_by_slice=True lets a function be called "
             "with some of them; leave one of them out."
+        )
+    if contract.lazy and (contract.slice_by_slice or contract.cpu is not None):
+        raise ValueError(
+            "lazy=True gives a function its planes one by one, which leaves nothing to slice_by_slice=True and to "
+            "cpu=…; leave them out."
+        )
+    if contract.lazy and {contract.input_type, contract.output_type} != {MemoryType.NUMPY}:
+        raise ValueError(
+            "lazy=True gives planes as NumPy arrays, so that only a NumPy function can be lazy; use @numpy(lazy=True)."
         )
     if contract.cpu is not None and not callable(contract.cpu):
         raise TypeError(f"cpu={contract.cpu!r} is not a function; give the function that runs on the CPU instead.")

@@ -41,6 +41,11 @@ class Route:
     calls: tuple[FunctionCall, ...]
     """In order; each takes what the one before returned."""
 
+    @property
+    def is_lazy(self) -> bool:
+        """True if its functions read the planes of a stack one by one."""
+        return bool(self.calls) and all(call.lazy for call in self.calls)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaterializePlan:

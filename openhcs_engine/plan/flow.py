@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import prod
+from math import ceil, prod, sqrt
 from typing import Final
 
 import numpy as np
@@ -83,6 +83,8 @@ class StackFacts:
 
     def working(self, position: int, planes: int) -> int:
         """Bytes of the working copies of so many planes of the stack in a call of the route."""
+        if self.route.calls[position].lazy:
+            planes = min(planes, 2 * ceil(sqrt(planes)))  # two rows of a square grid
         return WORKING_COPIES * planes * self.pixels.count * itemsize(self.widest(position))
 
 

@@ -53,6 +53,8 @@ class FunctionCall:
     """False: the function carries no decorator, and counts as NumPy."""
     coordinates: bool = False
     """True: it is also given ``coordinates``, where on the axes of its stack each plane lies."""
+    lazy: bool = False
+    """True: it is called with a lazy stack, whose planes are read one by one."""
     side_outputs: tuple[SideOutput, ...] = ()
     """What it returns behind its stack, in order."""
     side_inputs: tuple[SideInput, ...] = ()

@@ -15,7 +15,7 @@ from openhcs_engine.errors import ExecutionError, OpenHCSError
 from openhcs_engine.execution.calls import FunctionSource
 from openhcs_engine.execution.fits.images import FitImages
 from openhcs_engine.execution.placement import libraries_of
-from openhcs_engine.execution.steps import read_raw_stack
+from openhcs_engine.execution.stacks.loading import read_raw_stack
 from openhcs_engine.memory.conversion.convert import convert
 from openhcs_engine.memory.libraries import library_of
 from openhcs_engine.memory.stack import Array

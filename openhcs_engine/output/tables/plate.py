@@ -218,9 +218,8 @@ def _write(path: Path, folder: Path, name: str, tables: list[_WellTable], schema
     with unfinished_file(path) as (unfinished, file):
         with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
             for table in tables:
-                # Not read_table, which imports datasets and, with them, pandas: more than a small plate's tables take.
-                with pyarrow.parquet.ParquetFile(folder / table.file.path) as stored:
-                    writer.write_table(_cast(stored.read(), name, table.well, schema))
+                found = pyarrow.parquet.read_table(folder / table.file.path, partitioning=None)
+                writer.write_table(_cast(found, name, table.well, schema))
         file.flush()
         unfinished.replace(path)
 

@@ -34,6 +34,7 @@ _LABELS: Final[Mapping[str, Label | None]] = {
     "collapses": Label(ChangeKind.CONTRACT, "collapses its axis:"),
     "slice_by_slice": Label(ChangeKind.CONTRACT, "slice by slice:"),
     "coordinates": Label(ChangeKind.CONTRACT, "is given coordinates:"),
+    "lazy": Label(ChangeKind.CONTRACT, "reads planes one by one:"),
     "declared": Label(ChangeKind.CONTRACT, "carries a decorator:"),
     "importable": Label(ChangeKind.CONTRACT, "can be imported:"),
     "revision": Label(ChangeKind.SOURCE, "gives other results since an update of this program, revision"),

@@ -19,6 +19,7 @@ from openhcs_engine.plan.context import ProcessingContext
 from openhcs_engine.plan.diff import compare_plans
 from openhcs_engine.plan.document import contexts_from_json, contexts_to_json
 from tests.engine import fit_functions as fits
+from tests.engine.lazy_functions import brightest
 from tests.engine.plates import add, make_plate, output_plan
 
 WELLS = [f"{row}{column:02d}" for row in "ABCD" for column in range(1, 7)]
@@ -166,6 +167,10 @@ def makes_more(images: Any) -> Any:
         ([FunctionStep(add, name="Add"), FIELD, SUBTRACT], "but step 'Add', which changes them, stands before it"),
         ([FIELD], "The pipeline has plate steps alone, which change no image"),
         ([FIELD, FIELD, SUBTRACT], "two plate steps are called 'field' and 'field'"),
+        (
+            [PlateStep(brightest, name="field"), SUBTRACT],
+            "finds the coordinates in its images and is given these one by one anyway",
+        ),
         ([PlateStep(fits.mean_image, name="verdict"), FunctionStep(add)], "'verdict' is the name of something else"),
         (
             [PlateStep(fits.mean_image, name="Plate_Report"), FunctionStep(add)],

@@ -21,6 +21,7 @@ from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageIndex, PlaneKind, Projections
 from openhcs_engine.model.plate import Plate
 from tests.engine import side_functions as sides
+from tests.engine.lazy_functions import brightest, doubled
 from tests.engine.plates import add, double, make_plate, output_plan
 
 Z, CHANNEL, SITE = VariableComponents.Z_INDEX, VariableComponents.CHANNEL, VariableComponents.SITE
@@ -60,6 +61,12 @@ def with_gpu_twin(stack: Array) -> Array:
 @cupy(cpu=add)
 def with_other_twin(stack: Array, gain: float = 1) -> Array:
     """Its CPU function calls the parameter otherwise."""
+    return stack
+
+
+@torch(cpu=doubled)
+def with_lazy_twin(stack: Array) -> Array:
+    """Its CPU function reads plane by plane."""
     return stack
 
 
@@ -408,6 +415,20 @@ ROWS = [
         1,
         "coordinates",
         ("the engine gives it coordinates", "take the parameter out"),
+    ),
+    Row(
+        "lazy behind an array",
+        one([add, brightest], variable_components=[SITE]),
+        1,
+        "brightest",
+        ("brightest is declared lazy=True", "but add of the same chain takes them as one array", "a step of its own"),
+    ),
+    Row(
+        "lazy on the CPU only",
+        one(with_lazy_twin),
+        1,
+        "with_lazy_twin",
+        ("the CPU function doubled of with_lazy_twin is declared lazy=True", "give one that takes an array"),
     ),
     # Libraries, pixel types, devices
     Row(

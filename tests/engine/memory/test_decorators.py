@@ -167,6 +167,10 @@ REFUSALS = {
     "alias of a dtype": Refusal({"dtype": "float"}, "dtype='float' is not known"),
     "text for a truth": Refusal({"collapses": "no"}, "collapses='no' is neither True nor False; give one of them."),
     "a number for a truth": Refusal({"coordinates": 1}, "coordinates=1 is neither True nor False"),
+    "lazy in batches": Refusal({"lazy": True, "slice_by_slice": True}, "leaves nothing to slice_by_slice=True"),
+    "lazy of another library": Refusal(
+        {"lazy": True, "output_type": "torch"}, "only a NumPy function can be lazy; use @numpy(lazy=True)"
+    ),
     "contradiction": Refusal(
         {"collapses": True, "slice_by_slice": True}, "a function does one or the other, so leave one of them out"
     ),

@@ -348,25 +348,6 @@ def test_wells_of_another_pipeline_with_other_columns_are_left_out(folder: Plate
     assert polars.read_parquet(made.path).columns == ["well", "other"]
 
 
-JOINED = """
-import sys
-from pathlib import Path
-from openhcs_engine.output.tables.plate import make_plate_tables
-
-(made,) = make_plate_tables(Path(sys.argv[1]))
-print(*sorted({"pandas", "pyarrow.dataset"} & set(sys.modules)), sep=",", end="")
-"""
-
-
-def test_joining_the_wells_tables_imports_neither_pandas_nor_datasets(folder: PlateFolder) -> None:
-    """Every run ends with it, and they take longer to import than a small plate's tables to join."""
-    joined = subprocess.run(
-        [sys.executable, "-c", JOINED, str(folder.folder)], capture_output=True, text=True, check=True
-    )
-    assert joined.stdout == ""
-    assert len(polars.read_parquet(folder.folder / "tables" / "cells.parquet")) == len(WELLS) * len(ROWS)
-
-
 KILLED = """
 import os, sys
 from pathlib import Path

@@ -15,7 +15,8 @@ from openhcs_engine import FunctionStep, InputSource, Pipeline, PipelineOrchestr
 from openhcs_engine.errors import CompilationError, OptionError, OutputPlaceError
 from openhcs_engine.execution import WellResult, WellStatus, execute_wells
 from openhcs_engine.execution.space import check_space
-from openhcs_engine.execution.steps import is_given_away, take_planes
+from openhcs_engine.execution.stacks.loading import take_planes
+from openhcs_engine.execution.steps import is_given_away
 from openhcs_engine.memory import numpy
 from openhcs_engine.memory.stack import Array
 from openhcs_engine.model.image_index import ImageKey, ImagePlane
