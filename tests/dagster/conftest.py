@@ -10,6 +10,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 
+from openhcs_dagster.automation import schedules
+from openhcs_dagster.automation import staleness as comparison
 from openhcs_dagster.settings import Settings
 from tests.dagster.deployments import Deployment, StaleStatus, stale_status
 
@@ -19,6 +21,14 @@ def no_instance_of_before() -> Iterator[None]:
     """Two instances that ended in another order than they began leave one that is gone as the current one."""
     with set_defs_state_storage(None):
         yield
+
+
+@pytest.fixture(autouse=True)
+def time_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing plates with their plans never ends early because the machine is busy with other tests."""
+    monkeypatch.setattr(comparison, "ONE_PLATE_S", 600.0)
+    monkeypatch.setattr(comparison, "IMPORT_S", 600.0)
+    monkeypatch.setattr(schedules, "COMPARISON_S", 600.0)
 
 
 @pytest.fixture

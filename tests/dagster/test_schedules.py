@@ -66,7 +66,7 @@ def test_only_plates_with_something_to_do_are_started(deployment: Deployment) ->
 
     assert sorted(request.tags["openhcs/plate"] for request in requests) == ["failed", "stale"]
     verdicts = {
-        verdict.plate_id: verdict for verdict in compare_plates(deployment.catalogue.list().entries, budget_s=60)
+        verdict.plate_id: verdict for verdict in compare_plates(deployment.catalogue.list().entries, budget_s=600)
     }
     assert verdicts["current"].reason == "All its wells are current."
     assert verdicts["failed"].reason == "1 wells are missing, failed or stale."
