@@ -126,14 +126,8 @@ def fit_dose_response(doses: ArrayLike, responses: ArrayLike, confidence: float 
     x, y = np.log10(dose[above]), response[above]
     different = np.unique(x)
     fitted = _undetermined(different, y, left_out) or _fit(x, y, different, confidence)
-    is_curve = isinstance(fitted, Curve)
-    return DoseResponse(
-        curve=fitted if isinstance(fitted, Curve) else None,
-        reason=None if is_curve else str(fitted),
-        n=len(y),
-        doses=len(different),
-        left_out=left_out,
-    )
+    curve, reason = (fitted, None) if isinstance(fitted, Curve) else (None, fitted)
+    return DoseResponse(curve=curve, reason=reason, n=len(y), doses=len(different), left_out=left_out)
 
 
 def _undetermined(different: Values, y: Values, left_out: int) -> str | None:
@@ -162,11 +156,7 @@ def _fit(x: Values, y: Values, different: Values, confidence: float) -> Curve | 
 
     def residuals(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         midpoint, log_slope = parameters
-        slope = float(np.exp(np.clip(log_slope, -10.0, np.log(_STEEPEST))))
-        design = _design(x, float(midpoint), slope)
-        plateaus = np.linalg.lstsq(design, unit, rcond=None)[0]
-        missed: NDArray[np.float64] = design @ plateaus - unit
-        return missed
+        return _plateaus(x, unit, float(midpoint), _slope(log_slope))[1]
 
     span = float(np.ptp(different))
     starts = [
@@ -177,13 +167,12 @@ def _fit(x: Values, y: Values, different: Values, confidence: float) -> Curve | 
     starts.sort(key=lambda start: float(np.sum(residuals(start) ** 2)))
     tried = [least_squares(residuals, start, method="lm", x_scale=(span, 1.0), max_nfev=400) for start in starts[:4]]
     midpoint, log_slope = min(tried, key=lambda each: float(each.cost)).x
-    slope = float(np.exp(np.clip(log_slope, -10.0, np.log(_STEEPEST))))
+    midpoint, slope = float(midpoint), _slope(log_slope)
 
-    share = _share(different, float(midpoint), slope)
+    share = _share(different, midpoint, slope)
     on_slope = int(((share > ON_SLOPE[0]) & (share < ON_SLOPE[1])).sum())
-    design = _design(x, float(midpoint), slope)
-    low, high = (float(each) for each in np.linalg.lstsq(design, unit, rcond=None)[0])
-    missed = float(np.sum((design @ np.array([low, high]) - unit) ** 2))
+    (low, high), residual = _plateaus(x, unit, midpoint, slope)
+    missed = float(np.sum(residual**2))
     about_mean = float(np.sum((unit - unit.mean()) ** 2))
     freedom = len(y) - PARAMETERS
     explained = max(about_mean - missed, 0.0) / (PARAMETERS - 1)
@@ -197,7 +186,7 @@ def _fit(x: Values, y: Values, different: Values, confidence: float) -> Curve | 
     saved = max(_step(x, unit, different) - missed, 0.0) / (PARAMETERS - 2)
     if missed > 0 and f_distribution.sf(saved / (missed / freedom), PARAMETERS - 2, freedom) > 0.05:
         return "Undetermined: a step between two doses fits as well, so that the slope has no upper bound."
-    at = _share(x, float(midpoint), slope)
+    at = _share(x, midpoint, slope)
     bend = (high - low) * at * (1 - at) * np.log(10)
     jacobian = np.column_stack([1 - at, at, -slope * bend * span, (x - midpoint) * slope * bend])
     if np.linalg.matrix_rank(jacobian, rtol=1e-6) < PARAMETERS:
@@ -212,7 +201,7 @@ def _fit(x: Values, y: Values, different: Values, confidence: float) -> Curve | 
     return Curve(
         bottom=last if falls else first,
         top=first if falls else last,
-        log10_ec50=_interval(float(midpoint), widths[2]),
+        log10_ec50=_interval(midpoint, widths[2]),
         slope=_interval(-slope if falls else slope, widths[3]),
         r_squared=1 - missed / about_mean,
     )
@@ -236,9 +225,17 @@ def _share(x: NDArray[np.float64], midpoint: float, slope: float) -> NDArray[np.
     return share
 
 
-def _design(x: Values, midpoint: float, slope: float) -> NDArray[np.float64]:
+def _slope(log_slope: float) -> float:
+    return float(np.exp(np.clip(log_slope, -10.0, np.log(_STEEPEST))))
+
+
+def _plateaus(x: Values, y: Values, midpoint: float, slope: float) -> tuple[tuple[float, float], Values]:
+    """The plateaus at low and at high doses that fit best, which is a linear problem, and what they leave."""
     share = _share(x, midpoint, slope)
-    return np.column_stack([1 - share, share])
+    design = np.column_stack([1 - share, share])
+    low, high = (float(each) for each in np.linalg.lstsq(design, y, rcond=None)[0])
+    missed: Values = design @ np.array([low, high]) - y
+    return (low, high), missed
 
 
 __all__ = ["Curve", "DoseResponse", "Interval", "fit_dose_response"]

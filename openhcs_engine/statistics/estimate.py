@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from openhcs_engine.model.wording import counted
 
+_Array = TypeVar("_Array", bound=NDArray[np.generic])
 Values = NDArray[np.float64]
 """One value a well (or an object); NaN where there is none."""
 
@@ -77,7 +78,7 @@ def same_length(**arrays: NDArray[np.generic]) -> None:
         raise ValueError(f"These arrays need one entry a well each, but their lengths differ ({lengths}).")
 
 
-def read_only(array: Values) -> Values:
+def read_only(array: _Array) -> _Array:
     """The same array, which nobody may write into from now on."""
     array.setflags(write=False)
     return array
@@ -120,11 +121,10 @@ def too_few(values: Values, name: str, fewest: int = 2) -> str | None:
     """The sentence that says that a group has too few values; None if it has enough."""
     if len(values) >= fewest:
         return None
-    return f"At least {fewest} {name} with a value are needed, and there {is_are(len(values))}."
+    return f"At least {fewest} {name} with a value are needed, and there {_is_are(len(values))}."
 
 
-def is_are(count: int) -> str:
-    """``is none``, ``is 1``, ``are 2``."""
+def _is_are(count: int) -> str:
     return "is none" if count == 0 else f"{'is' if count == 1 else 'are'} {count}"
 
 
@@ -141,7 +141,6 @@ __all__ = [
     "as_values",
     "difference",
     "finite",
-    "is_are",
     "median_absolute_deviation",
     "present",
     "read_only",

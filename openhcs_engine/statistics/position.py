@@ -8,7 +8,7 @@ purpose, should not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -158,7 +158,10 @@ def median_polish(
     -----
     *Source*: J. W. Tukey, *Exploratory Data Analysis* (1977); R's ``stats::medpolish`` (eps 0.01, 10 rounds).
     """
-    wells = _wells(values, rows, columns, samples)
+    return _polish(_wells(values, rows, columns, samples), eps, rounds)
+
+
+def _polish(wells: _Wells, eps: float = 0.01, rounds: int = 10) -> MedianPolish:
     n = int(wells.used.sum())
     grid = np.full((len(wells.row_names), len(wells.column_names)), np.nan)
     grid[wells.row[wells.used], wells.column[wells.used]] = wells.values[wells.used]
@@ -203,11 +206,11 @@ def b_scores(values: ArrayLike, rows: ArrayLike, columns: ArrayLike, *, samples:
     *Source*: C. Brideau et al., J. Biomol. Screen. 8 (2003) 634–647; N. Malo et al., Nat. Biotechnol. 24 (2006)
     167–175. The factor is that of R's ``mad``; Malo's formula is without it, and its scores are 1.4826 times as large.
     """
-    polish = median_polish(values, rows, columns, samples=samples)
+    wells = _wells(values, rows, columns, samples)
+    polish = _polish(wells)
     nothing = read_only(np.full(len(polish.residuals), np.nan))
     if polish.reason is not None:
         return BScores(values=nothing, spread=None, converged=False, reason=polish.reason, n=polish.n)
-    wells = _wells(values, rows, columns, samples)
     residuals = polish.residuals[wells.used]
     scale = max(float(np.max(np.abs(wells.values[wells.used]))), np.finfo(np.float64).tiny)
     spread = SD_OF_MAD * float(np.median(np.abs(residuals - np.median(residuals))))
@@ -236,17 +239,17 @@ def correct_plate_effects(
         if np.array_equal(kept, used):
             break
         used = kept
-    polish = median_polish(wells.values, rows, columns, samples=used)
-    row_effects, column_effects = dict(polish.rows), dict(polish.columns)
-    shifts = np.array([row_effects.get(wells.row_names[each], 0.0) for each in wells.row])
-    shifts += np.array([column_effects.get(wells.column_names[each], 0.0) for each in wells.column])
+    polish = _polish(replace(wells, used=used))
+    of_rows = np.array([polish.rows.get(name, 0.0) for name in wells.row_names])
+    of_columns = np.array([polish.columns.get(name, 0.0) for name in wells.column_names])
+    shifts = of_rows[wells.row] + of_columns[wells.column]
     return Corrected(
         values=read_only(finite(wells.values - shifts)),
-        used=_read_only_mask(used),
+        used=read_only(used),
         rows=polish.rows,
         columns=polish.columns,
-        uncorrected_rows=tuple(name for name in wells.row_names if name not in row_effects),
-        uncorrected_columns=tuple(name for name in wells.column_names if name not in column_effects),
+        uncorrected_rows=tuple(name for name in wells.row_names if name not in polish.rows),
+        uncorrected_columns=tuple(name for name in wells.column_names if name not in polish.columns),
         converged=polish.converged,
         reason=polish.reason,
     )
@@ -382,11 +385,6 @@ def _mask(wells: ArrayLike, count: int, name: str) -> NDArray[np.bool_]:
     return array
 
 
-def _read_only_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    mask.setflags(write=False)
-    return mask
-
-
 def _medians(grid: Values, axis: int) -> Values:
     """Medians of the lines, NaN for lines without a value."""
     medians = np.full(grid.shape[1 - axis], np.nan)
@@ -421,19 +419,20 @@ def _line_effect(values: ArrayLike, lines: ArrayLike, word: str) -> LineEffect:
     with_value = ~np.isnan(every)
     every, at = every[with_value], at[with_value]
     groups: dict[int, Values] = {int(line): every[at == line] for line in np.unique(at)}
-    effects: dict[int, float] = {}
     tested = {line: group for line, group in groups.items() if len(group) >= FEWEST_IN_LINE}
+    effects: dict[int, float] = {}
+    reason: str | None = None
     if np.isinf(every).any():
-        reason: str | None = "Some of the values are infinite."
-    elif len(tested) < 2:
+        reason = "Some of the values are infinite."
+    elif len(every):
+        middle = float(np.median(every))
+        effects = {line: float(np.median(group)) - middle for line, group in groups.items()}
+    if reason is None and len(tested) < 2:
         reason = (
             f"A test needs two {word}s of at least {FEWEST_IN_LINE} wells with a value, and there are {len(tested)}."
         )
-    else:
-        reason = "All values are equal." if all_equal(np.concatenate(list(tested.values()))) else None
-    if len(every) and not np.isinf(every).any():
-        middle = float(np.median(every))
-        effects = {line: float(np.median(group)) - middle for line, group in groups.items()}
+    if reason is None and all_equal(np.concatenate(list(tested.values()))):
+        reason = "All values are equal."
     if reason is not None:
         return LineEffect(effects=MappingProxyType(effects), p=None, outstanding=(), reason=reason, n=len(every))
     from scipy.stats import kruskal
