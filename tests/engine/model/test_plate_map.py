@@ -145,10 +145,10 @@ def test_columns_as_cellprofiler_calls_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 def test_separators_and_encodings(tmp_path: Path, separator: str, encoding: str) -> None:
-    """However the spreadsheet wrote it, the cells are the same; decimal commas stay text."""
+    """However the spreadsheet wrote it, the cells are the same; decimal commas stay text, and the unit is read."""
     rows: list[list[object]] = [["Well", "Dose, µM", "Compound"], ["A1", "0,5", "grün; spät"], ["A2", "1,0", "é"]]
     plate_map = read_plate_map(table(tmp_path, as_csv(rows, separator), encoding=encoding))
-    assert plate_map.condition("Dose, µM") == {"A01": "0,5", "A02": "1,0"}
+    assert plate_map.condition("dose") == {"A01": "0,5", "A02": "1,0"}
     assert plate_map.condition("compound") == {"A01": "grün; spät", "A02": "é"}
 
 
