@@ -22,14 +22,17 @@ def read_raw_stack(stack: Stack, context: ProcessingContext) -> Array:
     shape, dtype = _common_form(stack, context)
     array = empty_aligned((len(stack.planes), *shape), dtype)
     for plane, target in zip(stack.planes, array, strict=True):
-        if not plane.present:
-            target[...] = 0  # only under OnMissing.BLANK; the result says so
-            continue
-        if plane.array_index is None:
-            read_plane(context.plate.root, str(plane.path), out=target)
-        else:
-            read_array_plane(context.plate.root, str(plane.path), plane.array_index, out=target)
+        _read_into(target, plane, context)
     return array
+
+
+def _read_into(target: Array, plane: ImagePlane, context: ProcessingContext) -> None:
+    if not plane.present:
+        target[...] = 0  # only under OnMissing.BLANK; the result says so
+    elif plane.array_index is None:
+        read_plane(context.plate.root, str(plane.path), out=target)
+    else:
+        read_array_plane(context.plate.root, str(plane.path), plane.array_index, out=target)
 
 
 def _common_form(stack: Stack, context: ProcessingContext) -> tuple[tuple[int, int], str]:
@@ -63,7 +66,8 @@ def open_raw_stack(stack: Stack, context: ProcessingContext) -> LazyStack:
     (height, width), dtype = _common_form(stack, context)
 
     def read(number: int) -> Array:
-        plane: Array = read_raw_stack(Stack(planes=(stack.planes[number],), variable=()), context)[0]
+        plane = empty_aligned((height, width), dtype)
+        _read_into(plane, stack.planes[number], context)
         return plane
 
     return LazyStack((len(stack.planes), height, width), np.dtype(dtype), read)
