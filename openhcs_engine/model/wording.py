@@ -37,9 +37,13 @@ def unknown_options(given: Iterable[str], valid: Sequence[str]) -> str | None:
     """Which of the names are no options, with those that are and the nearest, as a clause; None if all are."""
     if not (unknown := [name for name in given if name not in valid]):
         return None
+    return f"{', '.join(map(repr, unknown))} is not an option (choose from {', '.join(valid)}){nearest(unknown, valid)}"
+
+
+def nearest(unknown: Iterable[str], valid: Sequence[str]) -> str:
+    """``; the nearest is 'z_prime'``: what unknown names may have meant; empty where nothing comes near."""
     near = [match for name in unknown for match in get_close_matches(name, valid, n=1)]
-    nearest = f"; the nearest is {', '.join(map(repr, near))}" if near else ""
-    return f"{', '.join(map(repr, unknown))} is not an option (choose from {', '.join(valid)}){nearest}"
+    return f"; the nearest is {', '.join(map(repr, near))}" if near else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ __all__ = [
     "first_sentences",
     "listed",
     "listed_first",
+    "nearest",
     "option",
     "options_of",
     "unknown_options",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
 from openhcs_engine.errors import OptionError
+from openhcs_engine.model.wording import nearest
 
 OFF: Final = "off"
 """In place of limit and severity: the rule is not evaluated."""
@@ -217,9 +217,8 @@ def _faults(given: Mapping[str, object]) -> list[str]:
         return [f"{given!r} is no dict of limits by name, as {{'z_prime': '0.5:decide'}}"]
     faults = []
     if unknown := [name for name in given if name not in _BY_NAME]:
-        near = [match for name in unknown for match in get_close_matches(str(name), _BY_NAME, n=1)]
-        nearest = f"; the nearest is {', '.join(map(repr, near))}" if near else ""
-        faults.append(f"no rule is called {', '.join(map(repr, unknown))} (there are {', '.join(_BY_NAME)}{nearest})")
+        near = nearest(map(str, unknown), tuple(_BY_NAME))
+        faults.append(f"no rule is called {', '.join(map(repr, unknown))} (there are {', '.join(_BY_NAME)}{near})")
     for name, value in given.items():
         if name in _BY_NAME:
             try:
