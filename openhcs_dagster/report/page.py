@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from openhcs_dagster.report.conditions import RoleColours, WellConditions, alike
 from openhcs_dagster.report.overview import PlateOverview
 from openhcs_dagster.report.pictures import COLOURS, PlatePictures, duration, within
-from openhcs_dagster.report.summary import PlateSummary, WellState, WellSummary, report_folder
+from openhcs_dagster.report.summary import Layout, PlateSummary, WellState, WellSummary, report_folder
 from openhcs_dagster.report.wells_table import wells_table
 from openhcs_engine.files.atomic import write_whole
 from openhcs_engine.model.wells import row_letters
@@ -69,7 +69,7 @@ def render(summary: PlateSummary, pictures: PlatePictures, overview: PlateOvervi
         montages=within(pictures.montages, PICTURE_BYTES),
         overview=overview,
         layout=layout,
-        plate_px=_width_of_plate(layout.columns),
+        plate_px=_width_of_plate(layout),
         status={layout.place(well.well): _status(well) for well in summary.wells},
         status_legend=_legend(summary),
         contents={layout.place(well): _contents(well, had, role_colours) for well, had in conditions.items()},
@@ -131,7 +131,7 @@ def _kind(well: WellSummary) -> str:
     """How a well is drawn besides its colour."""
     if well.state is WellState.FAILED:
         return "failed"
-    return "gaps" if well.state.is_current and well.reason else ""
+    return "gaps" if well.has_gaps else ""
 
 
 def _legend(summary: PlateSummary) -> list[tuple[str, str, str]]:
@@ -145,9 +145,9 @@ def _legend(summary: PlateSummary) -> list[tuple[str, str, str]]:
     return [*states, (COLOURS[WellState.DONE], f"a ring: done with gaps ({gaps})", "gaps")] if gaps else states
 
 
-def _width_of_plate(columns: int) -> int:
-    """Pixels of a map: two stand side by side, but not of 1,536 wells, which fill the page."""
-    return 26 + columns * (max(18, min(44, 440 // columns)) if columns <= 24 else 21)
+def _width_of_plate(layout: Layout) -> int:
+    """Pixels of a map."""
+    return 26 + layout.columns * (21 if layout.is_wide else max(18, min(44, 440 // layout.columns)))
 
 
 def _contents(well: str, had: WellConditions, colours: RoleColours) -> _Cell:

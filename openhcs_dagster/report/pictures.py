@@ -164,7 +164,7 @@ def _seconds(summary: PlateSummary) -> bytes | None:
         return None
     longest = max(timed.values())
     unit, length = _unit(longest)
-    side = max(8, min(38, HEAT_PX * (2 if summary.layout.columns > 24 else 1) // summary.layout.columns))
+    side = max(8, min(38, HEAT_PX * (2 if summary.layout.is_wide else 1) // summary.layout.columns))
     canvas = PlateCanvas(summary.layout, (side, side), right=90)
     for well, seconds in timed.items():
         canvas.square(summary.layout.place(well), heat_colour(seconds / max(longest, 1e-9)))

@@ -68,6 +68,11 @@ class WellSummary:
     warnings: tuple[str, ...] = ()
     """What is probably wrong with its published images, as sentences."""
 
+    @property
+    def has_gaps(self) -> bool:
+        """True if it is current, and its result lacks planes that the plate should have."""
+        return self.state.is_current and bool(self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateSummary:
@@ -102,7 +107,7 @@ class PlateSummary:
     @property
     def with_gaps(self) -> tuple[WellSummary, ...]:
         """Current wells whose results lack planes that the plate should have."""
-        return tuple(well for well in self.wells if well.state.is_current and well.reason)
+        return tuple(well for well in self.wells if well.has_gaps)
 
     @property
     def seconds(self) -> float:
@@ -135,6 +140,11 @@ class Layout:
     first_column: int
     rows: int
     columns: int
+
+    @property
+    def is_wide(self) -> bool:
+        """True if a map of it has the page's width, as one of 1,536 wells; two of others stand side by side."""
+        return self.columns > 24
 
     @classmethod
     def of(cls, plate: Plate, wells: Sequence[str]) -> Layout:
