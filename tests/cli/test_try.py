@@ -154,7 +154,7 @@ def test_wrong_settings_are_refused_all_together_before_a_pixel_is_read(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a pixel was read")
 
-    monkeypatch.setattr("openhcs_engine.execution.steps.read_plane", refuse)
+    monkeypatch.setattr("openhcs_engine.execution.stacks.loading.read_plane", refuse)
     ran = _try(
         "--vary", "segment_nuclei.treshold=otsu,800", "--vary", "segment_nuclei.diameter_px=abc,20", "--vary",
         "segment.split=yes,true,maybe", "--vary", "nowhere.x=1", "--page", str(scratch / "page.html"),
